@@ -1,0 +1,30 @@
+//! Layer 2: the outside world, behind one trait. Nothing else in castoff opens a connection.
+//! It decides nothing: it reads, says where a change stands, makes it true or untrue.
+
+pub mod config;
+pub mod secret;
+
+use crate::model::{Change, Fault, Inventory, Standing, Wants};
+use async_trait::async_trait;
+
+/// How far an effect is: phase (`pulling`, `unpacking`, `waiting`), done, total. May be called often; never blocks.
+pub type Report<'a> = &'a (dyn Fn(&str, u64, u64) + Send + Sync);
+
+/// The installation being migrated. Two implementations: `Live` and `Sim`.
+///
+/// Every call has a deadline of its own and ends by it.
+#[async_trait]
+pub trait Cluster: Send + Sync {
+    /// Reads the wanted parts. What does not answer is listed in `unanswered`; nothing is guessed and nothing fails.
+    async fn read(&self, wants: &Wants) -> Inventory;
+
+    /// Where the world stands towards a change, asked of the world, never remembered.
+    async fn standing(&self, change: &Change) -> Result<Standing, Fault>;
+
+    /// Makes a change true. Called only when it stands `Before`, or after an attempt that was cut off.
+    /// `Ok` says the call ended well, not that the change is true: ask `standing`.
+    async fn apply(&self, change: &Change, report: Report<'_>) -> Result<(), Fault>;
+
+    /// Makes a change untrue. Called only when it stands `After`.
+    async fn undo(&self, change: &Change, report: Report<'_>) -> Result<(), Fault>;
+}

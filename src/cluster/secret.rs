@@ -1,0 +1,65 @@
+//! Secrets by name: an environment variable, a file or a command. Never a value, never shown.
+
+use secrecy::SecretString;
+use serde::Deserialize;
+
+/// Where a secret is. The value itself cannot be written here.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Secret {
+    /// Name of an environment variable.
+    Env(String),
+    /// Path of a file; one trailing line break is not part of the secret.
+    File(std::path::PathBuf),
+    /// A command that prints it, as a list of words; no shell.
+    Command(Vec<String>),
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the secret from {from}: {why}")]
+pub struct SecretError {
+    pub from: String,
+    pub why: String,
+}
+
+impl Secret {
+    /// Reads it, byte for byte but for one trailing line break. A command gets 30 seconds and no terminal.
+    pub async fn read(&self) -> Result<SecretString, SecretError> {
+        match self {
+            Self::Env(name) => {
+                let from = || format!("the environment variable `{name}`");
+                std::env::var(name).map(SecretString::from).map_err(|e| SecretError { from: from(), why: e.to_string() })
+            }
+            Self::File(path) => {
+                let from = || format!("the file `{}`", path.display());
+                let text = tokio::fs::read_to_string(path).await;
+                text.map(without_line_break).map_err(|e| SecretError { from: from(), why: e.to_string() })
+            }
+            Self::Command(words) => {
+                let error = |why: String| SecretError {
+                    from: format!("the command `{}`", words.first().map_or("", String::as_str)),
+                    why,
+                };
+                let (program, arguments) = words.split_first().ok_or_else(|| error("the list of words is empty".to_owned()))?;
+                let mut command = tokio::process::Command::new(program);
+                command.args(arguments).stdin(std::process::Stdio::null()).kill_on_drop(true);
+                let output = tokio::time::timeout(std::time::Duration::from_secs(30), command.output()).await;
+                let output = output.map_err(|_| error("no answer for 30 s".to_owned()))?.map_err(|e| error(e.to_string()))?;
+                if !output.status.success() {
+                    return Err(error(format!("it ended with {}", output.status)));
+                }
+                String::from_utf8(output.stdout).map(without_line_break).map_err(|_| error("it printed no UTF-8".to_owned()))
+            }
+        }
+    }
+}
+
+fn without_line_break(mut text: String) -> SecretString {
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    SecretString::from(text)
+}

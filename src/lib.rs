@@ -1,0 +1,4 @@
+//! Cast off from Docker Hub.
+
+pub mod cluster;
+pub mod model;

@@ -1,0 +1,193 @@
+//! A pure question to the inventory. The answer is a list of problems, each naming who and why.
+
+use super::backend_ai::too_old;
+use super::world::users;
+use super::{Digest, ImageRef, Inventory, Part, image::canonical_registry, text};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "check", deny_unknown_fields)]
+pub enum Check {
+    /// Everything that was asked has answered.
+    Answers,
+    /// Backend.AI is new enough for Harbor v2.
+    Version,
+    /// Each of these images may be pulled.
+    Pullable { images: BTreeSet<ImageRef> },
+    /// Each host has room for these bytes and a reserve.
+    Space { needed: BTreeMap<String, u64> },
+    /// No live session uses an image of this registry below these repositories, and no container of Backend.AI does.
+    Drained { registry: String, repositories: Vec<String> },
+    /// No container uses these names: host to names with image ids.
+    Unused { images: BTreeMap<String, BTreeMap<ImageRef, Digest>> },
+    /// Each manager's API answers.
+    ManagersRun,
+}
+
+/// One answer of a check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Problem {
+    /// `session train-7`, `agent gpu-2`.
+    pub subject: String,
+    pub why: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+    /// Unix time in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Problem {
+    fn new(subject: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { subject: subject.into(), why: why.into(), owner: None, place: None, since_ms: None, hint: None }
+    }
+}
+
+impl Check {
+    /// The name of the check on a screen.
+    pub fn title(&self) -> String {
+        match self {
+            Self::Answers => "everything answers".to_owned(),
+            Self::Version => "Backend.AI can read Harbor v2 registries".to_owned(),
+            Self::Pullable { images } => format!("{} may be pulled", text::count(images.len() as u64, "new image")),
+            Self::Space { needed } => format!("room on {}", text::count(needed.len() as u64, "agent")),
+            Self::Drained { .. } => "no session and no container uses an old image".to_owned(),
+            Self::Unused { images } => {
+                let n: usize = images.values().map(BTreeMap::len).sum();
+                format!("no container uses the {} to remove", text::count(n as u64, "name"))
+            }
+            Self::ManagersRun => "every manager answers".to_owned(),
+        }
+    }
+
+    /// The parts of the inventory that must be fresh for the answer.
+    pub fn parts(&self) -> BTreeSet<Part> {
+        let parts: &[Part] = match self {
+            Self::Answers => &[Part::Keys, Part::Tables, Part::Sessions, Part::Managers, Part::Hosts, Part::Registries],
+            Self::Version | Self::ManagersRun => &[Part::Managers],
+            Self::Pullable { .. } => &[Part::Registries],
+            Self::Space { .. } | Self::Unused { .. } => &[Part::Hosts],
+            Self::Drained { .. } => &[Part::Sessions, Part::Hosts],
+        };
+        parts.iter().copied().collect()
+    }
+
+    /// What stands against it. Empty means it holds; something that could not be read is a problem, never a pass.
+    pub fn problems(&self, inventory: &Inventory) -> Vec<Problem> {
+        let parts = self.parts();
+        let unread = inventory
+            .unanswered
+            .iter()
+            .filter(|u| parts.contains(&u.part))
+            .map(|u| Problem { hint: u.hint.clone(), ..Problem::new(&u.subject, &u.why) });
+        let mut out: Vec<Problem> = unread.collect();
+        match self {
+            Self::Answers => {}
+            Self::Version => out.extend(version_problem(inventory)),
+            Self::Pullable { images } => {
+                for image in images {
+                    if let Some(why) = inventory.registries.get(&image.registry).and_then(|r| r.refused.get(image)) {
+                        let hint = format!("give castoff and the engines a login: [registries.\"{}\"]", image.registry);
+                        out.push(Problem { hint: Some(hint), ..Problem::new(format!("image {image}"), why.clone()) });
+                    } else if inventory.manifest(image).is_none() {
+                        out.push(Problem::new(format!("image {image}"), "the registry does not have it any more"));
+                    }
+                }
+            }
+            Self::Space { needed } => {
+                for (host, needed) in needed {
+                    let Some(free) = inventory.hosts.get(host).and_then(|h| h.free_bytes) else { continue };
+                    if free < *needed {
+                        let why = format!("{} free, {} needed", text::bytes(free), text::bytes(*needed));
+                        let hint = "free space where the engine keeps its data, then check again".to_owned();
+                        out.push(Problem {
+                            hint: Some(hint),
+                            place: Some(host.clone()),
+                            ..Problem::new(format!("agent {host}"), why)
+                        });
+                    }
+                }
+            }
+            Self::Drained { registry, repositories } => out.extend(undrained(inventory, registry, repositories)),
+            Self::Unused { images } => {
+                for (name, images) in images {
+                    let Some(host) = inventory.hosts.get(name) else { continue };
+                    for (image, id) in images.iter().filter(|(image, _)| host.images.contains_key(*image)) {
+                        for container in users(host, image, id) {
+                            out.push(Problem {
+                                place: Some(name.clone()),
+                                since_ms: Some(container.created_ms),
+                                ..Problem::new(format!("container {}", container.name), format!("uses {}", image.familiar()))
+                            });
+                        }
+                    }
+                }
+            }
+            Self::ManagersRun => {
+                for (name, _) in inventory.managers.iter().filter(|(_, m)| !m.running) {
+                    out.push(Problem::new(format!("manager {name}"), "its service does not run"));
+                }
+            }
+        }
+        out
+    }
+}
+
+fn version_problem(inventory: &Inventory) -> Option<Problem> {
+    let Some(backend_ai) = &inventory.backend_ai else {
+        return Some(Problem::new("Backend.AI", "its version could not be read"));
+    };
+    let update = too_old(&backend_ai.version)?;
+    Some(Problem {
+        hint: Some(format!("update the manager to {update} or later, then plan again")),
+        ..Problem::new("Backend.AI", format!("version {} cannot read Harbor v2 registries", backend_ai.version))
+    })
+}
+
+/// Whether a name, as Backend.AI or an engine writes it, is an image of the old registry.
+pub fn is_old(name: &str, registry: &str, repositories: &[String]) -> bool {
+    name.parse::<ImageRef>().is_ok_and(|image| {
+        image.registry == canonical_registry(registry)
+            && (repositories.is_empty() || repositories.iter().any(|r| image.repository.starts_with(r.as_str())))
+    })
+}
+
+fn undrained(inventory: &Inventory, registry: &str, repositories: &[String]) -> Vec<Problem> {
+    let sessions = inventory.sessions.iter().filter(|s| is_old(&s.image, registry, repositories)).map(|s| Problem {
+        owner: Some(s.owner.clone()),
+        place: Some(s.agent.clone()),
+        since_ms: Some(s.since_ms),
+        ..Problem::new(format!("session {}", s.name), format!("{}, uses {}", s.status.to_lowercase(), s.image))
+    });
+    let mut out: Vec<Problem> = sessions.collect();
+    for (name, host) in &inventory.hosts {
+        // The image ids of the old names count too: after a retag a container may show an id instead of its name.
+        let old_ids: BTreeSet<&Digest> =
+            host.images.iter().filter(|(i, _)| is_old(&i.to_string(), registry, repositories)).map(|(_, l)| &l.id).collect();
+        for c in host.containers.iter().filter(|c| c.kernel.is_some()) {
+            let by_name = is_old(&c.image, registry, repositories);
+            let by_id = c.image.parse::<ImageRef>().is_err() && old_ids.contains(&c.image_id);
+            let session_listed = inventory.sessions.iter().any(|s| Some(&s.id) == c.kernel.as_ref());
+            if (by_name || by_id) && !session_listed {
+                let state = match c.state {
+                    super::ContainerState::Running => "running",
+                    super::ContainerState::Paused => "paused",
+                    super::ContainerState::Stopped => "stopped",
+                };
+                out.push(Problem {
+                    place: Some(name.clone()),
+                    since_ms: Some(c.created_ms),
+                    hint: Some(format!("no live session owns it: docker rm {} on {name}, if it is a leftover", c.name)),
+                    ..Problem::new(format!("container {}", c.name), format!("{state}, uses {}", c.image))
+                });
+            }
+        }
+    }
+    out
+}

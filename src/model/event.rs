@@ -1,0 +1,97 @@
+//! What a front end is told and what it may ask. Front ends know nothing else of the engine.
+
+use super::{ChangeId, Limits, Problem, Stamped};
+use serde::{Deserialize, Serialize};
+
+/// News for a front end. `Entry` must arrive and is on disk already; the others may be lost or come late.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    Entry(Stamped),
+    Progress(Progress),
+    /// How the checks of the waiting gate stand.
+    Gate(GateReport),
+    /// The engine did not follow a command, with the reason.
+    Refused(String),
+    /// A line for the log: what is asked, answered, waited for.
+    Said {
+        level: Level,
+        at_ms: i64,
+        place: String,
+        text: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    Info,
+    Warn,
+    Error,
+}
+
+/// How far one change is. Never stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Progress {
+    pub change: ChangeId,
+    /// What is going on: `pulling`, `unpacking`, `waiting`, `stalled`.
+    pub phase: String,
+    /// Bytes for pulls; steps of work otherwise.
+    pub done: u64,
+    pub total: u64,
+    /// Unix time in milliseconds of the last sign of life.
+    pub at_ms: i64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct GateReport {
+    pub step: usize,
+    pub problems: Vec<Problem>,
+    /// When the cluster was read for it; unix time in milliseconds.
+    pub read_at_ms: i64,
+}
+
+/// What the operator asks of the engine. The engine answers by entries, or with `Refused`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Begin the run of the plan on the screen, or go on with a resumed run.
+    Begin,
+    /// `typed` must be the gate's sentence and `plan` the plan's id.
+    Approve {
+        step: usize,
+        plan: String,
+        typed: String,
+    },
+    /// Ask the checks of the waiting gate again, now.
+    Recheck,
+    Pause,
+    Continue,
+    Retry(Target),
+    Skip {
+        target: Target,
+        why: String,
+    },
+    SetLimits(Limits),
+    /// Undo every step from the last back to this one.
+    RollBack {
+        to: usize,
+        why: String,
+    },
+    /// Finish what is in flight, write, leave.
+    Stop,
+    /// Leave at once: the journal makes it safe.
+    StopNow,
+    /// End the run for good, here.
+    Abort {
+        why: String,
+    },
+}
+
+/// Which failed changes are meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Every failed change of the run.
+    Failed,
+    Changes(Vec<ChangeId>),
+}

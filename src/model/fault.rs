@@ -1,0 +1,56 @@
+//! Why something did not work: a small code to branch on, and words for a person.
+
+use serde::{Deserialize, Serialize};
+
+/// What kind of fault it is. The engine retries `Passing` and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultKind {
+    /// May be gone in a moment: a refused connection, a 503, a 429, a stalled pull.
+    Passing,
+    /// A login or a right is missing.
+    Denied,
+    /// The thing asked for is not there.
+    Missing,
+    /// No space left.
+    Space,
+    /// The world stands neither before nor after the change.
+    Drift,
+    /// Anything else: trying again would give the same answer.
+    Lasting,
+}
+
+/// One fault: `what` names the subject in backticks, `why` is the root cause in the source's own words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[error("{what}: {why}")]
+pub struct Fault {
+    pub kind: FaultKind,
+    pub what: String,
+    pub why: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// What a registry said with 429 or 503: nobody asks it again before this time has passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Fault {
+    /// `what` and `why` may hold text from outside: control characters are taken out here.
+    pub fn new(kind: FaultKind, what: impl AsRef<str>, why: impl AsRef<str>) -> Self {
+        let (what, why) = (super::text::clean(what.as_ref()), super::text::clean(why.as_ref()));
+        Self { kind, what, why, hint: None, retry_after_ms: None }
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    #[must_use]
+    pub fn retry_after_ms(mut self, wait_ms: Option<u64>) -> Self {
+        self.retry_after_ms = wait_ms;
+        self
+    }
+}

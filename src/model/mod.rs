@@ -1,0 +1,29 @@
+//! Layer 0: what castoff talks about, as plain data and pure functions.
+//! Nothing here knows files, clocks, the network or the terminal.
+
+pub mod backend_ai;
+pub mod change;
+pub mod check;
+pub mod event;
+pub mod fault;
+pub mod image;
+pub mod inventory;
+pub mod ledger;
+pub mod plan;
+pub mod run;
+pub mod text;
+pub mod world;
+
+pub use backend_ai::Era;
+pub use change::{Change, KeyDiff, Known, RowDiff, Service, Standing, Value, WayBack};
+pub use check::{Check, Problem};
+pub use event::{Command, Event, GateReport, Level, Progress, Target};
+pub use fault::{Fault, FaultKind};
+pub use image::{Digest, ImageRef};
+pub use inventory::{
+    BackendAi, Container, ContainerState, Host, Inventory, Layer, LocalImage, Manager, Manifest, Part, Registry, Row, Session,
+    Store, Unanswered, Wants,
+};
+pub use ledger::{LedgerLine, Verdict};
+pub use plan::{Ask, ChangeId, Gate, Kept, Limits, Plan, PlannedChange, PlannedStep, Totals};
+pub use run::{ChangeState, Entry, Next, Outcome, Stamped, State, Status, StepState, Stop, Tally};

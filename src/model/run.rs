@@ -1,0 +1,449 @@
+//! A run is a fold of entries over a state. The engine, resume, the screens, `status` and the report share this fold.
+
+use super::{ChangeId, Fault, Gate, Limits, Plan};
+use serde::{Deserialize, Serialize};
+
+/// One durable fact of a run, in the past tense. Written before it is acted upon.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "is", deny_unknown_fields)]
+pub enum Entry {
+    /// The first entry: the whole plan.
+    Planned {
+        plan: Box<Plan>,
+        by: String,
+    },
+    GateReached {
+        step: usize,
+    },
+    /// `typed` is what the operator typed; for an answer given ahead, the option that gave it.
+    GateApproved {
+        step: usize,
+        by: String,
+        plan: String,
+        typed: String,
+    },
+    /// It was true before we came: a rollback leaves it alone.
+    Found {
+        change: ChangeId,
+    },
+    Started {
+        change: ChangeId,
+    },
+    /// It will be tried again: after a passing fault, or because an operator asked.
+    Retried {
+        change: ChangeId,
+        why: String,
+        after_ms: u64,
+    },
+    Done {
+        change: ChangeId,
+    },
+    Failed {
+        change: ChangeId,
+        fault: Fault,
+    },
+    /// Left out by a person, with a reason; in a rollback: left as it is, with a reason.
+    Skipped {
+        change: ChangeId,
+        why: String,
+        by: String,
+    },
+    Paused {
+        why: String,
+        by: String,
+    },
+    Continued {
+        by: String,
+    },
+    LimitChanged {
+        limits: Limits,
+        by: String,
+    },
+    /// Every change of this step and of later steps will be undone.
+    RollbackBegun {
+        to: usize,
+        by: String,
+        why: String,
+    },
+    UndoStarted {
+        change: ChangeId,
+    },
+    Undone {
+        change: ChangeId,
+    },
+    /// A human is needed: the run is stuck.
+    UndoFailed {
+        change: ChangeId,
+        fault: Fault,
+    },
+    TakenOver {
+        by: String,
+    },
+    Finished {
+        outcome: Outcome,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    Done,
+    /// Done, but something was skipped.
+    DoneWithSkips,
+    RolledBack,
+    /// Ended by a person; what is left is left.
+    Aborted(String),
+}
+
+/// An entry with its place in the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Stamped {
+    /// From 1, without gaps.
+    pub seq: u64,
+    /// Unix time in milliseconds.
+    pub at_ms: i64,
+    pub entry: Entry,
+}
+
+/// Where one change is in its life.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Status {
+    #[default]
+    Waiting,
+    Running,
+    /// After a passing fault, waiting for the next attempt.
+    Retrying(String),
+    Found,
+    Done,
+    Failed(Fault),
+    Skipped(String),
+    Undoing,
+    Undone,
+    UndoFailed(Fault),
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChangeState {
+    pub status: Status,
+    /// `Started` was written: what stands `After` now is our work.
+    pub ours: bool,
+    pub attempts: u32,
+    /// Unix times in milliseconds.
+    pub started_ms: Option<i64>,
+    pub ended_ms: Option<i64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StepState {
+    pub gate_reached_ms: Option<i64>,
+    /// Who approved it and when.
+    pub approved: Option<(String, i64)>,
+    pub changes: Vec<ChangeState>,
+}
+
+/// The run so far, as the journal tells it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    pub plan: Option<Box<Plan>>,
+    pub limits: Limits,
+    pub steps: Vec<StepState>,
+    pub by: String,
+    pub begun_ms: i64,
+    pub last_ms: i64,
+    pub paused: Option<(String, i64)>,
+    /// Index of the step down to which everything is undone.
+    pub rolling_back: Option<usize>,
+    /// Changes in the order of their `Started`.
+    pub order: Vec<ChangeId>,
+    pub finished: Option<Outcome>,
+    /// Number of entries folded in.
+    pub seq: u64,
+}
+
+/// What comes next: the whole brain of the engine.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// There is no plan yet.
+    Plan,
+    /// The gate of this step has to be passed.
+    Gate(usize),
+    /// These changes may be applied, side by side.
+    Apply(Vec<ChangeId>),
+    /// These changes may be undone, side by side.
+    Undo(Vec<ChangeId>),
+    Stop(Stop),
+    /// Everything is done or undone; `Finished` has to be written.
+    Finish(Outcome),
+    Over,
+}
+
+/// Why nothing goes on until a person says so.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stop {
+    Paused,
+    /// Changes of this step failed, and nothing else of it is left to do.
+    Failed(usize),
+    /// Undo failed.
+    Stuck,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("entry {seq} cannot follow: {why}")]
+pub struct IllegalEntry {
+    pub seq: u64,
+    pub why: String,
+}
+
+impl State {
+    /// Folds one entry in. An entry that cannot follow is an error and changes nothing.
+    pub fn apply(&mut self, stamped: &Stamped) -> Result<(), IllegalEntry> {
+        let illegal = |why: String| IllegalEntry { seq: stamped.seq, why };
+        if stamped.seq != self.seq + 1 {
+            return Err(illegal(format!("entry {} was expected", self.seq + 1)));
+        }
+        let at_ms = stamped.at_ms;
+        if !matches!(stamped.entry, Entry::Planned { .. }) && self.plan.is_none() {
+            return Err(illegal("the run has no plan".to_owned()));
+        }
+        if self.finished.is_some() && !matches!(stamped.entry, Entry::RollbackBegun { .. } | Entry::TakenOver { .. }) {
+            return Err(illegal("the run is over".to_owned()));
+        }
+        match &stamped.entry {
+            Entry::Planned { plan, by } => {
+                if self.plan.is_some() {
+                    return Err(illegal("the run has a plan already".to_owned()));
+                }
+                let step = |step: &super::PlannedStep| StepState {
+                    changes: vec![ChangeState::default(); step.changes.len()],
+                    ..StepState::default()
+                };
+                self.steps = plan.steps.iter().map(step).collect();
+                self.limits = plan.limits;
+                self.by.clone_from(by);
+                self.begun_ms = at_ms;
+                self.plan = Some(plan.clone());
+            }
+            Entry::GateReached { step } => {
+                self.step_mut(*step).map_err(&illegal)?.gate_reached_ms = Some(at_ms);
+            }
+            Entry::GateApproved { step, by, plan, .. } => {
+                if self.plan.as_ref().is_none_or(|p| p.plan != *plan) {
+                    return Err(illegal(format!("the approval is for plan `{plan}`")));
+                }
+                self.step_mut(*step).map_err(&illegal)?.approved = Some((by.clone(), at_ms));
+            }
+            Entry::Found { change } => self.turn(*change, at_ms, Status::Found).map_err(illegal)?,
+            Entry::Started { change } => {
+                self.turn(*change, at_ms, Status::Running).map_err(illegal)?;
+                if !self.order.contains(change) {
+                    self.order.push(*change);
+                }
+            }
+            Entry::Retried { change, why, .. } => self.turn(*change, at_ms, Status::Retrying(why.clone())).map_err(illegal)?,
+            Entry::Done { change } => self.turn(*change, at_ms, Status::Done).map_err(illegal)?,
+            Entry::Failed { change, fault } => self.turn(*change, at_ms, Status::Failed(fault.clone())).map_err(illegal)?,
+            Entry::Skipped { change, why, .. } => self.turn(*change, at_ms, Status::Skipped(why.clone())).map_err(illegal)?,
+            Entry::Paused { why, .. } => self.paused = Some((why.clone(), at_ms)),
+            Entry::Continued { .. } => self.paused = None,
+            Entry::LimitChanged { limits, .. } => self.limits = *limits,
+            Entry::RollbackBegun { to, .. } => {
+                if *to >= self.steps.len() {
+                    return Err(illegal(format!("there is no step {}", to + 1)));
+                }
+                self.rolling_back = Some(self.rolling_back.map_or(*to, |before| before.min(*to)));
+                self.finished = None;
+                self.paused = None;
+            }
+            Entry::UndoStarted { change } => self.turn(*change, at_ms, Status::Undoing).map_err(illegal)?,
+            Entry::Undone { change } => self.turn(*change, at_ms, Status::Undone).map_err(illegal)?,
+            Entry::UndoFailed { change, fault } => {
+                self.turn(*change, at_ms, Status::UndoFailed(fault.clone())).map_err(illegal)?;
+            }
+            Entry::TakenOver { by } => self.by.clone_from(by),
+            Entry::Finished { outcome } => self.finished = Some(outcome.clone()),
+        }
+        self.seq = stamped.seq;
+        self.last_ms = at_ms;
+        Ok(())
+    }
+
+    fn step_mut(&mut self, step: usize) -> Result<&mut StepState, String> {
+        let n = self.steps.len();
+        self.steps.get_mut(step).ok_or_else(|| format!("there is no step {} of {n}", step + 1))
+    }
+
+    /// Moves one change on, if that is a legal move.
+    fn turn(&mut self, id: ChangeId, at_ms: i64, to: Status) -> Result<(), String> {
+        let back = self.rolling_back.is_some();
+        let change = self
+            .steps
+            .get_mut(id.step)
+            .and_then(|s| s.changes.get_mut(id.n))
+            .ok_or_else(|| format!("there is no change {id}"))?;
+        let from = &change.status;
+        use Status::{Done, Failed, Found, Retrying, Running, Skipped, UndoFailed, Undoing, Undone, Waiting};
+        let legal = match &to {
+            Waiting => false,
+            Found => !change.ours && matches!(from, Waiting | Retrying(_)),
+            Running => !back && matches!(from, Waiting | Retrying(_)),
+            Retrying(_) => !back && matches!(from, Waiting | Running | Retrying(_) | Failed(_)),
+            Done => change.ours && matches!(from, Running | Retrying(_)),
+            Failed(_) => matches!(from, Waiting | Running | Retrying(_)),
+            Skipped(_) => matches!(from, Waiting | Retrying(_) | Failed(_)) || (back && matches!(from, Undoing | UndoFailed(_))),
+            Undoing => back && change.ours && matches!(from, Running | Retrying(_) | Done | Failed(_) | Undoing | UndoFailed(_)),
+            Undone => matches!(from, Undoing),
+            UndoFailed(_) => matches!(from, Undoing),
+        };
+        if !legal {
+            return Err(format!("change {id} is {from:?} and cannot become {to:?}"));
+        }
+        match &to {
+            Running | Undoing => {
+                change.ours = true;
+                change.attempts += 1;
+                change.started_ms = change.started_ms.or(Some(at_ms));
+                change.ended_ms = None;
+            }
+            Retrying(_) if matches!(from, Failed(_)) => change.attempts = 0,
+            Retrying(_) => {}
+            _ => change.ended_ms = Some(at_ms),
+        }
+        change.status = to;
+        Ok(())
+    }
+
+    /// Folds a whole journal.
+    pub fn fold<'a>(entries: impl IntoIterator<Item = &'a Stamped>) -> Result<Self, IllegalEntry> {
+        let mut state = Self::default();
+        for entry in entries {
+            state.apply(entry)?;
+        }
+        Ok(state)
+    }
+
+    pub fn status(&self, id: ChangeId) -> &ChangeState {
+        &self.steps[id.step].changes[id.n]
+    }
+
+    /// The gate of a step that has something to do; steps with nothing to do ask nothing.
+    pub fn gate(&self, step: usize) -> Option<&Gate> {
+        self.plan.as_ref()?.steps.get(step)?.gate.as_ref()
+    }
+
+    /// The step that runs, waits or failed: the first that is not over. `None` when all are.
+    pub fn current_step(&self) -> Option<usize> {
+        self.steps.iter().enumerate().position(|(i, _)| !self.step_is_over(i))
+    }
+
+    /// Every change of the step is found, done or skipped, and its gate is passed.
+    pub fn step_is_over(&self, step: usize) -> bool {
+        let over = |c: &ChangeState| matches!(c.status, Status::Found | Status::Done | Status::Skipped(_));
+        (self.gate(step).is_none() || self.steps[step].approved.is_some()) && self.steps[step].changes.iter().all(over)
+    }
+
+    /// Decides what comes next. Pure: the same journal always gives the same answer.
+    pub fn next(&self) -> Next {
+        if self.plan.is_none() {
+            return Next::Plan;
+        }
+        if self.finished.is_some() {
+            return Next::Over;
+        }
+        if let Some(to) = self.rolling_back {
+            return self.next_back(to);
+        }
+        if self.paused.is_some() {
+            return Next::Stop(Stop::Paused);
+        }
+        let Some(step) = self.current_step() else {
+            let skipped = self.steps.iter().flat_map(|s| &s.changes).any(|c| matches!(c.status, Status::Skipped(_)));
+            return Next::Finish(if skipped { Outcome::DoneWithSkips } else { Outcome::Done });
+        };
+        if self.gate(step).is_some() && self.steps[step].approved.is_none() {
+            return Next::Gate(step);
+        }
+        let open = |(n, change): (usize, &ChangeState)| {
+            matches!(change.status, Status::Waiting | Status::Running | Status::Retrying(_)).then_some(ChangeId { step, n })
+        };
+        let open: Vec<ChangeId> = self.steps[step].changes.iter().enumerate().filter_map(open).collect();
+        if open.is_empty() { Next::Stop(Stop::Failed(step)) } else { Next::Apply(open) }
+    }
+
+    /// The way back: step by step from the last, in the reverse order of `Started`.
+    fn next_back(&self, to: usize) -> Next {
+        let undoable = |id: &&ChangeId| {
+            id.step >= to
+                && matches!(
+                    self.status(**id).status,
+                    Status::Running
+                        | Status::Retrying(_)
+                        | Status::Done
+                        | Status::Failed(_)
+                        | Status::Undoing
+                        | Status::UndoFailed(_)
+                )
+        };
+        let open: Vec<ChangeId> = self.order.iter().rev().filter(undoable).copied().collect();
+        let Some(step) = open.iter().map(|id| id.step).max() else { return Next::Finish(Outcome::RolledBack) };
+        if open.iter().any(|id| matches!(self.status(*id).status, Status::UndoFailed(_))) {
+            return Next::Stop(Stop::Stuck);
+        }
+        if self.paused.is_some() {
+            return Next::Stop(Stop::Paused);
+        }
+        Next::Undo(open.into_iter().filter(|id| id.step == step).collect())
+    }
+
+    /// How many changes of a step stand in each status: (waiting, running, over, failed).
+    pub fn tally(&self, step: usize) -> Tally {
+        let mut tally = Tally::default();
+        for change in &self.steps[step].changes {
+            match change.status {
+                Status::Waiting => tally.waiting += 1,
+                Status::Running | Status::Undoing => tally.running += 1,
+                Status::Retrying(_) => tally.retrying += 1,
+                Status::Found => tally.found += 1,
+                Status::Done => tally.done += 1,
+                Status::Failed(_) | Status::UndoFailed(_) => tally.failed += 1,
+                Status::Skipped(_) => tally.skipped += 1,
+                Status::Undone => tally.undone += 1,
+            }
+        }
+        tally
+    }
+
+    /// Failed changes, grouped by cause: kind of fault and its words, with the changes that met it.
+    pub fn causes(&self) -> Vec<(Fault, Vec<ChangeId>)> {
+        let mut out: Vec<(Fault, Vec<ChangeId>)> = vec![];
+        for (step, state) in self.steps.iter().enumerate() {
+            for (n, change) in state.changes.iter().enumerate() {
+                let (Status::Failed(fault) | Status::UndoFailed(fault)) = &change.status else { continue };
+                let id = ChangeId { step, n };
+                match out.iter_mut().find(|(f, _)| f.kind == fault.kind && f.why == fault.why) {
+                    Some((_, ids)) => ids.push(id),
+                    None => out.push((fault.clone(), vec![id])),
+                }
+            }
+        }
+        out
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub waiting: u64,
+    pub running: u64,
+    pub retrying: u64,
+    pub found: u64,
+    pub done: u64,
+    pub failed: u64,
+    pub skipped: u64,
+    pub undone: u64,
+}
+
+impl Tally {
+    pub fn total(&self) -> u64 {
+        self.waiting + self.running + self.retrying + self.found + self.done + self.failed + self.skipped + self.undone
+    }
+}
