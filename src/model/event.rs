@@ -10,6 +10,8 @@ pub enum Event {
     Progress(Progress),
     /// How the checks of the waiting gate stand.
     Gate(GateReport),
+    /// How the cluster stands towards the journal of a run that was cut off; sent before a resumed run goes on.
+    Survey(Vec<SurveyLine>),
     /// The engine did not follow a command, with the reason.
     Refused(String),
     /// A line for the log: what is asked, answered, waited for.
@@ -50,6 +52,20 @@ pub struct GateReport {
     pub problems: Vec<Problem>,
     /// When the cluster was read for it; unix time in milliseconds.
     pub read_at_ms: i64,
+}
+
+/// One step of a resumed run: what the journal says and what the cluster says now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SurveyLine {
+    pub step: usize,
+    /// `5 301 done`, `not begun`.
+    pub journal: String,
+    /// `5 309 done`, `the same`.
+    pub cluster: String,
+    /// `agree`, or what will be done about the difference.
+    pub verdict: String,
+    pub agrees: bool,
 }
 
 /// What the operator asks of the engine. The engine answers by entries, or with `Refused`.

@@ -17,7 +17,7 @@ pub mod world;
 pub use backend_ai::Era;
 pub use change::{Change, KeyDiff, Known, RowDiff, Service, Standing, Value, WayBack};
 pub use check::{Check, Problem};
-pub use event::{Command, Event, GateReport, Level, Progress, Target};
+pub use event::{Command, Event, GateReport, Level, Progress, SurveyLine, Target};
 pub use fault::{Fault, FaultKind};
 pub use image::{Digest, ImageRef};
 pub use inventory::{
