@@ -1,4 +1,8 @@
 //! Cast off from Docker Hub.
 
+pub mod actions;
 pub mod cluster;
+pub mod engine;
+pub mod journal;
 pub mod model;
+pub mod runbook;

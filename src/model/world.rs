@@ -18,8 +18,8 @@ impl Inventory {
                 Some(_) => Standing::Before,
                 None => Standing::Neither(format!("there is no manager `{manager}`")),
             },
-            Change::Keys { diffs } => all(diffs.iter().map(|diff| key_standing(diff, self.keys.get(&diff.key)))),
-            Change::Rows { diffs } => all(diffs.iter().map(|diff| row_standing(diff, self.row(&diff.table, &diff.key)))),
+            Change::Keys { diffs } => keys_standing(diffs, |key| self.keys.get(key)),
+            Change::Rows { diffs } => rows_standing(diffs, |table, key| self.row(table, key)),
             Change::Rescan { registry, expect, .. } => rescan_standing(expect, &self.known_images(registry)),
             Change::Alias { alias, architecture, before, after } => {
                 let found = self.aliases().into_iter().find(|a| a.alias == *alias);
@@ -217,8 +217,7 @@ pub fn users<'a>(host: &'a Host, image: &ImageRef, id: &Digest) -> Vec<&'a Conta
     host.containers.iter().filter(|c| by_name(c) || (last && c.image_id == *id)).collect()
 }
 
-/// One key's standing, for a value that was read.
-pub fn key_standing(diff: &KeyDiff, found: Option<&Value>) -> Standing {
+fn key_standing(diff: &KeyDiff, found: Option<&Value>) -> Standing {
     if found == diff.after.as_ref() {
         Standing::After
     } else if found == diff.before.as_ref() {
@@ -229,8 +228,8 @@ pub fn key_standing(diff: &KeyDiff, found: Option<&Value>) -> Standing {
     }
 }
 
-/// One row's standing, for a row that was read: only the columns of the diff count.
-pub fn row_standing(diff: &RowDiff, found: Option<&Row>) -> Standing {
+/// Only the columns of the diff count.
+fn row_standing(diff: &RowDiff, found: Option<&Row>) -> Standing {
     let is = |side: &Option<Row>| match (side, found) {
         (None, None) => true,
         (Some(side), Some(found)) => side.iter().all(|(column, value)| found.get(column) == Some(value) || value == HIDDEN),
@@ -281,14 +280,26 @@ pub fn remove_standing(host: &Host, image: &ImageRef, id: &Digest) -> Standing {
     }
 }
 
-/// Folds the standings of parts that change together: a mixture is neither.
-pub fn all(parts: impl Iterator<Item = Standing>) -> Standing {
+/// The standing of keys that change together, for values that were read.
+pub fn keys_standing<'a>(diffs: &[KeyDiff], found: impl Fn(&str) -> Option<&'a Value>) -> Standing {
+    all(diffs.iter().map(|diff| (diff.before == diff.after, key_standing(diff, found(&diff.key)))))
+}
+
+/// The standing of rows that change together, for rows that were read.
+pub fn rows_standing<'a>(diffs: &[RowDiff], found: impl Fn(&str, &str) -> Option<&'a Row>) -> Standing {
+    all(diffs.iter().map(|diff| (diff.before == diff.after, row_standing(diff, found(&diff.table, &diff.key)))))
+}
+
+/// Folds the standings of parts that change together: a mixture is neither. Parts that are equal on both sides (true)
+/// only have to stand.
+fn all(parts: impl Iterator<Item = (bool, Standing)>) -> Standing {
     let (mut before, mut after) = (false, false);
     for part in parts {
         match part {
-            Standing::Before => before = true,
-            Standing::After => after = true,
-            neither @ Standing::Neither(_) => return neither,
+            (_, neither @ Standing::Neither(_)) => return neither,
+            (true, _) => {}
+            (false, Standing::Before) => before = true,
+            (false, Standing::After) => after = true,
         }
     }
     match (before, after) {
