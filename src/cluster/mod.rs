@@ -2,6 +2,7 @@
 //! It decides nothing: it reads, says where a change stands, makes it true or untrue.
 
 pub mod config;
+pub mod etcd;
 pub mod secret;
 
 use crate::model::{Change, Fault, Inventory, Standing, Wants};
