@@ -293,7 +293,8 @@ fn fault(what: &str, error: &Error) -> Fault {
     let with = |kind| Fault::new(kind, what, &why);
     let login = "set `username` and `password` of `[etcd]` in the cluster file to a user that may read and write `/sorna/`";
     if why.contains("certificate") || why.contains("HandshakeFailure") {
-        return with(FaultKind::Lasting).hint("set `ca`, and `cert` and `key` if etcd asks for them, in `[etcd]` of the cluster file");
+        return with(FaultKind::Lasting)
+            .hint("set `ca`, and `cert` and `key` if etcd asks for them, in `[etcd]` of the cluster file");
     }
     match error {
         Error::GRpcStatus(status) => match i32::from(status.code()) {

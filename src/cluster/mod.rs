@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod etcd;
+pub mod postgres;
 pub mod secret;
 
 use crate::model::{Change, Fault, Inventory, Standing, Wants};
