@@ -2,6 +2,8 @@
 //! It decides nothing: it reads, says where a change stands, makes it true or untrue.
 
 pub mod config;
+pub mod etcd;
+pub mod postgres;
 pub mod secret;
 pub mod sim;
 

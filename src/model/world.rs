@@ -217,7 +217,8 @@ pub fn users<'a>(host: &'a Host, image: &ImageRef, id: &Digest) -> Vec<&'a Conta
     host.containers.iter().filter(|c| by_name(c) || (last && c.image_id == *id)).collect()
 }
 
-fn key_standing(diff: &KeyDiff, found: Option<&Value>) -> Standing {
+/// One key's standing, for a value that was read.
+pub fn key_standing(diff: &KeyDiff, found: Option<&Value>) -> Standing {
     if found == diff.after.as_ref() {
         Standing::After
     } else if found == diff.before.as_ref() {
@@ -228,8 +229,8 @@ fn key_standing(diff: &KeyDiff, found: Option<&Value>) -> Standing {
     }
 }
 
-/// Only the columns of the diff count.
-fn row_standing(diff: &RowDiff, found: Option<&Row>) -> Standing {
+/// One row's standing, for a row that was read: only the columns of the diff count.
+pub fn row_standing(diff: &RowDiff, found: Option<&Row>) -> Standing {
     let is = |side: &Option<Row>| match (side, found) {
         (None, None) => true,
         (Some(side), Some(found)) => side.iter().all(|(column, value)| found.get(column) == Some(value) || value == HIDDEN),
@@ -280,9 +281,13 @@ pub fn remove_standing(host: &Host, image: &ImageRef, id: &Digest) -> Standing {
     }
 }
 
-/// The standing of keys that change together, for values that were read.
+/// The standing of keys that change together, for values that were read. A password that was deleted cannot be given
+/// back, so its absence is no sign that the change is still done, as long as another key can tell.
 pub fn keys_standing<'a>(diffs: &[KeyDiff], found: impl Fn(&str) -> Option<&'a Value>) -> Standing {
-    all(diffs.iter().map(|diff| (diff.before == diff.after, key_standing(diff, found(&diff.key)))))
+    let lost = |diff: &&KeyDiff| diff.before == Some(Value::Hidden) && diff.after.is_none() && found(&diff.key).is_none();
+    let (lost, telling): (Vec<&KeyDiff>, Vec<&KeyDiff>) = diffs.iter().partition(lost);
+    let telling = if telling.is_empty() { lost } else { telling };
+    all(telling.into_iter().map(|diff| (diff.before == diff.after, key_standing(diff, found(&diff.key)))))
 }
 
 /// The standing of rows that change together, for rows that were read.
