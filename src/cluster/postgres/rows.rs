@@ -39,12 +39,12 @@ impl PostgresClient {
         let call = async {
             let mut reading = self.begin(READING).await?;
             let tables = self.tables_of(&mut reading, diffs).await?;
-            let mut found: BTreeMap<(&str, &str), Row> = BTreeMap::new();
+            let mut found: BTreeMap<(String, String), Row> = BTreeMap::new();
             for diff in diffs {
                 let row = table_of(&tables, &diff.table)?.row(&mut reading, &diff.key, "").await?;
-                found.extend(row.map(|row| ((diff.table.as_str(), diff.key.as_str()), row)));
+                found.extend(row.map(|row| ((diff.table.clone(), diff.key.clone()), row)));
             }
-            Ok(rows_standing(diffs, |table, key| found.get(&(table, key))))
+            Ok(rows_standing(diffs, |table, key| found.get(&(table.to_owned(), key.to_owned()))))
         };
         self.within("read", call).await
     }
