@@ -93,3 +93,10 @@ impl Flights {
         n
     }
 }
+
+/// Nothing acts for an engine that is gone.
+impl Drop for Flights {
+    fn drop(&mut self) {
+        self.cut();
+    }
+}

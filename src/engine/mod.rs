@@ -100,8 +100,12 @@ impl Engine {
             return Ok(ending);
         }
         loop {
+            let before = self.state.seq;
             if let Some(ending) = self.advance().await? {
                 return Ok(ending);
+            }
+            if self.state.seq != before {
+                continue; // An entry may allow the next thing at once.
             }
             let mut reports = vec![];
             let mut commands = vec![];

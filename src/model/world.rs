@@ -87,8 +87,13 @@ impl Inventory {
             }
             Change::Alias { alias, architecture, before, .. } => self.set_alias(alias, architecture, before),
             Change::Pull { host, image, before, .. } | Change::Tag { host, image, before, .. } => {
+                let layers = self.manifest(image).map(|m| m.layers.clone()).unwrap_or_default();
                 if let Some(host) = self.hosts.get_mut(host) {
                     host.images.remove(image);
+                    if matches!(change, Change::Pull { .. }) {
+                        let freed: u64 = lacking_layers(host, &layers).map(|layer| layer.size_bytes).sum();
+                        host.free_bytes = host.free_bytes.map(|free| free + freed);
+                    }
                     if let Some(id) = before {
                         host.images.insert(image.clone(), bare_image(id));
                     }
