@@ -1,0 +1,169 @@
+# Three Docker engines: the cluster's agents. Sourced.
+
+# Sockets may have 107 characters at most. In a checkout far down the tree a
+# short link in /tmp stands for the lab's folder; lab.conf remembers it.
+short_place() {
+  if [ -z "$SHORT" ]; then
+    SHORT="$STATE"
+    [ "${#STATE}" -le 60 ] || SHORT="/tmp/castoff-lab-$(printf %s "$STATE" | cksum | cut -d' ' -f1)"
+  fi
+  [ "$SHORT" = "$STATE" ] || ln -sfn "$STATE" "$SHORT"
+}
+
+# docker_on ENGINE ARGUMENTS…: without the caller's contexts and logins.
+docker_on() {
+  local engine="$1"; shift
+  env -u DOCKER_HOST -u DOCKER_CONTEXT DOCKER_CONFIG="$STATE/docker-config" \
+    docker -H "unix://$SHORT/$engine/docker.sock" "$@"
+}
+
+engine_launch() {
+  local engine="$1" dir="$STATE/$1"
+  mkdir -p "$dir" "$STATE/docker-config"
+  [ -f "$dir/daemon.json" ] || printf '{\n  "max-concurrent-downloads": 3\n}\n' > "$dir/daemon.json"
+  # After a kill -9 its containerd lives on or leaves its pid file and sockets
+  # behind; the next start would wait half a minute for them.
+  engine_leftovers "$engine"
+  # The façade is the engine's proxy: it answers for cr.backend.ai and refuses
+  # everything else, so no engine of the lab reaches a registry outside.
+  launch "$engine" env HTTP_PROXY="http://127.0.0.1:$P_FACADE" HTTPS_PROXY="http://127.0.0.1:$P_FACADE" NO_PROXY= \
+    dockerd --config-file "$dir/daemon.json" --data-root "$dir/data" --exec-root "$SHORT/$engine/exec" \
+    --pidfile "$dir/docker.pid" -H "unix://$SHORT/$engine/docker.sock" --storage-driver=overlay2 \
+    --bridge=none --iptables=false --ip6tables=false \
+    --insecure-registry 127.0.0.0/8 --insecure-registry cr.backend.ai \
+    --registry-mirror "http://127.0.0.1:$P_HUB"
+}
+
+# The engine's own containerd, by the pid file in its exec-root; only if that
+# pid still is a containerd of this very folder.
+engine_containerd() {
+  local pid; pid=$(cat "$STATE/$1/exec/containerd/containerd.pid" 2>/dev/null) || return 1
+  tr '\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null | grep -qF "/$1/exec/containerd/" || return 1
+  printf %s "$pid"
+}
+engine_leftovers() {
+  local pid exec="$STATE/$1/exec"
+  if pid=$(engine_containerd "$1"); then kill -KILL "$pid"; sleep 0.2; fi
+  rm -f "$STATE/$1/docker.pid" "$STATE/$1/docker.sock" "$exec/containerd/containerd.pid" "$exec"/containerd/*.sock*
+}
+
+engines_up() {
+  local engine started=()
+  for engine in "${ENGINES[@]}"; do
+    wake "$engine"
+    is_up "$engine" || { engine_launch "$engine"; started+=("$engine"); }
+  done
+  for engine in "${started[@]}"; do
+    until_ready "$engine" 60 docker_on "$engine" version
+  done
+}
+
+# ---- what an engine holds at the start ----------------------------------
+PY36=lablup/python:3.6-ubuntu18.04
+PY38=lablup/python:3.8-ubuntu18.04
+TF=lablup/python-tensorflow:2.3-py36-cuda10.1
+RBASE=lablup/r-base:4.0-ubuntu18.04
+NODEJS=lablup/node:14-ubuntu18.04
+CUSTOM=lablup/custom-lab:1.0
+EXPORTER=registry.example.com/tools/exporter:1
+
+pulled_on() {
+  case "$1" in
+    gpu-1) echo "$PY36 $PY38 $TF" ;;
+    gpu-2) echo "$PY36 $RBASE $NODEJS $CUSTOM" ;;
+    gpu-3) echo "$PY36 $TF $RBASE" ;;
+  esac
+}
+loaded_on() { echo exporter; [ "$1" != gpu-3 ] || echo python; }
+
+# containers_on ENGINE: name, image, state, kernel number (- for none).
+# The kernels are those of seed.py; the names are what an agent gives them.
+containers_on() {
+  case "$1" in
+    gpu-1) echo "kernel.python.$(kernel 1) index.docker.io/$PY36 running 1"
+           echo "kernel.python-tensorflow.$(kernel 2) index.docker.io/$TF paused 2" ;;
+    gpu-2) echo "kernel.r-base.$(kernel 3) index.docker.io/$RBASE running 3" ;;
+    gpu-3) echo "kernel.python-tensorflow.$(kernel 4) index.docker.io/$TF exited 4"
+           echo "jupyter-of-kim $PY36 running -" ;;
+  esac
+  echo "exporter $EXPORTER running -"
+}
+kernel()  { printf '00000000-0000-4000-a000-00000000000%s' "$1"; }
+session() { printf '00000000-0000-4000-b000-00000000000%s' "$1"; }
+
+# Made through the API, as an agent does: the docker command would shorten
+# index.docker.io/lablup/python to lablup/python. Ends by SIGKILL, because sleep
+# as process 1 ignores SIGTERM and every stop would take 10 s.
+container_make() {   # ENGINE NAME IMAGE STATE KERNEL
+  local engine="$1" name="$2" image="$3" state="$4" number="$5" marks='{}' run='"sleep", "1000000000"' answer
+  [ "$number" = - ] || marks="{\"ai.backend.kernel-id\": \"$(kernel "$number")\",
+    \"ai.backend.session-id\": \"$(session "$number")\", \"ai.backend.owner\": \"i-$engine\",
+    \"ai.backend.internal.block-service-ports\": \"0\"}"
+  [ "$state" != exited ] || run='"true"'
+  answer=$(curl -s --unix-socket "$SHORT/$engine/docker.sock" -H 'Content-Type: application/json' \
+    -d "{\"Image\": \"$image\", \"Cmd\": [\"/bin/busybox\", $run], \"Labels\": $marks, \"StopSignal\": \"SIGKILL\",
+         \"HostConfig\": {\"NetworkMode\": \"none\"}}" "http://docker/v1.41/containers/create?name=$name")
+  case "$answer" in '{"Id"'*) ;; *) fail "$engine: container $name: $answer" ;; esac
+  docker_on "$engine" start "$name" >/dev/null
+  [ "$state" != exited ] || docker_on "$engine" wait "$name" >/dev/null
+  [ "$state" != paused ] || docker_on "$engine" pause "$name" >/dev/null
+}
+
+# ---- putting an engine back ---------------------------------------------
+# One line per name an image has on the engine: "reference id".
+engine_images() {
+  local ids; ids=$(docker_on "$1" image ls -aq --no-trunc | sort -u)
+  [ -z "$ids" ] || docker_on "$1" image inspect --format \
+    '{{$i := .Id}}{{range .RepoTags}}{{println . $i}}{{end}}{{range .RepoDigests}}{{println . $i}}{{end}}{{if not .RepoTags}}{{if not .RepoDigests}}{{println $i $i}}{{end}}{{end}}' \
+    $ids | grep . | sort -u
+}
+engine_containers() {
+  local ids; ids=$(docker_on "$1" ps -aq --no-trunc)
+  [ -z "$ids" ] || docker_on "$1" inspect --format '{{slice .Name 1}} {{.Config.Image}} {{.State.Status}} {{.Image}} {{.Id}}' $ids | sort
+}
+
+engine_restore() {
+  local engine="$1" wanted have name image state number line ref file
+  have=$(engine_containers "$engine")
+  wanted=$(containers_on "$engine")
+  # Containers that are not of the start state, or no longer as they were.
+  while read -r name image state _ _; do
+    [ -n "$name" ] || continue
+    line=$(grep -F "$name $image " <<<"$wanted" || true)
+    [ -n "$line" ] || docker_on "$engine" rm -f "$name" >/dev/null
+  done <<<"$have"
+  # Images: names that are extra or point elsewhere, then those that are missing.
+  if [ -f "$STATE/$engine/images" ]; then
+    while read -r ref; do
+      [ -z "$ref" ] || docker_on "$engine" rmi -f "${ref%% *}" >/dev/null 2>&1 || true
+    done < <(comm -23 <(engine_images "$engine") "$STATE/$engine/images")
+  fi
+  if [ ! -f "$STATE/$engine/images" ] || ! cmp -s <(engine_images "$engine") "$STATE/$engine/images"; then
+    for ref in $(pulled_on "$engine"); do docker_on "$engine" pull -q "$ref" >/dev/null; done
+    for file in $(loaded_on "$engine"); do docker_on "$engine" load -q -i "$STATE/$file.tar" >/dev/null; done
+    [ -f "$STATE/$engine/images" ] || engine_images "$engine" > "$STATE/$engine/images"
+  fi
+  # Containers again: make, start, pause what is not as it should be.
+  have=$(engine_containers "$engine")
+  while read -r name image state number; do
+    line=$(grep -F "$name $image " <<<"$have" || true)
+    case "$state:$(cut -d' ' -f3 <<<"$line")" in
+      "$state:$state") ;;
+      "$state:") container_make "$engine" "$name" "$image" "$state" "$number" ;;
+      running:paused) docker_on "$engine" unpause "$name" >/dev/null ;;
+      paused:running) docker_on "$engine" pause "$name" >/dev/null ;;
+      running:exited) docker_on "$engine" start "$name" >/dev/null ;;
+      *) docker_on "$engine" rm -f "$name" >/dev/null
+         container_make "$engine" "$name" "$image" "$state" "$number" ;;
+    esac
+  done <<<"$wanted"
+}
+
+engines_restore() {
+  [ -f "$STATE/exporter.tar" ] || "$PY" "$LAB/images.py" save "$STATE"
+  local engine pid pids=()
+  for engine in "${ENGINES[@]}"; do engine_restore "$engine" & pids+=($!); done
+  for pid in "${pids[@]}"; do wait "$pid" || fail "an engine could not be brought to its start state; see $STATE/log/gpu-*.log"; done
+  { for engine in "${ENGINES[@]}"; do engine_containers "$engine"; done; } |
+    sed -nE 's/^kernel\.[^ ]*\.([0-9a-f-]{36}) .* ([0-9a-f]{64})$/\1 \2/p' > "$STATE/containers"
+}
