@@ -21,6 +21,7 @@ secrets_make() {
 sshd_up() {
   wake sshd
   is_up sshd && return 0
+  port_free sshd "$P_SSH"
   local dir="$STATE/ssh" host
   mkdir -p "$dir" /run/sshd; chmod 700 "$dir"
   [ -f "$dir/host_key" ]   || ssh-keygen -q -t ed25519 -N '' -C lab-host -f "$dir/host_key"

@@ -39,6 +39,9 @@ venv_up() {
     printf '%s\n' "${FORCE[@]}" > "$ROOT/force-$ERA.txt"
     "$tools/bin/uv" venv -q --no-python-downloads --python "$python" "$VENV"
     "$tools/bin/uv" pip install -q --python "$VENV/bin/python" --override "$ROOT/force-$ERA.txt" "${REQUIRES[@]}" setuptools
+    # The 20.09 server looks its plugins up with pkg_resources, which refuses
+    # packages whose declared bounds the forced versions break.
+    [ "$ERA" != 20.09 ] || sed -i '/^Requires-Dist:/d' "$VENV"/lib/python*/site-packages/backend.ai_*.dist-info/METADATA
     "$VENV/bin/backend.ai" mgr --help >/dev/null
     touch "$VENV/ready"
   ) 8>"$ROOT/venv.lock" >"$log" 2>&1 || fail "the manager's environment could not be made; see $log"

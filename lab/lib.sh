@@ -91,6 +91,13 @@ launch() {
   printf '%s %s\n' "$pid" "$(start_time "$pid")" > "$STATE/run/$part"
 }
 
+# port_free PART PORT: another checkout's lab may sit on the same ports.
+port_free() {
+  if (exec 3<>"/dev/tcp/127.0.0.1/$2") 2>/dev/null; then
+    fail "$1: port $2 is taken by another process; give this lab other ports (lab/up --ports BASE)"
+  fi
+}
+
 # end_part PART [SIGNAL [SECONDS]]: asks, waits, then kills; only our process.
 end_part() {
   local part="$1" signal="${2:-TERM}" tries=$(( ${3:-15} * 20 )) pid

@@ -5,6 +5,7 @@ registry_up() {
   local part="$1" port="$2"
   wake "$part"
   is_up "$part" && return 0
+  port_free "$part" "$port"
   mkdir -p "$STATE/$part"
   cat > "$STATE/$part.yml" <<YML
 version: 0.1
@@ -22,6 +23,7 @@ YML
 facade_up() {
   wake facade
   is_up facade && return 0
+  port_free facade "$P_FACADE"
   launch facade "$PY" "$LAB/facade.py" "$P_FACADE" "http://127.0.0.1:$P_CR" 'robot$castoff' "$STATE/secrets/cr"
   until_ready facade 10 http_ok "http://127.0.0.1:$P_FACADE/api/v2.0/health"
 }

@@ -6,6 +6,7 @@ etcd_kv()  { "$PY" "$LAB/etcdkv.py" "http://127.0.0.1:$P_ETCD" "$@"; }
 etcd_up() {
   wake etcd
   is_up etcd && return 0
+  port_free etcd "$P_ETCD"; port_free etcd "$P_PEER"
   launch etcd etcd --name lab --data-dir "$STATE/etcd" --logger=zap --log-outputs=stderr \
     --listen-client-urls "http://127.0.0.1:$P_ETCD" --advertise-client-urls "http://127.0.0.1:$P_ETCD" \
     --listen-peer-urls "http://127.0.0.1:$P_PEER" --initial-advertise-peer-urls "http://127.0.0.1:$P_PEER" \
@@ -16,6 +17,7 @@ etcd_up() {
 redis_up() {
   wake redis
   is_up redis && return 0
+  port_free redis "$P_REDIS"
   mkdir -p "$STATE/redis"
   launch redis redis-server --port "$P_REDIS" --bind 127.0.0.1 --dir "$STATE/redis" --save '' --appendonly no
   until_ready redis 10 redis-cli -p "$P_REDIS" ping
@@ -44,6 +46,7 @@ pg_place() {
 pg_up() {
   wake postgres
   is_up postgres && return 0
+  port_free postgres "$P_PG"
   if [ ! -f "$PGDATA/PG_VERSION" ]; then
     mkdir -p "$PGDATA"; chown postgres: "$PGDATA"; chmod 700 "$PGDATA"
     install -o postgres -m 600 "$STATE/secrets/pg-admin" "$PGDATA.pw"
