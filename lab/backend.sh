@@ -51,8 +51,7 @@ mgr() { (cd "$STATE/manager" && env -u BACKEND_ENDPOINT "$VENV/bin/backend.ai" m
 
 manager_config() {
   local dir="$STATE/manager"
-  mkdir -p "$dir/ipc"
-  "$PY" "$LAB/seed.py" toml "$ERA" "$STATE" "$SHORT" "$P_ETCD" "$P_PG" "$P_API" "$P_MON" "$P_WEBUI" "$P_INTERNAL" > "$dir/manager.new"
+  "$PY" "$LAB/seed.py" toml "$ERA" "$STATE" "$IPC" "$P_ETCD" "$P_PG" "$P_API" "$P_MON" "$P_WEBUI" "$P_INTERNAL" > "$dir/manager.new"
   chmod 600 "$dir/manager.new"; mv "$dir/manager.new" "$dir/manager.toml"
   printf '[alembic]\nscript_location = ai.backend.manager.models:alembic\nsqlalchemy.url = postgresql://backend:%s@127.0.0.1:%s/backend\n' \
     "$(cat "$STATE/secrets/pg")" "$P_PG" > "$dir/alembic.ini"

@@ -8,6 +8,10 @@ short_place() {
     [ "${#STATE}" -le 60 ] || SHORT="/tmp/castoff-lab-$(printf %s "$STATE" | cksum | cut -d' ' -f1)"
   fi
   [ "$SHORT" = "$STATE" ] || ln -sfn "$STATE" "$SHORT"
+  # The manager resolves links before it makes its sockets: it needs a folder.
+  IPC="$STATE/manager/ipc"
+  [ "$SHORT" = "$STATE" ] || IPC="$SHORT.ipc"
+  mkdir -p "$IPC"
 }
 
 # docker_on ENGINE ARGUMENTS…: without the caller's contexts and logins.
@@ -38,7 +42,7 @@ engine_launch() {
 # pid still is a containerd of this very folder.
 engine_containerd() {
   local pid; pid=$(cat "$STATE/$1/exec/containerd/containerd.pid" 2>/dev/null) || return 1
-  tr '\0' ' ' < "/proc/$pid/cmdline" 2>/dev/null | grep -qF "/$1/exec/containerd/" || return 1
+  { cat "/proc/$pid/cmdline" | tr '\0' ' '; } 2>/dev/null | grep -qF "/$1/exec/containerd/" || return 1
   printf %s "$pid"
 }
 engine_leftovers() {

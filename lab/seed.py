@@ -1,6 +1,6 @@
 """The start state of the manager's stores, in the manager's own formats.
 
-    seed.py toml ERA STATE SHORT ETCD PG API MONITOR WEBUI INTERNAL   manager.toml
+    seed.py toml ERA STATE IPC ETCD PG API MONITOR WEBUI INTERNAL   manager.toml
     seed.py etcd ERA STATE HUB REDIS                                  {key: value}
     seed.py sql  ERA STATE HUB < columns.json                         INSERTs
 
@@ -65,7 +65,7 @@ def minimums(labels):
 
 
 # ---- manager.toml ---------------------------------------------------------
-def toml(era, state, short, etcd, pg, api, monitor, webui, internal):
+def toml(era, state, ipc, etcd, pg, api, monitor, webui, internal):
     text = lambda value: json.dumps(value)        # a JSON string is a TOML string
     print(f"""[etcd]
 namespace = "local"
@@ -83,7 +83,7 @@ password = {text(read(state + "/secrets/pg"))}
 [manager]
 num-proc = 1
 id = "i-mgr-01"
-ipc-base-path = {text(short + "/manager/ipc")}
+ipc-base-path = {text(ipc)}
 service-addr = {{ host = "127.0.0.1", port = {api} }}
 ssl-enabled = false
 heartbeat-timeout = 30.0

@@ -56,7 +56,12 @@ pg_up() {
       fail "PostgreSQL: initdb failed; see $STATE/log/postgres.log"
     rm -f "$PGDATA.pw"
   fi
-  if [ -f "$PGDATA/postmaster.pid" ]; then rm -f "$PGDATA/postmaster.pid"; fi   # left by a kill -9
+  # After a kill -9 its helpers need a moment to notice; they hold the memory
+  # that a new server refuses to take over. Their working folder is the data folder.
+  local tries=100
+  while [ "$tries" -gt 0 ] && find /proc -maxdepth 2 -name cwd -lname "$(readlink -f "$PGDATA")" 2>/dev/null | grep -q .; do
+    sleep 0.1; tries=$((tries - 1))
+  done
   (cd / && launch postgres setpriv --reuid postgres --regid postgres --init-groups -- "$(pg_bin)/postgres" -D "$PGDATA" \
     -c port="$P_PG" -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=200)
   until_ready postgres 30 pg_admin -c 'SELECT 1'
