@@ -78,6 +78,7 @@ state_build() {
     FROM information_schema.columns WHERE table_schema = 'public' GROUP BY 1) x" > "$STATE/columns.json"
   "$PY" "$LAB/seed.py" sql "$ERA" "$STATE" "$P_HUB" < "$STATE/columns.json" > "$STATE/seed.sql"
   psql_as backend backend -1 -f "$STATE/seed.sql" >>"$log" 2>&1 || fail "the start state does not fit the schema; see $log"
+  rm -f "$STATE/seed.sql" "$STATE/columns.json"
   pg_admin -c "ALTER DATABASE backend RENAME TO backend_start" -c "ALTER DATABASE backend_start ALLOW_CONNECTIONS false"
   etcd_kv dump /sorna/ > "$STATE/start.tmp"
   mv "$STATE/start.tmp" "$STATE/start.json"

@@ -20,19 +20,19 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
-PUBLIC = ("stable", "community")
-PROJECTS = PUBLIC + ("secret",)
-VERSION = "v2.2.1-lab"
-KEY = b"lab"                # signs tokens; nobody outside this process checks them
+PUBLIC, PROJECTS = ("stable", "community"), ("stable", "community", "secret")
+KEY = b"lab"                # signs tokens; only this process checks them
 HOP = {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "te", "upgrade", "host",
-       "authorization", "proxy-authorization", "accept"}
+       "authorization", "proxy-authorization", "accept", "date", "server"}
 
 PORT, BACKEND, USER = int(sys.argv[1]), urlsplit(sys.argv[2]), sys.argv[3]
 with open(sys.argv[4]) as secret:
     PASSWORD = secret.read().rstrip("\n")
 
+ACCEPTED = ("application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json,"
+            " application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json")
 lock = threading.Lock()
 faults, counts = [], {}
 
@@ -47,10 +47,8 @@ def sign(text):
 
 def token_for(access):
     now = int(time.time())
-    head, body = {"typ": "JWT", "alg": "HS256"}, {
-        "iss": "harbor-token-issuer", "aud": "harbor-registry", "iat": now, "nbf": now, "exp": now + 1800,
-        "access": access}
-    text = ".".join(b64(json.dumps(part).encode()) for part in (head, body))
+    body = {"iss": "harbor-token-issuer", "aud": "harbor-registry", "nbf": now, "exp": now + 1800, "access": access}
+    text = ".".join(b64(json.dumps(part).encode()) for part in ({"typ": "JWT", "alg": "HS256"}, body))
     return f"{text}.{sign(text)}"
 
 
@@ -59,15 +57,14 @@ def access_in(token):
     try:
         text, signature = token.rsplit(".", 1)
         body = json.loads(base64.urlsafe_b64decode(text.split(".")[1] + "=="))
-        good = hmac.compare_digest(signature, sign(text)) and body["exp"] > time.time()
-        return body["access"] if good else None
+        return body["access"] if hmac.compare_digest(signature, sign(text)) and body["exp"] > time.time() else None
     except (ValueError, KeyError, IndexError):
         return None
 
 
-def backend(method, path, headers=None, body=None, encode_chunked=False):
+def backend(method, path, headers, body=None, chunked=False):
     link = http.client.HTTPConnection(BACKEND.hostname, BACKEND.port, timeout=120)
-    link.request(method, path, body, headers or {}, encode_chunked=encode_chunked)
+    link.request(method, path, body, headers, encode_chunked=chunked)
     return link.getresponse()
 
 
@@ -90,10 +87,11 @@ def artifacts(repository):
         if manifest is None:
             continue
         sha = headers["Docker-Content-Digest"]
+        config = manifest.get("config", {"mediaType": None, "size": 0})
         entry = found.setdefault(sha, {
-            "digest": sha, "type": "IMAGE", "media_type": manifest.get("config", {}).get("mediaType"),
-            "manifest_media_type": manifest["mediaType"], "repository_name": repository, "tags": [],
-            "size": size + sum(part["size"] for part in manifest.get("layers", []) + [manifest.get("config", {"size": 0})]),
+            "digest": sha, "type": "IMAGE", "media_type": config["mediaType"], "repository_name": repository, "tags": [],
+            "manifest_media_type": manifest["mediaType"],
+            "size": size + config["size"] + sum(part["size"] for part in manifest.get("layers", [])),
             "references": [{"child_digest": child["digest"], "platform": child["platform"]}
                            for child in manifest.get("manifests", [])] or None,
             "push_time": "2021-03-01T00:00:00.000Z", "pull_time": "0001-01-01T00:00:00.000Z"})
@@ -101,19 +99,10 @@ def artifacts(repository):
     return list(found.values())
 
 
-ACCEPTED = ", ".join(("application/vnd.docker.distribution.manifest.v2+json",
-                      "application/vnd.docker.distribution.manifest.list.v2+json",
-                      "application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.index.v1+json"))
-
-
 class Facade(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True   # or each small answer waits 40 ms for an acknowledgement
 
-    def log_message(self, form, *values):
-        sys.stderr.write(f"{time.strftime('%H:%M:%S')} {self.command or '-'} {form % values}\n")
-
-    # ---- who asks, and may they ----
     def login(self):
         """None: anonymous; True: the robot; False: a wrong login."""
         kind, _, value = self.headers.get("Authorization", "").partition(" ")
@@ -126,11 +115,8 @@ class Facade(BaseHTTPRequestHandler):
         return user == USER and hmac.compare_digest(password.encode(), PASSWORD.encode())
 
     def allowed(self, project, who):
-        if project not in PROJECTS:
-            return []
-        return ["pull", "push"] if who else ["pull"] if project in PUBLIC else []
+        return ["pull", "push"] if who and project in PROJECTS else ["pull"] if project in PUBLIC else []
 
-    # ---- answers ----
     def answer(self, status, body=b"", headers=()):
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
@@ -146,35 +132,28 @@ class Facade(BaseHTTPRequestHandler):
 
     def page(self, rows, query, path):
         number, size = int(query.get("page", ["1"])[0]), min(100, int(query.get("page_size", ["10"])[0]))
-        headers, here = {"X-Total-Count": str(len(rows))}, rows[(number - 1) * size:number * size]
+        headers = {"X-Total-Count": str(len(rows))}
         if number * size < len(rows):
             headers["Link"] = f'<{path}?page={number + 1}&page_size={size}>; rel="next"'
-        self.answer(200, here, headers)
+        self.answer(200, rows[(number - 1) * size:number * size], headers)
 
-    # ---- the switchboard ----
     def handle_any(self):
         url = urlsplit(self.path)
-        if url.scheme and url.hostname != "cr.backend.ai":
-            return self.error(502, "LAB", f"the lab knows no host {url.hostname}")
+        if url.scheme and url.hostname != "cr.backend.ai":       # CONNECT too: plain HTTP only
+            return self.error(502, "LAB", f"the lab does not lead to {self.path}")
         path, query = url.path, parse_qs(url.query, keep_blank_values=True)
         if path.startswith("/_lab/"):
             return self.switches(path)
         with lock:
-            key = "/".join(path.split("/")[:4])
+            key = "/".join(path.split("/")[:5 if path.startswith("/api/") else 4])
             counts[key] = counts.get(key, 0) + 1
         if self.spoiled(path):
             return None
-        if path == "/service/token":
-            return self.token(query)
-        if path == "/v2" or path.startswith("/v2/"):
+        if path.startswith("/v2/"):
             return self.registry(path, url.query)
-        return self.rest(path, query)
+        return self.token(query) if path == "/service/token" else self.rest(path, query)
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = handle_any
-
-    def do_CONNECT(self):
-        self.close_connection = True
-        self.error(502, "LAB", "the lab speaks plain HTTP only")
+    do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = do_CONNECT = handle_any
 
     def body(self):
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -184,12 +163,10 @@ class Facade(BaseHTTPRequestHandler):
             if path == "/_lab/fault" and self.command in ("PUT", "POST"):
                 wanted = json.loads(self.body())
                 faults[:] = wanted if isinstance(wanted, list) else [wanted]
-            elif path == "/_lab/fault" and self.command == "DELETE":
-                faults.clear()
-            elif path == "/_lab/requests" and self.command == "DELETE":
-                counts.clear()
-            now = {"/_lab/fault": list(faults), "/_lab/requests": dict(counts)}.get(path)
-        self.answer(404 if now is None else 200, now)
+            kept = {"/_lab/fault": faults, "/_lab/requests": counts}.get(path)
+            if self.command == "DELETE" and kept:
+                kept.clear()
+            self.answer(404 if kept is None else 200, kept)
 
     def spoiled(self, path):
         """Applies the faults that fit this path; True when it has been answered."""
@@ -215,22 +192,20 @@ class Facade(BaseHTTPRequestHandler):
                 return True
         return False
 
-    # ---- Harbor's REST ----
     def rest(self, path, query):
+        """Harbor's own API, as far as a migration asks it."""
         who = self.login()
         if who is False:
             return self.error(401, "UNAUTHORIZED", "unauthorized")
         base = "/api/v2.0"
         if path == base + "/health":
-            return self.answer(200, {"status": "healthy", "components": [{"name": "core", "status": "healthy"}]})
-        if path == base + "/ping":
-            return self.answer(200, b"Pong", {"Content-Type": "text/plain; charset=utf-8"})
+            return self.answer(200, {"status": "healthy", "components": []})
         if path == base + "/systeminfo":
             known = {"auth_mode": "db_auth", "registry_url": "cr.backend.ai", "self_registration": False}
-            return self.answer(200, {**known, "harbor_version": VERSION, "read_only": False} if who else known)
+            return self.answer(200, {**known, "harbor_version": "v2.2.1-lab", "read_only": False} if who else known)
         visible = [name for name in PROJECTS if who or name in PUBLIC]
         entry = lambda name: {"name": name, "project_id": PROJECTS.index(name) + 1, "repo_count": len(repositories(name)),
-                              "metadata": {"public": "true" if name in PUBLIC else "false"}}
+                              "metadata": {"public": str(name in PUBLIC).lower()}}
         if path == base + "/projects":
             exact = re.fullmatch(r"name=(.*)", query.get("q", [""])[0])
             rows = [entry(name) for name in visible if not exact or name == exact[1]]
@@ -240,8 +215,7 @@ class Facade(BaseHTTPRequestHandler):
             return self.error(404, "NOT_FOUND", f"path {path} was not found")
         project, tail, repository, reference = match.groups()
         if project not in visible:
-            code = (404, "NOT_FOUND", f"project {project} not found") if who else (401, "UNAUTHORIZED", "unauthorized")
-            return self.error(*code)
+            return self.error(*((404, "NOT_FOUND", f"project {project} not found") if who else (401, "UNAUTHORIZED", "unauthorized")))
         if not tail:
             return self.answer(200, entry(project))
         if repository is None:
@@ -252,11 +226,12 @@ class Facade(BaseHTTPRequestHandler):
             return self.error(404, "NOT_FOUND", f"repository {name} not found")
         rows = artifacts(name)
         if reference is None:
-            return self.page(rows, query, quote(path, safe="/%"))
-        one = [row for row in rows if reference == row["digest"] or reference in [tag["name"] for tag in row["tags"]]]
-        return self.answer(200, one[0]) if one else self.error(404, "NOT_FOUND", f"artifact {name}:{reference} not found")
+            return self.page(rows, query, path)
+        for row in rows:
+            if reference == row["digest"] or reference in [tag["name"] for tag in row["tags"]]:
+                return self.answer(200, row)
+        return self.error(404, "NOT_FOUND", f"artifact {name}:{reference} not found")
 
-    # ---- the token service ----
     def token(self, query):
         who = self.login()
         if who is False:
@@ -267,20 +242,18 @@ class Facade(BaseHTTPRequestHandler):
             name, _, actions = rest.rpartition(":")
             may = ["*"] if kind == "registry" and who else self.allowed(name.split("/")[0], who)
             access.append({"type": kind, "name": name, "actions": [one for one in actions.split(",") if one in may]})
-        self.answer(200, {"token": token_for(access), "access_token": "", "expires_in": 1800,
-                          "issued_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+        self.answer(200, {"token": token_for(access), "access_token": "", "expires_in": 1800})
 
-    # ---- /v2/: check the token, hand on to the backend ----
     def registry(self, path, query):
+        """/v2/: checks the token, hands on to the backend."""
         repository = (re.match(r"/v2/(.+?)/(?:manifests|blobs|tags)/", path) or [None, ""])[1]
         action = "pull" if self.command in ("GET", "HEAD") else "push"
         kind, _, value = self.headers.get("Authorization", "").partition(" ")
         granted = access_in(value) if kind.lower() == "bearer" else None
         if kind.lower() == "basic" and self.login():            # Harbor takes a Basic login here as well
             granted = [{"name": repository, "actions": self.allowed(repository.split("/")[0], True)}]
-        fits = granted is not None and (not repository or any(
-            entry["name"] == repository and action in entry["actions"] for entry in granted))
-        if not fits:
+        if granted is None or repository and not any(
+                entry["name"] == repository and action in entry["actions"] for entry in granted):
             scope = f',scope="repository:{repository}:{"pull" if action == "pull" else "pull,push"}"' if repository else ""
             what = f"unauthorized to access repository: {repository}, action: {action}" if repository else "unauthorized"
             self.close_connection = action == "push"
@@ -292,10 +265,10 @@ class Facade(BaseHTTPRequestHandler):
         if "Accept" in self.headers:                             # dockerd sends one line per media type
             headers["Accept"] = ", ".join(self.headers.get_all("Accept"))
         chunked = "chunked" in self.headers.get("Transfer-Encoding", "").lower()
-        body = self.chunks() if chunked else self.body() or None
         if chunked:
             headers["Transfer-Encoding"] = "chunked"
-        reply = backend(self.command, quote(path, safe="/:@%+") + ("?" + query if query else ""), headers, body, chunked)
+        body = self.chunks() if chunked else self.body()
+        reply = backend(self.command, path + ("?" + query if query else ""), headers, body or None, chunked)
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             if name.lower() not in HOP:
@@ -304,7 +277,7 @@ class Facade(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
             self.close_connection = True
         self.end_headers()
-        piece = 65536 if not self.rate else max(1, min(65536, int(self.rate) // 10))
+        piece = max(1, min(65536, int(self.rate or 1 << 20) // 10))
         while data := reply.read(piece):
             self.wfile.write(data)
             if self.rate and "/blobs/" in path:
@@ -320,6 +293,10 @@ class Facade(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exc_info()[1], ConnectionError):     # a client that hung up is no news
+            super().handle_error(request, client_address)
 
 
 Server(("127.0.0.1", PORT), Facade).serve_forever()
