@@ -38,6 +38,8 @@ venv_up() {
     rm -rf "$VENV"
     printf '%s\n' "${FORCE[@]}" > "$ROOT/force-$ERA.txt"
     "$tools/bin/uv" venv -q --no-python-downloads --python "$python" "$VENV"
+    # uv does not read pip's settings; an index of one's own counts for it too.
+    [ -z "${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}"
     "$tools/bin/uv" pip install -q --python "$VENV/bin/python" --override "$ROOT/force-$ERA.txt" "${REQUIRES[@]}" setuptools
     # The 20.09 server looks its plugins up with pkg_resources, which refuses
     # packages whose declared bounds the forced versions break.
@@ -64,7 +66,7 @@ manager_config() {
 state_build() {
   [ -f "$STATE/start.json" ] && return 0
   local dir="$STATE/manager" log="$STATE/log/seed.log"
-  pg_admin -c "DROP DATABASE IF EXISTS backend WITH (FORCE)" 2>>"$log"
+  pg_admin -c "DROP DATABASE IF EXISTS backend WITH (FORCE)" -c "DROP DATABASE IF EXISTS backend_start"
   pg_admin -tAc "SELECT 1 FROM pg_roles WHERE rolname = 'backend'" | grep -q 1 || pg_admin -c "CREATE ROLE backend LOGIN"
   # The password goes by a file: an argument would be readable in ps.
   printf "ALTER ROLE backend PASSWORD '%s'" "$(cat "$STATE/secrets/pg")" | pg_admin
@@ -87,7 +89,7 @@ state_build() {
 state_restore() {
   redis-cli -p "$P_REDIS" flushall >/dev/null
   etcd_kv restore /sorna/ < "$STATE/start.json"
-  pg_admin -c "DROP DATABASE IF EXISTS backend WITH (FORCE)" -c "CREATE DATABASE backend TEMPLATE backend_start OWNER backend" 2>/dev/null
+  pg_admin -c "DROP DATABASE IF EXISTS backend WITH (FORCE)" -c "CREATE DATABASE backend TEMPLATE backend_start OWNER backend"
   state_containers
 }
 

@@ -52,12 +52,13 @@ engine_leftovers() {
 }
 
 engines_up() {
-  local engine started=()
+  local engine
+  STARTED=()
   for engine in "${ENGINES[@]}"; do
     wake "$engine"
-    is_up "$engine" || { engine_launch "$engine"; started+=("$engine"); }
+    is_up "$engine" || { engine_launch "$engine"; STARTED+=("$engine"); }
   done
-  for engine in "${started[@]}"; do
+  for engine in "${STARTED[@]}"; do
     until_ready "$engine" 60 docker_on "$engine" version
   done
 }
@@ -104,13 +105,25 @@ container_make() {   # ENGINE NAME IMAGE STATE KERNEL
     \"ai.backend.session-id\": \"$(session "$number")\", \"ai.backend.owner\": \"i-$engine\",
     \"ai.backend.internal.block-service-ports\": \"0\"}"
   [ "$state" != exited ] || run='"true"'
-  answer=$(curl -s --unix-socket "$SHORT/$engine/docker.sock" -H 'Content-Type: application/json' \
+  answer=$(curl -s --noproxy '*' --unix-socket "$SHORT/$engine/docker.sock" -H 'Content-Type: application/json' \
     -d "{\"Image\": \"$image\", \"Cmd\": [\"/bin/busybox\", $run], \"Labels\": $marks, \"StopSignal\": \"SIGKILL\",
          \"HostConfig\": {\"NetworkMode\": \"none\"}}" "http://docker/v1.41/containers/create?name=$name")
   case "$answer" in '{"Id"'*) ;; *) fail "$engine: container $name: $answer" ;; esac
   docker_on "$engine" start "$name" >/dev/null
   [ "$state" != exited ] || docker_on "$engine" wait "$name" >/dev/null
   [ "$state" != paused ] || docker_on "$engine" pause "$name" >/dev/null
+}
+
+# An engine that comes back does not start its containers again. This does, for
+# those of the start state that are still there, and changes nothing else.
+engine_revive() {
+  local engine="$1" name image state _ found
+  while read -r name image state _; do
+    found=$(docker_on "$engine" inspect --format '{{.Config.Image}} {{.State.Status}}' "$name" 2>/dev/null || true)
+    [ "$found" = "$image exited" ] && [ "$state" != exited ] || continue
+    docker_on "$engine" start "$name" >/dev/null
+    [ "$state" != paused ] || docker_on "$engine" pause "$name" >/dev/null
+  done < <(containers_on "$engine")
 }
 
 # ---- putting an engine back ---------------------------------------------

@@ -8,6 +8,9 @@ LAB="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
 PY=/usr/bin/python3
 [ -x "$PY" ] || PY="$(command -v python3)"
 
+# One order of sorting and one encoding, whoever calls.
+export LC_ALL=C.UTF-8
+
 fail() { printf 'lab: %s\n' "$*" >&2; exit 1; }
 say()  { printf '%s\n' "$*"; }
 

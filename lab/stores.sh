@@ -1,7 +1,6 @@
 # etcd, PostgreSQL and Redis: the manager's three stores. Sourced.
 
-etcdctl_() { ETCDCTL_API=3 etcdctl --endpoints="http://127.0.0.1:$P_ETCD" "$@"; }
-etcd_kv()  { "$PY" "$LAB/etcdkv.py" "http://127.0.0.1:$P_ETCD" "$@"; }
+etcd_kv() { "$PY" "$LAB/etcdkv.py" "http://127.0.0.1:$P_ETCD" "$@"; }
 
 etcd_up() {
   wake etcd
@@ -31,7 +30,7 @@ pg_bin() { ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1; }
 # psql_as ROLE DATABASE …: over TCP, as the tool under test connects.
 psql_as() {
   local role="$1" db="$2"; shift 2
-  PGPASSFILE="$STATE/secrets/pgpass" psql -X -q -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$P_PG" -U "$role" -d "$db" "$@"
+  PGPASSFILE="$STATE/secrets/pgpass" PGOPTIONS='-c client_min_messages=warning' psql -X -q -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$P_PG" -U "$role" -d "$db" "$@"
 }
 pg_admin() { psql_as postgres postgres "$@"; }
 
@@ -47,7 +46,8 @@ pg_up() {
   wake postgres
   is_up postgres && return 0
   port_free postgres "$P_PG"
-  if [ ! -f "$PGDATA/PG_VERSION" ]; then
+  if [ ! -f "$STATE/pg.ready" ]; then
+    rm -rf "$PGDATA"                             # an initdb that was cut short
     mkdir -p "$PGDATA"; chown postgres: "$PGDATA"; chmod 700 "$PGDATA"
     install -o postgres -m 600 "$STATE/secrets/pg-admin" "$PGDATA.pw"
     # C.UTF-8 exists everywhere; fsync stays on, only the first sync is skipped.
@@ -55,6 +55,7 @@ pg_up() {
       -E UTF8 --locale=C.UTF-8 --no-sync) >> "$STATE/log/postgres.log" 2>&1 ||
       fail "PostgreSQL: initdb failed; see $STATE/log/postgres.log"
     rm -f "$PGDATA.pw"
+    touch "$STATE/pg.ready"
   fi
   # After a kill -9 its helpers need a moment to notice; they hold the memory
   # that a new server refuses to take over. Their working folder is the data folder.
