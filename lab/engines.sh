@@ -45,6 +45,11 @@ engine_containerd() {
   { cat "/proc/$pid/cmdline" | tr '\0' ' '; } 2>/dev/null | grep -qF "/$1/exec/containerd/" || return 1
   printf %s "$pid"
 }
+# What is left of an engine that was killed: its containerd, or the processes
+# that hold its containers (they name the socket of this very folder).
+engine_remains() {
+  engine_containerd "$1" >/dev/null || pgrep -f -- "-address $SHORT/$1/exec/containerd/containerd\.sock" >/dev/null
+}
 engine_leftovers() {
   local pid exec="$STATE/$1/exec"
   if pid=$(engine_containerd "$1"); then kill -KILL "$pid"; sleep 0.2; fi
