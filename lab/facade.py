@@ -172,14 +172,11 @@ class Facade(BaseHTTPRequestHandler):
         """Applies the faults that fit this path; True when it has been answered."""
         self.rate = None
         with lock:
-            chosen = []
-            for fault in list(faults):
-                if path.startswith(fault.get("path", "/")):
-                    chosen.append(fault)
-                    if "count" in fault:
-                        fault["count"] -= 1
-                        if fault["count"] <= 0:
-                            faults.remove(fault)
+            chosen = [fault for fault in faults if path.startswith(fault.get("path", "/"))]
+            for fault in [one for one in chosen if "count" in one]:
+                fault["count"] -= 1
+                if fault["count"] <= 0:
+                    faults.remove(fault)
         for fault in chosen:
             time.sleep(fault.get("delay_ms", 0) / 1000)
             self.rate = fault.get("rate_bytes", self.rate)

@@ -8,6 +8,7 @@ LAB="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)"
 PY=/usr/bin/python3
 [ -x "$PY" ] || PY="$(command -v python3)"
 
+PATH="$PATH:/usr/sbin:/sbin"
 # One order of sorting and one encoding, whoever calls.
 export LC_ALL=C.UTF-8
 
