@@ -177,8 +177,8 @@ async fn an_edit_at_the_same_moment_is_seen() {
 
 #[tokio::test]
 async fn of_two_writers_one_wins() {
-    let (_database, one) = database().await;
-    let two = PostgresClient::new(&_database.config()).await.expect("a client");
+    let (database, one) = database().await;
+    let two = PostgresClient::new(&database.config()).await.expect("a client");
     for n in 0..10 {
         let status = |n: i32| json!({ "status": format!("S{n}") });
         let before = if n == 0 { json!({ "status": "ALIVE" }) } else { status(n) };

@@ -24,14 +24,14 @@ unknown field `endpoint`, expected one of `endpoints`, `namespace`, `username`, 
 "#,
     );
     check(
-        r#"[etcd"#,
-        r#"
+        r"[etcd",
+        r"
 unclosed table, expected `]`
  --> castoff.toml:2:6
   |
 2 | [etcd
   |      ^
-"#,
+",
     );
     check(
         r#"name = "again""#,
@@ -44,8 +44,8 @@ duplicate key
 "#,
     );
     check(
-        r#"[etcd]
-endpoints = []"#,
+        r"[etcd]
+endpoints = []",
         r#"
 `endpoints` is empty
  --> castoff.toml:3:13
@@ -105,7 +105,7 @@ certificates are of no use with `http://`
         r#"[etcd]
 endpoints = ["http://e:2379"]
 username = "root""#,
-        r#"
+        r"
 `username` and `password` belong together
  --> castoff.toml:2:1
   |
@@ -113,7 +113,7 @@ username = "root""#,
   | ^^^^^^
   |
   = hint: set both or none
-"#,
+",
     );
     check(
         r#"[etcd]
@@ -210,13 +210,13 @@ name = "a"
 docker = "gpu-1:2375"
 [[agents]]
 docker = "unix:///var/run/docker.sock""#,
-        r#"
+        r"
 missing field `name`
  --> castoff.toml:5:1
   |
 5 | [[agents]]
   | ^^^^^^^^^^
-"#,
+",
     );
     check(
         r#"[[agents]]
