@@ -122,6 +122,9 @@ impl Checks {
         if !has_scheme(&postgres.url, &["postgres", "postgresql"]) {
             let message = format!("`{}` is no address of a PostgreSQL", postgres.url);
             self.wrong(&["postgres", "url"], message, "`postgres://user@host:5432/database`");
+        } else if postgres.url.contains(":///") || postgres.url.contains("@/") {
+            let hint = "for a socket: `postgres://user@localhost/database?host=/var/run/postgresql`";
+            self.wrong(&["postgres", "url"], "this address names no host", hint);
         }
         self.secret(&["postgres"], postgres.password.as_ref());
     }
