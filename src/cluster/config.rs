@@ -118,6 +118,7 @@ pub struct Etcd {
     pub namespace: String,
     pub username: Option<String>,
     pub password: Option<Secret>,
+    /// Without it the system's own authorities are asked.
     pub ca: Option<PathBuf>,
     pub cert: Option<PathBuf>,
     pub key: Option<PathBuf>,
@@ -133,6 +134,7 @@ pub struct Postgres {
     /// `postgres://user@host:port/database?sslmode=…`, without a password.
     pub url: String,
     pub password: Option<Secret>,
+    /// With it the server's certificate and name are verified, unless the URL has an `sslmode` of its own.
     pub ca: Option<PathBuf>,
 }
 
