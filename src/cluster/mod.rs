@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod etcd;
+pub mod init;
 pub mod postgres;
 pub mod secret;
 pub mod sim;
