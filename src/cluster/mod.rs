@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod secret;
+pub mod ssh;
 
 use crate::model::{Change, Fault, Inventory, Standing, Wants};
 use async_trait::async_trait;
