@@ -2,6 +2,8 @@
 //! It decides nothing: it reads, says where a change stands, makes it true or untrue.
 
 pub mod config;
+pub mod docker;
+pub mod registry;
 pub mod secret;
 pub mod ssh;
 

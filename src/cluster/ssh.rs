@@ -147,12 +147,15 @@ impl Runner {
     }
 }
 
+/// Locked while a connection is made: others who need it wait for the one attempt.
+type Slot = Arc<Mutex<Option<Arc<Link>>>>;
+
 /// Every ssh connection of this castoff: one for each destination, shared, made again when it died.
 pub struct Sessions {
     config: Option<PathBuf>,
     /// Environment variables that hold secrets: taken away from every child.
     secret_variables: Vec<String>,
-    slots: Mutex<BTreeMap<Destination, Arc<Mutex<Option<Arc<Link>>>>>>,
+    slots: Mutex<BTreeMap<Destination, Slot>>,
     handshakes: Semaphore,
 }
 
@@ -182,10 +185,10 @@ impl Sessions {
         let group = Group::of(&child);
         let pipes = (drain(child.stdout.take()), drain(child.stderr.take()));
         let (stdout, stderr) = (tokio::spawn(pipes.0), tokio::spawn(pipes.1));
-        let status = child.wait().await.map_err(|e| Fault::new(FaultKind::Lasting, format!("`{program}`"), e.to_string()))?;
+        let exit = child.wait().await.map_err(|e| Fault::new(FaultKind::Lasting, format!("`{program}`"), e.to_string()))?;
         group.ended();
         let (stdout, stderr) = tokio::join!(rest_of(stdout), rest_of(stderr));
-        Ok(Output { code: status.code(), stdout, stderr })
+        Ok(Output { code: exit.code(), stdout, stderr })
     }
 
     async fn run_remote(&self, destination: &Destination, line: &str, what: &str) -> Result<Output, Fault> {
@@ -210,10 +213,10 @@ impl Sessions {
     async fn link(&self, destination: &Destination) -> Result<Arc<Link>, Fault> {
         let slot = Arc::clone(self.slots.lock().await.entry(destination.clone()).or_default());
         let mut slot = slot.lock().await;
-        if let Some(link) = slot.as_ref() {
-            if matches!(timeout(LOCAL_DEADLINE, link.session.check()).await, Ok(Ok(()))) {
-                return Ok(Arc::clone(link));
-            }
+        if let Some(link) = slot.as_ref()
+            && matches!(timeout(LOCAL_DEADLINE, link.session.check()).await, Ok(Ok(())))
+        {
+            return Ok(Arc::clone(link));
         }
         *slot = None;
         let _turn = self.handshakes.acquire().await;
@@ -373,13 +376,11 @@ pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 async fn rest_of(mut pipe: tokio::task::JoinHandle<String>) -> String {
-    match timeout(PIPES_GRACE, &mut pipe).await {
-        Ok(text) => text.unwrap_or_default(),
-        Err(_) => {
-            pipe.abort();
-            String::new()
-        }
+    if let Ok(text) = timeout(PIPES_GRACE, &mut pipe).await {
+        return text.unwrap_or_default();
     }
+    pipe.abort();
+    String::new()
 }
 
 /// Reads to the end and keeps the end. A pipe that fails in between ends there: the exit code tells the rest.
