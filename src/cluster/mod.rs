@@ -3,6 +3,10 @@
 
 pub mod config;
 pub mod docker;
+pub mod etcd;
+pub mod live;
+pub mod manager;
+pub mod postgres;
 pub mod registry;
 pub mod secret;
 pub mod ssh;

@@ -18,7 +18,7 @@ impl Inventory {
                 Some(_) => Standing::Before,
                 None => Standing::Neither(format!("there is no manager `{manager}`")),
             },
-            Change::Keys { diffs } => all(diffs.iter().map(|diff| key_standing(diff, self.keys.get(&diff.key)))),
+            Change::Keys { diffs } => keys_standing(diffs, |key| self.keys.get(key)),
             Change::Rows { diffs } => all(diffs.iter().map(|diff| row_standing(diff, self.row(&diff.table, &diff.key)))),
             Change::Rescan { registry, expect, .. } => rescan_standing(expect, &self.known_images(registry)),
             Change::Alias { alias, architecture, before, after } => {
@@ -227,6 +227,15 @@ pub fn key_standing(diff: &KeyDiff, found: Option<&Value>) -> Standing {
         let found = found.map_or_else(|| "is not there".to_owned(), |value| format!("is `{value}`"));
         Standing::Neither(format!("`{}` {found}", diff.key))
     }
+}
+
+/// The standing of keys that change together. A password that was deleted cannot be given back, so its absence is no
+/// sign that the change is still done, as long as another key can tell.
+pub fn keys_standing<'a>(diffs: &[KeyDiff], found: impl Fn(&str) -> Option<&'a Value>) -> Standing {
+    let lost = |diff: &&KeyDiff| diff.before == Some(Value::Hidden) && diff.after.is_none() && found(&diff.key).is_none();
+    let (lost, telling): (Vec<&KeyDiff>, Vec<&KeyDiff>) = diffs.iter().partition(lost);
+    let telling = if telling.is_empty() { lost } else { telling };
+    all(telling.into_iter().map(|diff| key_standing(diff, found(&diff.key))))
 }
 
 /// One row's standing, for a row that was read: only the columns of the diff count.
