@@ -192,7 +192,7 @@ impl Sessions {
     }
 
     async fn run_remote(&self, destination: &Destination, line: &str, what: &str) -> Result<Output, Fault> {
-        let link = self.link(destination).await?;
+        let connection = self.link(destination).await?;
         let fault = |e: openssh::Error| {
             let kind = match &e {
                 openssh::Error::Remote(io) if io.kind() == std::io::ErrorKind::NotFound => FaultKind::Missing,
@@ -201,8 +201,8 @@ impl Sessions {
             };
             Fault::new(kind, format!("{what} on `{destination}`"), root_cause(&e))
         };
-        let _turn = link.commands.acquire().await;
-        let mut command = link.session.shell(line);
+        let _turn = connection.commands.acquire().await;
+        let mut command = connection.session.shell(line);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().await.map_err(fault)?;
         let (stdout, stderr) = (drain(child.stdout().take()), drain(child.stderr().take()));

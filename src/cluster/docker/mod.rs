@@ -218,7 +218,10 @@ impl DockerEngine {
             Address::Tcp(address, None) => Docker::connect_with_http(address, seconds, API_DEFAULT_VERSION),
             _ => Docker::connect_with_unix(&place, seconds, API_DEFAULT_VERSION),
         };
-        let docker = made.map_err(|e| words::fault(&what, &e))?.with_request_modifier(words::repair_login);
+        let docker = made.map_err(|e| words::fault(&what, &e))?.with_request_modifier(|mut request| {
+            words::repair_login(request.headers_mut());
+            request
+        });
         let docker = ask(&what, docker.negotiate_version()).await?;
         *held = Some((path, docker.clone()));
         Ok(docker)

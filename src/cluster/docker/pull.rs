@@ -278,18 +278,18 @@ mod tests {
         (ended, phases.into_inner().unwrap())
     }
 
-    fn status(text: &str) -> super::super::Answer<CreateImageInfo> {
-        Ok(CreateImageInfo { status: Some(text.to_owned()), ..CreateImageInfo::default() })
+    fn status(text: &str) -> CreateImageInfo {
+        CreateImageInfo { status: Some(text.to_owned()), ..CreateImageInfo::default() }
     }
 
     #[test]
     fn only_the_closing_words_are_success() {
         let closing = "Status: Downloaded newer image for cr.backend.ai/stable/python@sha256:00";
-        assert_eq!(run(vec![status("Digest: sha256:00"), status(closing)], false).0, Ok(()));
+        assert_eq!(run(vec![Ok(status("Digest: sha256:00")), Ok(status(closing))], false).0, Ok(()));
         let broken_off = run(vec![Ok(event("aaaaaaaaaaaa", "Downloading", 5, 10))], false).0.unwrap_err();
         assert_eq!(broken_off.kind, FaultKind::Passing);
         let error = bollard::errors::Error::DockerStreamError { error: "toomanyrequests: slow down".to_owned() };
-        let refused = run(vec![status("Digest: sha256:00"), Err(error)], false).0.unwrap_err();
+        let refused = run(vec![Ok(status("Digest: sha256:00")), Err(error)], false).0.unwrap_err();
         assert_eq!((refused.kind, refused.why.as_str()), (FaultKind::Passing, "toomanyrequests: slow down"));
     }
 

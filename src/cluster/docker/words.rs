@@ -4,6 +4,7 @@
 use super::super::ssh::root_cause;
 use crate::model::{Container, Fault, FaultKind};
 use bollard::errors::Error;
+use reqwest::header::HeaderMap;
 
 /// Turns any error of the client into a fault.
 pub(super) fn fault(what: &str, error: &Error) -> Fault {
@@ -106,15 +107,14 @@ pub(super) fn conflict(message: &str, containers: &[Container]) -> String {
 
 /// The engine reads logins in the URL alphabet of base64, the client writes them in the standard one: a password that
 /// holds `?`, `~` or `>` in the wrong place would arrive as no login at all.
-pub(super) fn repair_login(mut request: bollard::BollardRequest) -> bollard::BollardRequest {
-    if let Some(value) = request.headers_mut().get_mut("x-registry-auth") {
+pub(super) fn repair_login(headers: &mut HeaderMap) {
+    if let Some(value) = headers.get_mut("x-registry-auth") {
         let url_alphabet: Vec<u8> = value.as_bytes().iter().map(|byte| url_letter(*byte)).collect();
         if let Ok(repaired) = url_alphabet.try_into() {
             *value = repaired;
             value.set_sensitive(true);
         }
     }
-    request
 }
 
 fn url_letter(letter: u8) -> u8 {
@@ -193,10 +193,10 @@ mod tests {
 
     #[test]
     fn every_password_reaches_the_engine() {
-        let mut request = bollard::BollardRequest::default();
-        request.headers_mut().insert("x-registry-auth", "ab+/=".parse().unwrap());
-        let request = repair_login(request);
-        assert_eq!(request.headers()["x-registry-auth"], "ab-_=");
-        assert!(request.headers()["x-registry-auth"].is_sensitive());
+        let mut headers = HeaderMap::new();
+        headers.insert("x-registry-auth", "ab+/=".parse().unwrap());
+        repair_login(&mut headers);
+        assert_eq!(headers["x-registry-auth"], "ab-_=");
+        assert!(headers["x-registry-auth"].is_sensitive());
     }
 }

@@ -128,8 +128,8 @@ impl Live {
 
     async fn read_registries(&self, wants: &Wants) -> Read<BTreeMap<String, Registry>> {
         let configured = self.file.registries.keys();
-        let named = wants.images.iter().map(|image| &image.registry).chain(wants.projects.keys());
-        let names: BTreeSet<&String> = configured.chain(named).collect();
+        let asked_for = wants.images.iter().map(|image| &image.registry).chain(wants.projects.keys());
+        let names: BTreeSet<&String> = configured.chain(asked_for).collect();
         let mut asked = vec![];
         for name in names {
             asked.push(async move {

@@ -160,7 +160,7 @@ mod tests {
         let cases = [
             (r#"</v2/_catalog?last=b&n=2>; rel="next""#, Some("/v2/_catalog?last=b&n=2")),
             (r#"</x?page=1>; rel="prev" , </x?page=3&page_size=100>; rel="next""#, Some("/x?page=3&page_size=100")),
-            (r#"<http://evil.example/v2/_catalog?n=2>; rel=next"#, Some("/v2/_catalog?n=2")),
+            ("<http://evil.example/v2/_catalog?n=2>; rel=next", Some("/v2/_catalog?n=2")),
             (r#"</x>; rel="last""#, None),
             ("nonsense", None),
         ];
