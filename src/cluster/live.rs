@@ -219,13 +219,12 @@ impl Live {
     async fn discover(&self) -> Result<(), Fault> {
         let Some(discover) = &self.file.discover else { return Ok(()) };
         let agents = self.postgres().await?.read_agents().await?;
-        for (id, address) in agents {
-            let host = host_of(&address);
+        for (id, host) in agents {
             let plain = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:[]".contains(c));
-            if !plain(&id) || !plain(host) {
-                return Err(Fault::new(FaultKind::Lasting, format!("agent `{id}`"), format!("its address is `{address}`")));
+            if !plain(&id) || !plain(&host) {
+                return Err(Fault::new(FaultKind::Lasting, format!("agent `{id}`"), format!("its address is `{host}`")));
             }
-            let fill = |text: &String| text.replace("{host}", host).replace("{id}", &id);
+            let fill = |text: &String| text.replace("{host}", &host).replace("{id}", &id);
             let template = &discover.agents;
             let (docker, host) = (fill(&template.docker), template.host.as_ref().map(fill));
             let config = AgentConfig { name: id.clone(), docker, tls: template.tls.clone(), host };
@@ -253,15 +252,6 @@ fn unnamed(what: &str, section: &str) -> Fault {
     Fault::new(FaultKind::Missing, what, "the cluster file does not name it").hint(format!("add it to `{section}`"))
 }
 
-/// `tcp://10.0.0.5:6001` is what an agent says of itself.
-fn host_of(address: &str) -> &str {
-    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
-    match rest.rsplit_once(':') {
-        Some((host, port)) if port.chars().all(|c| c.is_ascii_digit()) && !host.is_empty() => host,
-        _ => rest,
-    }
-}
-
 /// The environment variables that hold secrets: no child needs them.
 fn secret_variables(file: &ClusterFile) -> Vec<String> {
     let registries = file.registries.values().map(|registry| &registry.password);
@@ -277,13 +267,6 @@ fn secret_variables(file: &ClusterFile) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn agents_tell_their_address_in_several_ways() {
-        for (address, host) in [("tcp://10.0.0.5:6001", "10.0.0.5"), ("gpu-1:6001", "gpu-1"), ("gpu-1", "gpu-1")] {
-            assert_eq!(host_of(address), host, "{address}");
-        }
-    }
 
     #[test]
     fn the_names_of_secrets_are_taken_from_the_whole_file() {

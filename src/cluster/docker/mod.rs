@@ -218,11 +218,16 @@ impl DockerEngine {
             Address::Tcp(address, None) => Docker::connect_with_http(address, seconds, API_DEFAULT_VERSION),
             _ => Docker::connect_with_unix(&place, seconds, API_DEFAULT_VERSION),
         };
-        let docker = made.map_err(|e| words::fault(&what, &e))?.with_request_modifier(|mut request| {
+        let docker = made.map_err(|e| words::fault(&what, &e))?;
+        let docker = ask(&what, docker.negotiate_version()).await?;
+        let version = docker.client_version();
+        let docker = docker.with_request_modifier(move |mut request| {
             words::repair_login(request.headers_mut());
+            if let Ok(uri) = words::versioned(&request.uri().to_string(), &version.to_string()).parse() {
+                *request.uri_mut() = uri;
+            }
             request
         });
-        let docker = ask(&what, docker.negotiate_version()).await?;
         *held = Some((path, docker.clone()));
         Ok(docker)
     }

@@ -85,6 +85,10 @@ fn classify(message: &str, status: Option<u16>) -> (FaultKind, Option<&'static s
     if message == "EOF" {
         return (FaultKind::Passing, None);
     }
+    // Harbor's own NOT_FOUND is a code that no engine knows.
+    if message.starts_with("unknown: ") && message.ends_with("not found") {
+        return (FaultKind::Missing, None);
+    }
     if let Some((_, kind, hint)) = PARTS.iter().find(|(part, _, _)| message.contains(part)) {
         return (*kind, *hint);
     }
@@ -117,6 +121,15 @@ pub(super) fn repair_login(headers: &mut HeaderMap) {
     }
 }
 
+/// The client negotiates a version and then leaves it out of its paths, so that a newer engine would answer in a form
+/// that the client does not know.
+pub(super) fn versioned(uri: &str, version: &str) -> String {
+    let after_scheme = uri.find("://").map_or(0, |at| at + 3);
+    let Some(at) = uri[after_scheme..].find('/').map(|at| at + after_scheme) else { return uri.to_owned() };
+    let (place, path) = uri.split_at(at);
+    if path.starts_with("/v1.") { uri.to_owned() } else { format!("{place}/v{version}{path}") }
+}
+
 fn url_letter(letter: u8) -> u8 {
     match letter {
         b'+' => b'-',
@@ -134,6 +147,7 @@ mod tests {
         use FaultKind::{Denied, Lasting, Missing, Passing, Space};
         let cases: &[(&str, Option<u16>, FaultKind)] = &[
             ("manifest for R:nope not found: manifest unknown: manifest unknown", Some(404), Missing),
+            ("unknown: artifact stable/python:nope not found", Some(500), Missing),
             ("toomanyrequests: You have reached your pull rate limit.", Some(500), Passing),
             ("toomanyrequests: You have reached your pull rate limit.", None, Passing),
             ("received unexpected HTTP status: 503 Service Unavailable", Some(500), Passing),
@@ -189,6 +203,18 @@ mod tests {
         let message = "conflict: unable to remove repository reference \"R/app00:1.0\" (must force) - container fbe51fe88376 is using its referenced image 567511ad4c70";
         assert_eq!(conflict(message, &[container]), "container `jupyter-of-kim` uses it");
         assert_eq!(conflict("something else", &[]), "something else");
+    }
+
+    #[test]
+    fn paths_carry_the_negotiated_version() {
+        let cases = [
+            ("unix://2f72:0/info?a=/b", "unix://2f72:0/v1.41/info?a=/b"),
+            ("http://info:2375/info", "http://info:2375/v1.41/info"),
+            ("http://x/v1.41/info", "http://x/v1.41/info"),
+        ];
+        for (uri, expect) in cases {
+            assert_eq!(versioned(uri, "1.41"), expect);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
 use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, Url, header, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::{
     sync::{Mutex, OnceCell, Semaphore},
     time::Instant,
@@ -28,15 +28,18 @@ pub(super) struct Wire {
     password: Option<Secret>,
     /// Read when first needed: a secret that nobody asks for is never read.
     login: OnceCell<Option<(String, SecretString)>>,
-    /// By scope; the lock is held while one is fetched, so it is fetched once.
-    tokens: Mutex<BTreeMap<String, Token>>,
+    /// By scope. A slot is locked while its token is fetched: who needs the same one waits for it.
+    tokens: Mutex<BTreeMap<String, Slot>>,
     /// Whether the registry asked for Basic: from then on it is sent at once.
     basic: OnceCell<()>,
     turns: Semaphore,
 }
 
+type Slot = Arc<Mutex<Option<Token>>>;
+
 struct Token {
-    token: SecretString,
+    value: SecretString,
+    since: Instant,
     until: Instant,
 }
 
@@ -155,18 +158,19 @@ impl Wire {
     /// `Missing` is 404, `Denied` 401 and 403.
     pub(super) async fn ask(&self, what: &str, ask: Ask) -> Result<Answer, Fault> {
         let _turn = self.turns.acquire().await;
-        let mut response = self.send(what, &ask, true).await?;
+        let asked_at = Instant::now();
+        let mut response = self.send(what, &ask).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
             let challenges = response.headers().get_all(header::WWW_AUTHENTICATE).iter();
             let challenge = challenges.filter_map(|value| value.to_str().ok()).find_map(Challenge::parse);
-            if self.answer(what, &ask, challenge).await? {
-                response = self.send(what, &ask, false).await?;
+            if self.answer(what, &ask, challenge, asked_at).await? {
+                response = self.send(what, &ask).await?;
             }
         }
         self.read(what, response).await
     }
 
-    async fn send(&self, what: &str, ask: &Ask, first: bool) -> Result<Response, Fault> {
+    async fn send(&self, what: &str, ask: &Ask) -> Result<Response, Fault> {
         let url = self.base.join(&ask.path).map_err(|e| Fault::new(FaultKind::Lasting, what, e.to_string()))?;
         let mut request = self.http.request(ask.method.clone(), url);
         if let Some(types) = ask.accept {
@@ -174,14 +178,12 @@ impl Wire {
         }
         if ask.basic || self.basic.initialized() {
             request = self.with_login(request).await?;
-        } else if let Some(scope) = ask.scope.as_deref() {
-            let mut tokens = self.tokens.lock().await;
-            tokens.retain(|_, token| token.until > Instant::now());
-            if let Some(token) = tokens.get(scope) {
-                request = request.bearer_auth(token.token.expose_secret());
+        } else {
+            let slot = self.slot(ask).await;
+            let held = slot.lock().await;
+            if let Some(token) = held.as_ref().filter(|token| token.until > Instant::now()) {
+                request = request.bearer_auth(token.value.expose_secret());
             }
-        } else if !first && let Some(token) = self.tokens.lock().await.get("") {
-            request = request.bearer_auth(token.token.expose_secret());
         }
         request.send().await.map_err(|e| lost(what, &e))
     }
@@ -194,7 +196,7 @@ impl Wire {
     }
 
     /// Answers a challenge. `false`: there is nothing that would help.
-    async fn answer(&self, what: &str, ask: &Ask, challenge: Option<Challenge>) -> Result<bool, Fault> {
+    async fn answer(&self, what: &str, ask: &Ask, challenge: Option<Challenge>, asked_at: Instant) -> Result<bool, Fault> {
         match challenge {
             // A login that was sent and refused is refused.
             Some(Challenge::Basic) if ask.basic || self.basic.initialized() => Ok(false),
@@ -206,14 +208,20 @@ impl Wire {
                 Ok(there)
             }
             Some(Challenge::Bearer { realm, service, scope }) if !ask.basic => {
-                let key = ask.scope.clone().unwrap_or_default();
-                let wanted = ask.scope.clone().or(scope);
-                let token = self.token(what, &realm, service.as_deref(), wanted.as_deref()).await?;
-                self.tokens.lock().await.insert(key, token);
+                let slot = self.slot(ask).await;
+                let mut held = slot.lock().await;
+                if held.as_ref().is_none_or(|token| token.since < asked_at) {
+                    let wanted = ask.scope.clone().or(scope);
+                    *held = Some(self.token(what, &realm, service.as_deref(), wanted.as_deref()).await?);
+                }
                 Ok(true)
             }
             _ => Ok(false),
         }
+    }
+
+    async fn slot(&self, ask: &Ask) -> Slot {
+        Arc::clone(self.tokens.lock().await.entry(ask.scope.clone().unwrap_or_default()).or_default())
     }
 
     async fn token(&self, what: &str, realm: &str, service: Option<&str>, scope: Option<&str>) -> Result<Token, Fault> {
@@ -250,9 +258,10 @@ impl Wire {
             serde_json::from_slice(&answer.body).map_err(|_| fault("its token service gave no token".to_owned()))?;
         // Harbor sends an empty `access_token` beside its token.
         let token = [given.token, given.access_token].into_iter().flatten().find(|token| !token.is_empty());
-        let token = token.map(SecretString::from).ok_or_else(|| fault("its token service gave no token".to_owned()))?;
+        let value = token.map(SecretString::from).ok_or_else(|| fault("its token service gave no token".to_owned()))?;
         let seconds = given.expires_in.unwrap_or(60).clamp(15, 3600) - 10;
-        Ok(Token { token, until: Instant::now() + Duration::from_secs(seconds) })
+        let since = Instant::now();
+        Ok(Token { value, since, until: since + Duration::from_secs(seconds) })
     }
 
     async fn read(&self, what: &str, mut response: Response) -> Result<Answer, Fault> {
