@@ -190,11 +190,9 @@ fn everything_is_read() {
         assert!(julia.labels.contains_key("ai.backend.kernelspec") && julia.size_bytes() > 0);
         assert!(inventory.registries["docker.io"].images.contains_key(&image(PYTHON_36)));
 
-        let backend_ai = inventory.backend_ai.unwrap();
-        assert_eq!(
-            (backend_ai.version.as_str(), backend_ai.era, backend_ai.namespace.as_str()),
-            ("23.09.10", Era::Mixed, "local")
-        );
+        let found = inventory.backend_ai.unwrap();
+        assert!(versions().contains(&(found.version.as_str(), found.era)), "{found:?}");
+        assert_eq!(found.namespace, "local");
         assert!(inventory.managers["mgr-01"].importer_image.is_some());
         assert!(!inventory.keys.is_empty() && !inventory.tables.is_empty() && !inventory.sessions.is_empty());
     });
@@ -622,7 +620,7 @@ fn a_rescan_is_judged_by_what_is_known_afterwards() {
         undo(&live, &configured).await.unwrap();
         let failed = failed.expect("a rescan that cannot read the registry");
         assert_eq!(failed.kind, FaultKind::Lasting, "{failed}");
-        assert!(failed.why.contains("503") || failed.why.contains("Error"), "{failed}");
+        assert!(failed.why.contains("failed to fetch") || failed.why.contains("Error"), "{failed}");
         assert_eq!((done, after, back.standing(&change)), (None, Standing::After, Standing::Before));
         assert_eq!(back.image_rows(&registry), before.image_rows(&registry));
     });

@@ -181,12 +181,18 @@ fn complaints(output: &Output) -> Vec<String> {
     let mut found: Vec<String> = vec![];
     let mut in_traceback = false;
     for line in output.stderr.lines().map(text::clean) {
-        let exception = in_traceback && !line.is_empty() && !line.starts_with([' ', '+', '|']);
-        in_traceback = (in_traceback && !exception) || line.contains("Traceback (most recent call last)");
-        let marked =
-            line.contains(" ERROR ") || line.starts_with("ERROR") || line.starts_with("Error:") || line.starts_with("Usage:");
-        if (exception || marked) && !found.contains(&line) && found.len() < LIMIT {
-            found.push(line);
+        // Python draws the traceback of a group of exceptions within a frame of `|` and `+`.
+        let framed = line.trim_start();
+        let inner = framed.strip_prefix("| ").or_else(|| framed.strip_prefix("+ ")).unwrap_or(&line);
+        let exception = in_traceback && !inner.is_empty() && !inner.starts_with([' ', '+']);
+        in_traceback = (in_traceback && !exception) || inner.ends_with("Traceback (most recent call last):");
+        let marked = line.contains(" ERROR ") || ["ERROR", "Error:", "Usage:"].iter().any(|mark| line.starts_with(mark));
+        // That a group holds something is no news.
+        if (marked || exception && !inner.contains("sub-exception"))
+            && found.len() < LIMIT
+            && !found.iter().any(|one| one == inner)
+        {
+            found.push(inner.to_owned());
         }
     }
     // A usage error and a missing module end with a code and without a mark.
@@ -218,6 +224,11 @@ mod tests {
                 "aiohttp.client_exceptions.ContentTypeError: 503, message='x'",
             ],
         );
+        let group = "  + Exception Group Traceback (most recent call last):\n  |   File \"x.py\", line 1, in y\n\
+            \x20 | aiotools.TaskGroupError: unhandled errors in a TaskGroup (1 sub-exception)\n\
+            \x20 +-+---------------- 1 ----------------\n    | Traceback (most recent call last):\n\
+            \x20   |   File \"x.py\", line 2, in z\n    | RuntimeError: ('failed to fetch', 'UNKNOWN')\n    +------\n";
+        check(group, Some(0), &["RuntimeError: ('failed to fetch', 'UNKNOWN')"]);
         check("2026 INFO all good\n", Some(0), &[]);
         check("2026 INFO all good\n", None, &[]);
         check("sh: nothing here", Some(2), &["sh: nothing here"]);
