@@ -80,7 +80,7 @@ impl Cluster for Live {
                 let (digest, before, size_bytes) = (Some(digest), before.as_ref(), *size_bytes);
                 self.pull(host, &Wanted { image, digest, id, before, size_bytes }, report).await
             }
-            Change::Tag { host, image, from, id, .. } => self.engine(host).await?.tag(image, from, id).await,
+            Change::Tag { host, image, from, id, before } => self.engine(host).await?.tag(image, from, id, before.as_ref()).await,
             Change::Remove { host, image, id, .. } => self.engine(host).await?.remove(image, id).await,
         }
     }

@@ -318,3 +318,24 @@ pub fn sort_rows(table: &str, rows: &mut [Row]) {
         a.get(column).and_then(serde_json::Value::as_str).cmp(&b.get(column).and_then(serde_json::Value::as_str))
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_password_does_not_hide_that_the_rest_is_back() {
+        let url = KeyDiff { key: "r".to_owned(), before: Some(Value::text("https://r")), after: None };
+        let password = KeyDiff { key: "r/password".to_owned(), before: Some(Value::Hidden), after: None };
+        let (there, hidden) = (Value::text("https://r"), Value::Hidden);
+        let standing = |diffs: &[KeyDiff], url: bool, password: bool| {
+            keys_standing(diffs, |key| if key == "r" { url.then_some(&there) } else { password.then_some(&hidden) })
+        };
+        let both = [url, password.clone()];
+        assert_eq!(standing(&both, true, true), Standing::Before);
+        assert_eq!(standing(&both, true, false), Standing::Before);
+        assert_eq!(standing(&both, false, false), Standing::After);
+        assert!(matches!(standing(&both, false, true), Standing::Neither(_)));
+        assert_eq!(standing(&[password], false, false), Standing::After);
+    }
+}

@@ -119,9 +119,13 @@ impl DockerEngine {
     }
 
     /// Gives the image that `from` means a second name. No byte is moved.
-    pub async fn tag(&self, image: &ImageRef, from: &ImageRef, id: &Digest) -> Result<(), Fault> {
+    pub async fn tag(&self, image: &ImageRef, from: &ImageRef, id: &Digest, before: Option<&Digest>) -> Result<(), Fault> {
         let what = format!("cannot tag `{}` as `{}` on `{}`", from.familiar(), image.familiar(), self.name);
         let docker = self.client().await?;
+        let found = named(&docker, &what, &image.to_string()).await?;
+        if let Standing::Neither(why) = world::name_standing(found.as_ref(), before, id) {
+            return Err(Fault::new(FaultKind::Drift, what, why));
+        }
         match named(&docker, &what, &from.to_string()).await? {
             Some(found) if found.id == *id => name_it(&docker, &what, &from.to_string(), image).await,
             Some(found) => {
@@ -181,11 +185,19 @@ impl DockerEngine {
         report: Report<'_>,
     ) -> Result<(), Fault> {
         let what = format!("cannot bring back `{}` on `{}`", wanted.image.familiar(), self.name);
-        if let Some(twin) = twin {
-            let docker = self.client().await?;
-            if named(&docker, &what, &twin.to_string()).await?.is_some_and(|found| found.id == *wanted.id) {
-                return name_it(&docker, &what, &twin.to_string(), wanted.image).await;
+        let docker = self.client().await?;
+        match named(&docker, &what, &wanted.image.to_string()).await? {
+            Some(found) if found.id == *wanted.id => return Ok(()),
+            Some(found) => {
+                let why = format!("the name now means image {}", found.id.short());
+                return Err(Fault::new(FaultKind::Drift, what, why));
             }
+            None => {}
+        }
+        if let Some(twin) = twin
+            && named(&docker, &what, &twin.to_string()).await?.is_some_and(|found| found.id == *wanted.id)
+        {
+            return name_it(&docker, &what, &twin.to_string(), wanted.image).await;
         }
         if wanted.digest.is_none() {
             return Err(Fault::new(FaultKind::Missing, what, "no other name keeps the image, and no registry serves it"));
