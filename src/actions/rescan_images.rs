@@ -51,8 +51,12 @@ impl RescanImages {
         let known = |image: &ImageRef, manifest: &Manifest| Known { name: image.to_string(), config: manifest.config.clone() };
         let counterparts: BTreeSet<&ImageRef> = about.ledger.iter().filter_map(|line| line.new.as_ref()).collect();
         // Another tag of a counterpart's image is the same record for those versions.
-        let covered: BTreeSet<(&str, &Digest)> =
-            registry.images.iter().filter(|(i, _)| counterparts.contains(i)).map(|(i, m)| (i.repository.as_str(), &m.digest)).collect();
+        let covered: BTreeSet<(&str, &Digest)> = registry
+            .images
+            .iter()
+            .filter(|(i, _)| counterparts.contains(i))
+            .map(|(i, m)| (i.repository.as_str(), &m.digest))
+            .collect();
         let mut out: Vec<Vec<Known>> = vec![];
         let mut others: BTreeMap<(&str, &Digest), Vec<Known>> = BTreeMap::new();
         for (image, manifest) in &registry.images {

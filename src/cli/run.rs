@@ -358,7 +358,11 @@ fn new_name() -> String {
 /// Who answers gates: the user, and who became it.
 fn operator() -> String {
     let name = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
-    let user = name("USER").or_else(|| name("LOGNAME")).unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let of_uid =
+        |line: &str| (line.split(':').nth(2) == Some(&uid)).then(|| line.split(':').next().unwrap_or_default().to_owned());
+    let user = passwd.lines().find_map(of_uid).unwrap_or_else(|| format!("uid {uid}"));
     let user = name("SUDO_USER").map_or(user.clone(), |real| format!("{real} as {user}"));
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     crate::model::text::clean(&format!("{user} on {host}"))
