@@ -53,6 +53,7 @@ pub enum Leaving {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, none excludes another")]
 pub struct App {
     pub plan: Plan,
     pub state: State,

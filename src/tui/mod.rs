@@ -118,7 +118,7 @@ async fn turn(
     app.size = (width, height);
     loop {
         let mut asked = vec![];
-        let at = due.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
+        let at = due.unwrap_or_else(|| Instant::now() + Duration::from_hours(1));
         tokio::select! {
             biased;
             input = inputs.recv() => {
@@ -126,7 +126,7 @@ async fn turn(
                 loop {
                     match next {
                         Some(Input::Terminal(event, at_ms)) => asked.extend(terminal::guarded(|| take(app, event, at_ms))),
-                        Some(Input::Lost) | None => return lost(),
+                        Some(Input::Lost) | None => return Ok(lost()),
                     }
                     match inputs.try_recv() {
                         Ok(input) => next = Some(input),
@@ -156,7 +156,7 @@ async fn turn(
                     due = Some(Instant::now());
                 }
                 Heard::Suspend => app.suspend = true,
-                Heard::Hangup => return lost(),
+                Heard::Hangup => return Ok(lost()),
                 Heard::Terminate(number) => {
                     if !app.begun || app.over {
                         return Ok(Left::Signal(number));
@@ -234,9 +234,9 @@ fn picture(app: &mut App, screen: &mut terminal::Screen) -> io::Result<()> {
 }
 
 /// Nothing is read from or written to the terminal from here on.
-fn lost() -> anyhow::Result<Left> {
+fn lost() -> Left {
     terminal::abandon();
-    Ok(Left::Detached)
+    Left::Detached
 }
 
 fn now_ms() -> i64 {

@@ -32,7 +32,7 @@ impl Pace {
     }
 
     /// Bytes a second over the last minute.
-    pub fn rate(&self, step: usize) -> Option<f64> {
+    pub fn rate(&self, step: usize) -> Option<u64> {
         if self.step == Some(step) { self.over(SHORT_MS) } else { None }
     }
 
@@ -44,16 +44,18 @@ impl Pace {
         if last - first < 30_000 || done.saturating_mul(100) < total || done >= total {
             return None;
         }
-        let left = (total - done) as f64;
-        let end = |rate: f64| (rate > 0.0).then(|| last.saturating_add((left / rate * 1000.0) as i64));
+        let left_ms = |rate: u64| (total - done).saturating_mul(1000).checked_div(rate);
+        // An end in more than a year is none.
+        let end = |rate: u64| Some(last + i64::try_from(left_ms(rate)?).ok().filter(|left| *left < 31_536_000_000)?);
         let (a, b) = (end(self.over(SHORT_MS)?)?, end(self.over(LONG_MS)?)?);
         Some((a.min(b), a.max(b)))
     }
 
-    fn over(&self, window_ms: i64) -> Option<f64> {
+    fn over(&self, window_ms: i64) -> Option<u64> {
         let (last, bytes) = *self.samples.back()?;
         let (first, before) = *self.samples.iter().find(|(at, _)| last - at <= window_ms)?;
-        (last - first >= 2000).then(|| (bytes - before) as f64 / (last - first) as f64 * 1000.0)
+        let took_ms = u64::try_from(last - first).ok().filter(|ms| *ms >= 2000)?;
+        Some((bytes - before).saturating_mul(1000) / took_ms)
     }
 }
 
@@ -67,7 +69,7 @@ mod tests {
         for second in 0..=20 {
             pace.sample(1, second * 1000, second.unsigned_abs() * 1_000_000);
         }
-        assert_eq!(pace.rate(1), Some(1_000_000.0));
+        assert_eq!(pace.rate(1), Some(1_000_000));
         assert_eq!(pace.rate(2), None);
         assert_eq!(pace.ends(1, 20_000_000, 100_000_000), None);
         for second in 21..=40 {
@@ -82,6 +84,6 @@ mod tests {
         let mut pace = Pace::default();
         pace.sample(1, 0, 500);
         pace.sample(1, 5000, 100);
-        assert_eq!(pace.rate(1), Some(0.0));
+        assert_eq!(pace.rate(1), Some(0));
     }
 }

@@ -7,6 +7,7 @@ use crate::tui::parts::{self, cell, cut, labelled, prose, right};
 use crate::tui::theme::{Face, Tone};
 use crate::tui::words;
 use ratatui::text::{Line, Span};
+use std::fmt::Write as _;
 
 /// Column in which the words of the pane begin.
 const INDENT: usize = 9;
@@ -74,7 +75,7 @@ fn counts(app: &App, room: (usize, usize)) -> Vec<Line<'static>> {
     if total > 0 {
         let mut words = format!("{} of {}, {} %", text::bytes(done), text::bytes(total), done.saturating_mul(100) / total);
         if let Some(rate) = app.pace.rate(app.step).filter(|_| done < total) {
-            words.push_str(&format!(", {}/s over the last 60 s", text::bytes(rate.max(0.0) as u64)));
+            let _ = write!(words, ", {}/s over the last 60 s", text::bytes(rate));
         }
         out.extend(labelled("bytes", &words, room, styles));
         if let Some((from, to)) = app.pace.ends(app.step, done, total) {
