@@ -73,14 +73,12 @@ fn pulling() -> App {
     let story = sample::pulling();
     let mut app = running(&story);
     // A minute of pulling, so that there is a rate and an end.
-    for second in 0..60 {
-        let now_ms = story.at_ms - 60_000 + second * 1000;
-        app.pace.sample(1, now_ms, 68_000_000_000 + second.unsigned_abs() * 110_000_000);
+    for second in 0..=60 {
+        for progress in sample::progress(&story, second) {
+            app.event(Event::Progress(progress), story.at_ms + second * 1000);
+        }
+        app.tick(story.at_ms + second * 1000);
     }
-    for progress in sample::progress(&story) {
-        app.event(Event::Progress(progress), story.at_ms);
-    }
-    app.tick(story.at_ms);
     app
 }
 

@@ -91,6 +91,9 @@ impl App {
             Intent::GoOn if self.survey.is_none() => no("the cluster is still being looked at"),
             Intent::Pause | Intent::Abort if self.state.finished.is_some() => no("the run is over"),
             Intent::Pause if !self.begun => no("nothing is running"),
+            Intent::Pause if self.state.paused.is_none() && matches!(self.state.next(), Next::Stop(_)) => {
+                no("nothing is running: q leaves it as it is")
+            }
             Intent::Retry | Intent::Skip if self.state.causes().is_empty() => no("nothing has failed"),
             Intent::RollBack if self.undoable().is_empty() => no("this run has changed nothing that could be undone"),
             Intent::RollBack if self.state.rolling_back.is_some() && self.state.finished.is_none() => {
@@ -99,8 +102,24 @@ impl App {
             Intent::NextChange | Intent::PreviousChange if self.plan.steps[self.step].changes.len() < 2 => {
                 no("the step has no other change")
             }
+            Intent::NextField | Intent::List | Intent::Recheck => self.question_lacks(intent),
             _ => None,
         }
+    }
+
+    /// What an open question has no use for.
+    fn question_lacks(&self, intent: Intent) -> Option<String> {
+        let Some(Popup::Question(question)) = &self.popup else { return None };
+        let gate = match question.purpose {
+            Purpose::Approve(step) => self.state.gate(step),
+            _ => None,
+        };
+        let useful = match intent {
+            Intent::NextField => question.fields.len() > 1,
+            Intent::Recheck => gate.is_some_and(|gate| !gate.checks.is_empty()),
+            _ => gate.is_some(),
+        };
+        (!useful).then(|| "this question has none".to_owned())
     }
 
     /// The steps with something that an undo would undo.
@@ -179,7 +198,7 @@ impl App {
             _ => None,
         };
         if let Some(looks) = looks {
-            if at_ms < question.opened_ms + DEAF_MS {
+            if at_ms < question.opened_ms + DEAF_MS || self.why_not(looks).is_some() {
                 return None;
             }
             return self.look_from_question(looks);

@@ -62,7 +62,7 @@ pub enum Intent {
 pub struct Binding {
     pub places: &'static [Place],
     pub codes: &'static [KeyCode],
-    /// As it is printed: `j k`.
+    /// As it is printed: `j k`; empty for the second of a pair.
     pub shown: &'static str,
     /// One or two words for the footer; empty keeps it out of the footer.
     pub word: &'static str,
@@ -118,7 +118,7 @@ pub const TABLE: &[Binding] = &[
         &[Char('R')],
         "R",
         "retry",
-        "retry what failed; asks if there is more than one cause",
+        "retry what failed; asks if there are more causes",
         Intent::Retry,
     ),
     bind(&[Changes, Failure], &[Char('S')], "S", "skip", "leave out what failed, with a reason (asks)", Intent::Skip),
@@ -131,8 +131,8 @@ pub const TABLE: &[Binding] = &[
         Intent::RollBack,
     ),
     bind(&[Overview, Failure, Waiting, Resume], &[Char('A')], "A", "abort", "end the run for good, here (asks)", Intent::Abort),
-    bind(&[Plan], &[Char(']')], "[ ]", "change", "next change of the step", Intent::NextChange),
-    bind(&[Plan], &[Char('[')], "[", "", "previous change of the step", Intent::PreviousChange),
+    bind(&[Plan], &[Char(']')], "[ ]", "change", "next and previous change of the step", Intent::NextChange),
+    bind(&[Plan], &[Char('[')], "", "", "previous change of the step", Intent::PreviousChange),
     bind(
         &[Overview, Changes, Failure, Waiting, Resume, EndPage],
         &[Char('l')],
@@ -145,12 +145,12 @@ pub const TABLE: &[Binding] = &[
     bind(&[Plan, Overview, EndPage], &[Char('v')], "v", "ledger", "for every old name the proven new one", Intent::Ledger),
     bind(&[Changes], &[Char('f')], "f", "failed only", "only what failed, and all again", Intent::FailedOnly),
     bind(&[Log], &[Char('w')], "w", "warnings", "only warnings and errors, and all again", Intent::WarningsOnly),
-    bind(LISTS, &[Char('j'), Down], "j k", "", "down", Intent::Down),
-    bind(LISTS, &[Char('k'), Up], "k", "", "up", Intent::Up),
-    bind(LISTS, &[PageDown, Char(' ')], "PgDn", "", "a page down", Intent::PageDown),
-    bind(LISTS, &[PageUp], "PgUp", "", "a page up", Intent::PageUp),
-    bind(LISTS, &[Char('g'), Home], "g", "", "to the top", Intent::Top),
-    bind(LISTS, &[Char('G'), End], "G", "", "to the bottom; the log follows again", Intent::Bottom),
+    bind(LISTS, &[Char('j'), Down], "j k", "", "down and up", Intent::Down),
+    bind(LISTS, &[Char('k'), Up], "", "", "up", Intent::Up),
+    bind(LISTS, &[PageDown, Char(' ')], "PgDn PgUp", "", "a page down and up", Intent::PageDown),
+    bind(LISTS, &[PageUp], "", "", "a page up", Intent::PageUp),
+    bind(LISTS, &[Char('g'), Home], "g G", "", "to the top, to the bottom; at its bottom the log follows", Intent::Top),
+    bind(LISTS, &[Char('G'), End], "", "", "to the bottom", Intent::Bottom),
 ];
 
 const fn bind(

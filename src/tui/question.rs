@@ -79,9 +79,10 @@ impl Field {
     }
 
     fn lacks(&self) -> &'static str {
-        match self.wanted {
+        match &self.wanted {
             Wanted::Exactly(_) if self.input.value().is_empty() => "nothing is typed yet",
-            Wanted::Exactly(_) => "this is not the sentence, letter by letter",
+            Wanted::Exactly(sentence) if sentence.starts_with(self.input.value()) => "it is not complete",
+            Wanted::Exactly(_) => "this is not it, letter by letter",
             Wanted::Reason => "a reason is needed, in a few words",
         }
     }

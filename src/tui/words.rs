@@ -94,7 +94,7 @@ pub fn title_state(app: &App) -> (Face, String) {
     let n = state.steps.len();
     if !app.begun {
         return if state.seq == 0 {
-            (Face::ToDo, format!("DRY RUN   plan {}", app.plan.plan))
+            (Face::ToDo, format!("DRY RUN   plan {}   read {} ago", app.plan.plan, text::age(app.now_ms - app.plan.read_at_ms)))
         } else if let Some(outcome) = &state.finished {
             outcome_face(outcome)
         } else {
@@ -134,7 +134,6 @@ pub fn headline(app: &App) -> String {
     if let Some(sentence) = not_running(app) {
         return sentence;
     }
-    let since = |ms: Option<i64>| ms.map_or_else(String::new, |ms| format!(" for {}", text::duration(app.now_ms - ms)));
     let title = |step: usize| app.plan.steps.get(step).map_or("", |s| s.title.as_str());
     match state.next() {
         Next::Plan => "The engine is asked to begin. Nothing has been changed.".to_owned(),
@@ -142,18 +141,20 @@ pub fn headline(app: &App) -> String {
             format!("Step {}, {}, is next. Nothing needs you now.", step + 1, title(step))
         }
         Next::Gate(step) => {
-            let reached = since(state.steps[step].gate_reached_ms);
-            if state.gate(step).is_some_and(|gate| gate.ask == Ask::Nothing) {
-                let problems = app.problems(step).map_or(0, <[_]>::len) as u64;
-                let what = if problems == 0 {
-                    "its checks".to_owned()
-                } else {
-                    format!("{} to go away", text::count(problems, "problem"))
-                };
-                format!("Step {} waits for {what}{reached}. Nothing is running; it goes on by itself.", step + 1)
-            } else {
-                format!("Waiting for your answer at step {}{reached}. Nothing is running. There is no time limit.", step + 1)
+            let waited = state.steps[step].gate_reached_ms.map_or_else(String::new, |at| text::duration(app.now_ms - at));
+            if asks(state.gate(step)) {
+                return format!(
+                    "Waiting for your answer at step {} for {waited}. Nothing is running. There is no time limit.",
+                    step + 1
+                );
             }
+            let problems = app.problems(step).map_or(0, <[_]>::len) as u64;
+            let what = if problems == 0 {
+                "its checks are asked".to_owned()
+            } else {
+                format!("{} in the way", text::count(problems, "problem"))
+            };
+            format!("Step {} has waited for {waited}: {what}. Nothing is running; it goes on by itself.", step + 1)
         }
         Next::Apply(ids) => {
             let step = ids[0].step;
@@ -245,8 +246,11 @@ fn plan_sentence(app: &App) -> String {
         return "Nothing to do: everything is already so. Nothing has been changed.".to_owned();
     }
     let no_way_back = plan.steps.iter().filter(|step| no_way_back(step)).count() as u64;
-    let irreversible =
-        if no_way_back == 0 { String::new() } else { format!(", {} cannot be undone", text::count(no_way_back, "step")) };
+    let irreversible = if no_way_back == 0 {
+        String::new()
+    } else {
+        format!(", {} cannot be undone or not wholly", text::count(no_way_back, "step"))
+    };
     let steps = text::count(plan.steps.len() as u64, "step");
     format!("{steps}, {}{irreversible}. Nothing has been changed.", text::count(questions(app), "question"))
 }
@@ -261,11 +265,28 @@ pub fn way_back(step: &PlannedStep) -> (&'static str, String) {
     if step.pending().next().is_none() {
         return ("-", "nothing to undo".to_owned());
     }
+    let of = |lost: fn(&WayBack) -> bool, why: String| {
+        let (n, all) = (step.pending().filter(|change| lost(&change.way_back)).count(), step.pending().count());
+        if n == all { why } else { format!("{n} of {all} changes: {why}") }
+    };
     match step.way_back() {
         WayBack::Whole => ("whole", "everything, exactly as it was".to_owned()),
-        WayBack::Partly(why) => ("PARTLY", why),
-        WayBack::None(why) => ("NO UNDO", why),
+        WayBack::Partly(why) => ("PARTLY", of(|way| matches!(way, WayBack::Partly(_)), why)),
+        WayBack::None(why) => ("NO UNDO", of(|way| matches!(way, WayBack::None(_)), why)),
     }
+}
+
+/// What a step leaves on purpose, by reason: `9 because: no counterpart in the new registry`.
+pub fn kept(step: &PlannedStep) -> String {
+    let mut reasons: Vec<(&str, u64)> = vec![];
+    for kept in &step.kept {
+        match reasons.iter_mut().find(|(why, _)| *why == kept.why) {
+            Some((_, n)) => *n += 1,
+            None => reasons.push((&kept.why, 1)),
+        }
+    }
+    let words: Vec<String> = reasons.iter().map(|(why, n)| format!("{} ({})", text::number(*n), text::clean(why))).collect();
+    words.join(", ")
 }
 
 /// Whether the gate wants a person.

@@ -3,8 +3,8 @@
 
 use castoff::model::{
     Ask, Change, ChangeId, Check, Digest, Entry, Fault, FaultKind, Gate, GateReport, ImageRef, Kept, KeyDiff, Known, LedgerLine,
-    Limits, Outcome, Plan, PlannedChange, PlannedStep, Problem, Progress, Row, RowDiff, Service, Stamped,
-    SurveyLine, Totals, Value, Verdict,
+    Limits, Outcome, Plan, PlannedChange, PlannedStep, Problem, Progress, Row, RowDiff, Service, Stamped, SurveyLine, Totals,
+    Value, Verdict,
 };
 use castoff::tui::{Look, Start};
 use jiff::tz::TimeZone;
@@ -33,7 +33,8 @@ pub fn start(plan: Plan, entries: Vec<Stamped>) -> Start {
 }
 
 fn digest(n: usize) -> Digest {
-    format!("sha256:{n:064x}").parse().unwrap()
+    let word = (n as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    format!("sha256:{}", format!("{word:016x}").repeat(4)).parse().unwrap()
 }
 
 fn image(name: &str) -> ImageRef {
@@ -91,6 +92,16 @@ fn removals() -> Vec<Change> {
             }
         })
         .collect()
+}
+
+fn unused() -> BTreeMap<String, BTreeMap<ImageRef, Digest>> {
+    let mut out: BTreeMap<String, BTreeMap<ImageRef, Digest>> = BTreeMap::new();
+    for change in removals() {
+        if let Change::Remove { host, image, id, .. } = change {
+            out.entry(host).or_default().insert(image, id);
+        }
+    }
+    out
 }
 
 fn registry_keys() -> Vec<KeyDiff> {
@@ -252,7 +263,7 @@ pub fn plan() -> Plan {
                 &["57 names of old images on 12 agents are removed, 161 GB.", "A removed image has to be pulled again."],
                 Ask::Count,
                 "remove 57 images from prod-a",
-                vec![drained, Check::Unused { images: BTreeMap::new() }],
+                vec![drained, Check::Unused { images: unused() }],
                 false,
             )),
             removals(),
@@ -425,13 +436,20 @@ pub fn pulling() -> Story {
     story
 }
 
-pub fn progress(story: &Story) -> Vec<Progress> {
-    let of = |n: usize, phase: &str, percent: u64, ago_ms: i64| {
+/// What the engines say while the four pull, `second` seconds later; one of them has been silent for 75 s at second 60.
+pub fn progress(story: &Story, second: i64) -> Vec<Progress> {
+    let of = |n: usize, phase: &str, per_mille: i64, silent: bool| {
         let id = ChangeId { step: 1, n };
         let total = story.plan.change(id).change.size_bytes();
-        Progress { change: id, phase: phase.to_owned(), done: total * percent / 100, total, at_ms: story.at_ms - ago_ms }
+        let at_ms = if silent { story.at_ms - 15_000 } else { story.at_ms + second * 1000 - 200 };
+        Progress { change: id, phase: phase.to_owned(), done: total * per_mille.unsigned_abs() / 1000, total, at_ms }
     };
-    vec![of(30, "unpacking", 97, 300), of(31, "pulling", 41, 200), of(33, "pulling", 12, 75_000), of(34, "pulling", 3, 100)]
+    vec![
+        of(30, "unpacking", 970, false),
+        of(31, "pulling", 200 + second * 8, false),
+        of(33, "pulling", 120, true),
+        of(34, "pulling", 10 + second * 11, false),
+    ]
 }
 
 pub fn no_space() -> Fault {

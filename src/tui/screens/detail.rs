@@ -154,14 +154,14 @@ fn running(app: &App, width: usize) -> Vec<Line<'static>> {
         let id = ChangeId { step: app.step, n: *n };
         let planned = app.plan.change(id);
         let (sign, said) = said(app, id);
-        let name = width.saturating_sub(52).clamp(12, 40);
+        let name = width.saturating_sub(42).clamp(12, 44);
         out.push(Line::from(vec![
             Span::styled(format!("  {} ", look.sign(sign)), look.style(sign.tone())),
-            cell(&text::clean(&planned.place), 10, look.style(Tone::Plain)),
+            cell(&text::clean(&planned.place), 8, look.style(Tone::Plain)),
             Span::raw(" "),
             cell(&short_subject(&planned.subject, name), name, look.style(Tone::Plain)),
             Span::raw("  "),
-            prose(&said, width.saturating_sub(name + 17), look.style(Tone::Dim)),
+            prose(&said, width.saturating_sub(name + 15), look.style(Tone::Dim)),
         ]));
     }
     if now.len() > SHOWN {
@@ -214,15 +214,7 @@ fn kept(app: &App, room: (usize, usize)) -> Vec<Line<'static>> {
         return vec![];
     }
     let look = &app.look;
-    let mut reasons: Vec<(&str, u64)> = vec![];
-    for kept in &step.kept {
-        match reasons.iter_mut().find(|(why, _)| *why == kept.why) {
-            Some((_, n)) => *n += 1,
-            None => reasons.push((&kept.why, 1)),
-        }
-    }
-    let words: Vec<String> = reasons.iter().map(|(why, n)| format!("{}: {}", text::number(*n), text::clean(why))).collect();
-    labelled("keeps", &words.join("; "), room, (look.style(Tone::Dim), look.style(Tone::Plain)))
+    labelled("keeps", &words::kept(step), room, (look.style(Tone::Dim), look.style(Tone::Plain)))
 }
 
 /// An empty row.

@@ -57,10 +57,10 @@ fn cause(app: &App, stuck: bool, width: usize) -> Vec<Line<'static>> {
     if let Some((first, last)) = first.zip(last) {
         let again = match fault.kind {
             FaultKind::Passing => "tried again each time",
-            _ => "not tried again by itself: trying again would give the same answer",
+            _ => "not tried again by itself: not a passing fault",
         };
         let words = format!(
-            "{} on {} from {} to {}, {} at most, {again}",
+            "{} on {} from {} to {}, {}, {again}",
             text::count(ids.len() as u64, "change"),
             detail::places(app, ids),
             look.clock(first),
@@ -105,7 +105,7 @@ fn ways(app: &App, stuck: bool, width: usize) -> Vec<Line<'static>> {
     let rows: Vec<(&str, &str, String)> = if stuck {
         vec![
             ("R", "retry", "the undo; safe, each change is looked at first".to_owned()),
-            ("S", "skip", format!("leave {n} as they are, with a reason; the rollback goes on")),
+            ("S", "skip", format!("leave as it is: {n}, with a reason; the rollback goes on")),
             ("A", "abort", "end the run here; mend the rest by hand".to_owned()),
         ]
     } else {

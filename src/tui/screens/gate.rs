@@ -90,8 +90,7 @@ fn approve(app: &App, step: usize, width: usize) -> Case {
         head.extend(labelled("changes", &text::clean(&format!("{} {at}", text::count(pending, "change"))), room, (dim, plain)));
     }
     if !planned.kept.is_empty() {
-        let words = format!("{}: {} and the like", text::count(planned.kept.len() as u64, "thing"), planned.kept[0].why);
-        head.extend(labelled("will keep", &text::clean(&words), room, (dim, plain)));
+        head.extend(labelled("will keep", &words::kept(planned), room, (dim, plain)));
     }
     if !words::no_way_back(planned) {
         head.extend(labelled("way back", &text::clean(&why), room, (dim, plain)));

@@ -14,7 +14,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let place = below.place();
     let width = area.width.min(96);
     let mut out = vec![];
-    for binding in keys::here(place) {
+    for binding in keys::here(place).filter(|binding| !binding.shown.is_empty()) {
         let why = app.why_not(binding.intent);
         let tone = if why.is_some() { Tone::Dim } else { Tone::Plain };
         let words = match why {
@@ -22,8 +22,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
             None => binding.help.to_owned(),
         };
         out.push(Line::from(vec![
-            cell(&format!("  {}", binding.shown), 9, look.style(if tone == Tone::Dim { Tone::Dim } else { Tone::Strong })),
-            prose(&words, (width as usize).saturating_sub(12), look.style(tone)),
+            cell(&format!("  {}", binding.shown), 13, look.style(if tone == Tone::Dim { Tone::Dim } else { Tone::Strong })),
+            prose(&words, (width as usize).saturating_sub(16), look.style(tone)),
         ]));
     }
     out.push(Line::raw(""));

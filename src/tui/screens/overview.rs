@@ -9,13 +9,15 @@ use ratatui::{Frame, layout::Rect, text::Line};
 
 /// From this width on, the detail stands beside the list.
 const WIDE: u16 = 100;
-const LIST_WIDTH: u16 = 48;
+const LIST_WIDTH: u16 = 52;
 
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
+    let n = u16::try_from(app.plan.steps.len()).unwrap_or(u16::MAX);
+    // The log gets what the steps leave, in bounds.
     let newest = match area.height {
         0..16 => 0,
         16..27 => 3,
-        _ => 5,
+        height => height.saturating_sub(n.saturating_add(9)).clamp(5, 12),
     };
     let log_height = if newest == 0 { 0 } else { newest + 1 };
     let [top, bottom] = rows(area, [area.height.saturating_sub(log_height)]);
@@ -27,7 +29,6 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
         steps::draw(frame, app, list);
         detail::draw(frame, app, beside);
     } else {
-        let n = u16::try_from(app.plan.steps.len()).unwrap_or(u16::MAX);
         let [list, line, below] = rows(top, [n.min(top.height.saturating_sub(5)), 1]);
         steps::draw(frame, app, list);
         rule(frame, line, &app.look);

@@ -93,7 +93,7 @@ fn step_row(app: &App, step: usize, width: usize, wide: bool) -> Line<'static> {
     if wide {
         let title = width.saturating_sub(73).min(36);
         let rest = width.saturating_sub(8 + title + 2 + 16 + 9 + 8);
-        row.push(cell(&text::clean(&planned.title), title, plain));
+        row.push(prose(&text::clean(&planned.title), title, plain));
         row.push(cell("", 2, plain));
         row.push(cell(&place(planned), 15, plain));
         row.push(cell("", 1, plain));
@@ -104,7 +104,7 @@ fn step_row(app: &App, step: usize, width: usize, wide: bool) -> Line<'static> {
     } else {
         let mark = if words::no_way_back(planned) { format!(" {class}") } else { String::new() };
         let title = (width.saturating_sub(12) * 2 / 5).saturating_sub(mark.len());
-        row.push(cell(&text::clean(&planned.title), title, plain));
+        row.push(prose(&text::clean(&planned.title), title, plain));
         row.push(cell(&mark, mark.len(), undo));
         row.push(cell("", 2, plain));
         row.push(prose(&summary, width.saturating_sub(12 + title + mark.len()), plain));
@@ -176,14 +176,8 @@ fn sum_line(app: &App) -> String {
         parts.push(format!("{} to remove", text::count(totals.removals, "name")));
     }
     let already = if totals.found > 0 { format!(" {} already so.", text::number(totals.found)) } else { String::new() };
-    let gone: Vec<String> = app
-        .plan
-        .steps
-        .iter()
-        .enumerate()
-        .filter(|(_, step)| words::no_way_back(step))
-        .map(|(i, step)| format!(" Step {}: {}.", i + 1, words::way_back(step).0))
-        .collect();
-    let of = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
-    format!("Plan: {}{of}.{already}{}", text::count(totals.changes, "change"), gone.concat())
+    let lost = app.plan.steps.iter().enumerate().filter(|(_, step)| words::no_way_back(step));
+    let lost: Vec<String> = lost.map(|(i, step)| format!(" {} at step {}.", words::way_back(step).0, i + 1)).collect();
+    let of = if parts.is_empty() { String::new() } else { format!(" {}.", parts.join(", ")) };
+    format!("Plan: {}.{}{of}{already}", text::count(totals.changes, "change"), lost.concat())
 }

@@ -99,7 +99,7 @@ fn row(app: &App, step: usize, (title, journal, cluster, verdict): (usize, usize
         cell(&format!(" {}", look.sign(face)), 3, style(face.tone())),
         right(&(step + 1).to_string(), 3, plain),
         cell("", 2, plain),
-        cell(&text::clean(&app.plan.steps[step].title), title, plain),
+        prose(&text::clean(&app.plan.steps[step].title), title, plain),
         cell("", 2, plain),
         prose(&says(|l| &l.journal).unwrap_or_else(|| word.to_owned()), journal, plain),
         cell("", 1, plain),

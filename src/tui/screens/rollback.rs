@@ -61,7 +61,7 @@ fn row(app: &App, step: usize, to: usize, width: usize) -> Line<'static> {
         Span::styled(format!("   {sign} "), tone),
         right(&(step + 1).to_string(), 3, tone),
         cell("", 2, tone),
-        cell(&text::clean(&planned.title), width.saturating_sub(54), tone),
+        prose(&text::clean(&planned.title), width.saturating_sub(54), tone),
         cell("", 1, tone),
         right(&text::count(ours(app, step), "change"), 14, tone),
         cell("", 2, tone),

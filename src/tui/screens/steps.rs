@@ -3,10 +3,13 @@
 
 use crate::model::{State, Status, text};
 use crate::tui::app::App;
-use crate::tui::parts::{cell, right, window};
+use crate::tui::parts::{cell, prose, right, window};
 use crate::tui::theme::{Face, Tone};
 use crate::tui::words;
 use ratatui::{Frame, layout::Rect, style::Style, text::Line, widgets::Paragraph};
+
+/// Below this the gate's class stands only at steps to come.
+const WIDE: usize = 60;
 
 /// Draws as many steps as fit, the selected one among them.
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
@@ -23,22 +26,24 @@ fn row(app: &App, step: usize, width: usize) -> Line<'static> {
     let style = |tone: Tone| if selected { look.style(Tone::Selected) } else { look.style(tone) };
     let quiet = matches!(face, Face::ToDo | Face::NotRun);
     let title = style(if quiet { Tone::Dim } else { Tone::Plain });
-    // The word is said in the columns that a done step uses for its time.
+    // The word is said in the columns that a done step uses for its time, and one to come for its gate.
+    let gate = words::gate_class(planned.gate.as_ref());
     let side = match face {
+        Face::ToDo if width < WIDE => gate.to_owned(),
         Face::Done | Face::ToDo => took(&app.state, step, app.now_ms),
         Face::Running | Face::Stalled => share(app, step).map_or_else(|| word.to_owned(), |share| format!("{word} {share}")),
         _ => word.to_owned(),
     };
-    let gate = if width >= 44 { 7 } else { 0 };
-    let side_width = 13;
-    let room = width.saturating_sub(8 + gate + side_width + 1);
+    let gate_width = if width < WIDE { 0 } else { 8 };
+    let side_width = if width < WIDE { 12 } else { 18 };
+    let room = width.saturating_sub(9 + gate_width + side_width);
     Line::from(vec![
         cell(&format!(" {}", look.sign(face)), 3, style(face.tone())),
         right(&(step + 1).to_string(), 2, title),
         cell("", 2, title),
-        cell(&text::clean(&planned.title), room, title),
+        prose(&text::clean(&planned.title), room, title),
         cell("", 1, title),
-        cell(words::gate_class(planned.gate.as_ref()), gate, style(Tone::Dim)),
+        cell(gate, gate_width, style(Tone::Dim)),
         right(&side, side_width, if matches!(face, Face::Done) { style(Tone::Dim) } else { style(face.tone()) }),
         cell("", 1, Style::new()),
     ])

@@ -67,7 +67,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
 pub fn row(app: &App, problem: &Problem, width: usize) -> Line<'static> {
     let look = &app.look;
     let age = problem.since_ms.map_or_else(String::new, |since| text::age(app.now_ms - since));
-    let (subject, owner, place) = if width >= WIDE { (30, 24, 12) } else { (20, 14, 8) };
+    let (subject, owner, place) = if width >= WIDE { (26, 22, 10) } else { (18, 14, 8) };
     let owner_words = problem.owner.as_deref().unwrap_or("");
     let place_words = problem.place.as_deref().unwrap_or("");
     let has = problem.owner.is_some() || problem.place.is_some() || problem.since_ms.is_some();
@@ -80,7 +80,7 @@ pub fn row(app: &App, problem: &Problem, width: usize) -> Line<'static> {
         spans.push(cell(&text::clean(place_words), place, look.style(Tone::Plain)));
         spans.push(right(&age, 11, look.style(Tone::Plain)));
         spans.push(Span::raw("  "));
-        spans.push(prose(&text::clean(&problem.why), width.saturating_sub(subject + owner + place + 22), look.style(Tone::Dim)));
+        spans.push(cell(&text::clean(&problem.why), width.saturating_sub(subject + owner + place + 22), look.style(Tone::Dim)));
     } else {
         let subject = subject + 8;
         spans.push(cell(&text::clean(&problem.subject), subject, look.style(Tone::Strong)));
