@@ -237,7 +237,10 @@ impl App {
                 Command::RollBack { to, why: typed[0].clone() }
             }
             Purpose::Skip(target) => Command::Skip { target, why: typed[0].clone() },
-            Purpose::Abort => Command::Abort { why: typed[0].clone() },
+            Purpose::Abort => {
+                self.begun = true;
+                Command::Abort { why: typed[0].clone() }
+            }
         }
     }
 
@@ -251,8 +254,10 @@ impl App {
             }
             Intent::List => {
                 self.back();
+                let held = self.report.as_ref().is_some_and(|report| report.step == self.step && !report.problems.is_empty());
                 self.change = 0;
-                self.open(Screen::Changes);
+                self.scroll = 0;
+                self.open(if held { Screen::Waiting } else { Screen::Changes });
             }
             _ => {
                 self.back();
@@ -388,7 +393,9 @@ impl App {
     fn open_selected(&mut self, at_ms: i64) {
         let next = if self.begun { self.state.next() } else { Next::Plan };
         match (self.screen, next) {
-            (Screen::Overview, Next::Gate(step)) if step == self.step && self.state.steps[step].gate_reached_ms.is_some() => {
+            (Screen::Overview | Screen::Waiting, Next::Gate(step))
+                if step == self.step && self.state.steps[step].gate_reached_ms.is_some() =>
+            {
                 if self.state.gate(step).is_some_and(|gate| gate.ask != Ask::Nothing) {
                     self.ask_gate(step, at_ms);
                 } else {

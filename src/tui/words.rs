@@ -97,6 +97,8 @@ pub fn title_state(app: &App) -> (Face, String) {
             (Face::ToDo, format!("DRY RUN   plan {}   read {} ago", app.plan.plan, text::age(app.now_ms - app.plan.read_at_ms)))
         } else if let Some(outcome) = &state.finished {
             outcome_face(outcome)
+        } else if state.paused.is_some() {
+            (Face::Paused, format!("STOPPED at {}", app.look.clock_with_zone(state.last_ms)))
         } else {
             (Face::NeedsYou, format!("INTERRUPTED at {}", app.look.clock_with_zone(state.last_ms)))
         };
@@ -165,9 +167,14 @@ pub fn headline(app: &App) -> String {
             } else {
                 " Nothing needs you now.".to_owned()
             };
-            let question =
-                next_question(app, step).map_or_else(String::new, |n| format!(" Next question: before step {}.", n + 1));
-            format!("{}: {} of {}.{failed}{question}", title(step), text::number(over), text::number(tally.total()))
+            let question = next_question(app, step).map_or_else(String::new, |n| format!(" Next question: step {}.", n + 1));
+            format!(
+                "Step {}, {}: {} of {}.{failed}{question}",
+                step + 1,
+                title(step),
+                text::number(over),
+                text::number(tally.total())
+            )
         }
         Next::Undo(ids) => {
             let to = state.rolling_back.unwrap_or_default();
@@ -227,11 +234,12 @@ fn not_running(app: &App) -> Option<String> {
     if state.finished.is_some() {
         return Some("This run is over. Nothing is running.".to_owned());
     }
-    Some(if app.survey.is_some() {
-        "A run was cut off. Nothing is running now. The cluster has been looked at.".to_owned()
-    } else {
-        "A run was cut off. Nothing is running now. The cluster is being looked at.".to_owned()
-    })
+    let how = match &state.paused {
+        Some((why, _)) => format!("This run was left: {}.", text::clean(why)),
+        None => "This run was cut off.".to_owned(),
+    };
+    let looked = if app.survey.is_some() { "has been looked at" } else { "is being looked at" };
+    Some(format!("{how} Nothing is running now. The cluster {looked}."))
 }
 
 fn plan_sentence(app: &App) -> String {
@@ -246,13 +254,12 @@ fn plan_sentence(app: &App) -> String {
         return "Nothing to do: everything is already so. Nothing has been changed.".to_owned();
     }
     let no_way_back = plan.steps.iter().filter(|step| no_way_back(step)).count() as u64;
-    let irreversible = if no_way_back == 0 {
-        String::new()
-    } else {
-        format!(", {} cannot be undone or not wholly", text::count(no_way_back, "step"))
-    };
     let steps = text::count(plan.steps.len() as u64, "step");
-    format!("{steps}, {}{irreversible}. Nothing has been changed.", text::count(questions(app), "question"))
+    let lost = match no_way_back {
+        0 => "all can be undone".to_owned(),
+        n => format!("{} without a whole way back", text::number(n)),
+    };
+    format!("Nothing has been changed. {steps}, {}, {lost}.", text::count(questions(app), "question"))
 }
 
 /// Whether a step has no whole way back.
@@ -306,6 +313,16 @@ pub fn gate_class(gate: Option<&Gate>) -> &'static str {
             Ask::Count => "#count",
         },
     }
+}
+
+/// What the gate of a step waits for, in a sentence.
+pub fn gate_needs(step: &PlannedStep) -> Option<String> {
+    let gate = step.gate.as_ref()?;
+    let mut needs: Vec<String> = gate.checks.iter().map(|check| text::clean(&check.title())).collect();
+    if !gate.sentence.is_empty() {
+        needs.push(format!("you type `{}`", text::clean(&gate.sentence)));
+    }
+    Some(needs.join("; "))
 }
 
 /// How many gates of the plan ask a person.

@@ -14,6 +14,8 @@ use ratatui::{
     widgets::Paragraph,
 };
 
+const WIDE: usize = 100;
+
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let listed = app.listed();
     let [heading, list, line, below] = rows(area, [1, area.height.saturating_sub(2) * 3 / 5, 1]);
@@ -53,16 +55,17 @@ fn row(app: &App, n: usize, selected: bool, width: usize) -> Line<'static> {
         _ if planned.change.size_bytes() > 0 => text::bytes(planned.change.size_bytes()),
         _ => String::new(),
     };
-    let side_width = (width / 3).min(44);
-    let subject = width.saturating_sub(3 + 8 + 12 + 13 + 8 + side_width + 1);
+    // On a narrow screen the kind gives way: the step says it.
+    let (id_width, word_width, place_width, kind_width) = if width < WIDE { (7, 9, 9, 0) } else { (8, 12, 12, 8) };
+    let side_width = if width < WIDE { width * 3 / 10 } else { width / 3 };
+    let subject = width.saturating_sub(3 + id_width + word_width + place_width + kind_width + side_width + 2);
     Line::from(vec![
         cell(&format!(" {}", look.sign(face)), 3, style(face.tone())),
-        cell(&id.to_string(), 8, plain),
-        cell(word, 12, style(face.tone())),
-        cell(&text::clean(&planned.place), 12, plain),
+        cell(&id.to_string(), id_width, plain),
+        cell(word, word_width, style(face.tone())),
+        cell(&text::clean(&planned.place), place_width, plain),
         cell("", 1, plain),
-        cell(&planned.kind, 7, plain),
-        cell("", 1, plain),
+        cell(&planned.kind, kind_width, plain),
         cell(&detail::short_subject(&planned.subject, subject), subject, plain),
         cell("", 1, plain),
         prose(&side, side_width, style(if face == Face::Failed { Tone::Failed } else { Tone::Dim })),

@@ -26,16 +26,20 @@ pub fn lines(app: &App, width: usize) -> Vec<Line<'static>> {
         Span::styled(format!("{} {word}", look.sign(face)), look.style(face.tone())),
     ])];
     let does = if face == Face::ToDo { "would" } else { "does" };
-    out.extend(labelled(does, &text::clean(&step.summary), room, (dim, plain)));
-    out.extend(counts(app, room));
-    out.extend(causes(app, width));
-    out.extend(running(app, width));
-    if let Some(gate) = step.gate.as_ref().filter(|_| app.state.steps.get(app.step).is_none_or(|s| s.approved.is_none())) {
-        let mut needs: Vec<String> = gate.checks.iter().map(crate::model::Check::title).collect();
-        if !gate.sentence.is_empty() {
-            needs.push(format!("you type `{}`", text::clean(&gate.sentence)));
-        }
-        out.extend(labelled("gate", &needs.join("; "), room, (dim, plain)));
+    let does = labelled(does, &text::clean(&step.summary), room, (dim, plain));
+    // What goes on matters more than what was planned, and must not fall out at the bottom.
+    if face == Face::ToDo {
+        out.extend(does);
+        out.extend(counts(app, room));
+    } else {
+        out.extend(counts(app, room));
+        out.extend(causes(app, width));
+        out.extend(running(app, width));
+        out.extend(does);
+    }
+    let open = app.state.steps.get(app.step).is_none_or(|state| state.approved.is_none());
+    if let Some(needs) = words::gate_needs(step).filter(|_| open) {
+        out.extend(labelled("gate", &needs, room, (dim, plain)));
     }
     let (class, why) = words::way_back(step);
     let tone = if words::no_way_back(step) { Tone::Warning } else { Tone::Plain };
@@ -81,7 +85,11 @@ fn counts(app: &App, room: (usize, usize)) -> Vec<Line<'static>> {
         if let Some((from, to)) = app.pace.ends(app.step, done, total) {
             let (from, to) = (app.look.clock(from), app.look.clock_with_zone(to));
             let (from, to) = (from[..5].to_owned(), format!("{}{}", &to[..5], &to[8..]));
-            let words = format!("between {from} and {to}, if the rate holds");
+            let words = if to.starts_with(&from) {
+                format!("about {to}, if the rate holds")
+            } else {
+                format!("between {from} and {to}, if the rate holds")
+            };
             out.extend(labelled("ends", &words, room, styles));
         }
     }

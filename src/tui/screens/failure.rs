@@ -36,21 +36,22 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
         .collect();
     frame.render_widget(Paragraph::new(out), list);
     rule(frame, line, look);
-    lines(frame, body, cause(app, stuck, width), look);
+    lines(frame, body, cause(app, stuck, width, body.height as usize), look);
     rule(frame, second, look);
     frame.render_widget(Paragraph::new(ways), bottom);
 }
 
 /// The selected cause in five parts: what, root cause, seen, state, what helps.
-fn cause(app: &App, stuck: bool, width: usize) -> Vec<Line<'static>> {
+fn cause(app: &App, stuck: bool, width: usize, height: usize) -> Vec<Line<'static>> {
     let look = &app.look;
     let causes = app.state.causes();
     let Some((fault, ids)) = causes.get(app.cause) else { return vec![] };
     let (dim, plain, strong) = (look.style(Tone::Dim), look.style(Tone::Plain), look.style(Tone::Strong));
     let room = (INDENT, width);
     let step = ids[0].step;
-    let mut out = labelled("ROOT CAUSE", &text::clean(&fault.why), room, (strong, look.style(Tone::Failed)));
-    out.extend(labelled("WHAT", &text::clean(&fault.what), room, (strong, plain)));
+    let root = labelled("ROOT CAUSE", &text::clean(&fault.why), room, (strong, look.style(Tone::Failed)));
+    let what = labelled("WHAT", &text::clean(&fault.what), room, (strong, plain));
+    let mut seen = vec![];
     let first = ids.iter().filter_map(|id| app.state.status(*id).ended_ms).min();
     let last = ids.iter().filter_map(|id| app.state.status(*id).ended_ms).max();
     let attempts = ids.iter().map(|id| app.state.status(*id).attempts).max().unwrap_or(0);
@@ -67,9 +68,8 @@ fn cause(app: &App, stuck: bool, width: usize) -> Vec<Line<'static>> {
             look.clock_with_zone(last),
             text::count(u64::from(attempts), "attempt")
         );
-        out.extend(labelled("SEEN", &words, room, (strong, plain)));
+        seen = labelled("SEEN", &words, room, (strong, plain));
     }
-    out.push(detail::gap());
     let tally = app.state.tally(step);
     let state = if stuck {
         format!(
@@ -90,11 +90,17 @@ fn cause(app: &App, stuck: bool, width: usize) -> Vec<Line<'static>> {
             text::count((app.plan.steps.len() - step - 1) as u64, "step")
         )
     };
-    out.extend(labelled("STATE", &state, room, (strong, plain)));
+    let state = labelled("STATE", &state, room, (strong, plain));
     let hint = fault.hint.clone().unwrap_or_else(|| "look at the log (l); mend what it names, then R".to_owned());
-    out.extend(labelled("WHAT HELPS", &text::clean(&hint), room, (strong, plain)));
-    out.extend(labelled("DETAILS", &app.folder.display().to_string(), room, (strong, dim)));
-    out
+    let helps = labelled("WHAT HELPS", &text::clean(&hint), room, (strong, plain));
+    let details = labelled("DETAILS", &app.folder.display().to_string(), room, (strong, dim));
+    // In the order of reading; the number tells what gives way first on a small screen.
+    let mut blocks = vec![(5, root), (2, what), (1, seen), (3, state), (4, helps), (0, details)];
+    while blocks.len() > 1 && blocks.iter().map(|(_, lines)| lines.len()).sum::<usize>() > height {
+        let least = blocks.iter().map(|(rank, _)| *rank).min();
+        blocks.retain(|(rank, _)| Some(*rank) != least);
+    }
+    blocks.into_iter().flat_map(|(_, lines)| lines).collect()
 }
 
 /// The ways on: the recommended one first.

@@ -46,7 +46,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, question: &Question, area: Rect) {
         if case.facts.len() > facts {
             let hidden = case.facts.len() - (facts - 1);
             case.facts.truncate(facts - 1);
-            case.facts.push(Line::styled(format!("   ... {hidden} more, F2 lists the changes"), app.look.style(Tone::Dim)));
+            case.facts.push(Line::styled(format!("   ... {hidden} more, F2 lists them"), app.look.style(Tone::Dim)));
         }
         case.head.truncate(room.saturating_sub(case.facts.len()));
     }

@@ -3,7 +3,7 @@
 
 use crate::model::{Problem, text};
 use crate::tui::app::App;
-use crate::tui::parts::{labelled, lines};
+use crate::tui::parts::{cut_end, labelled, lines};
 use crate::tui::theme::Tone;
 use ratatui::{Frame, layout::Rect, text::Line};
 
@@ -13,14 +13,17 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let plan = &app.plan;
     let mut out = vec![
         Line::styled(format!(" {}", text::clean(&plan.title)), look.style(Tone::Strong)),
-        Line::raw(format!(" {}", text::clean(&plan.found))),
-        Line::raw(format!(
-            " at once: {} on a host, {} asking a registry, {} in all; up to {}; a change is given up after {}",
-            plan.limits.per_host,
-            plan.limits.per_registry,
-            plan.limits.total,
-            text::count(u64::from(plan.limits.attempts), "attempt"),
-            text::age(i64::try_from(plan.limits.deadline_s).unwrap_or(i64::MAX).saturating_mul(1000))
+        Line::raw(cut_end(&format!(" {}", text::clean(&plan.found)), width)),
+        Line::raw(cut_end(
+            &format!(
+                " at once: {} on a host, {} asking a registry, {} in all; up to {}; a change is given up after {}",
+                plan.limits.per_host,
+                plan.limits.per_registry,
+                plan.limits.total,
+                text::count(u64::from(plan.limits.attempts), "attempt"),
+                text::age(i64::try_from(plan.limits.deadline_s).unwrap_or(i64::MAX).saturating_mul(1000))
+            ),
+            width,
         )),
         Line::raw(""),
     ];

@@ -4,7 +4,7 @@
 use super::sides;
 use crate::model::{PlannedStep, Problem, text};
 use crate::tui::app::App;
-use crate::tui::parts::{cell, cut_end, lines, prose, right, rows, rule, window};
+use crate::tui::parts::{cell, cut_end, labelled, lines, prose, right, rows, rule, window};
 use crate::tui::theme::Tone;
 use crate::tui::words;
 use ratatui::{
@@ -131,9 +131,7 @@ fn draw_change(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let step = &app.plan.steps[app.step];
     let Some(change) = step.changes.get(app.change) else {
         let mut out = vec![Line::styled(format!(" STEP {}   changes nothing", app.step + 1), look.style(Tone::Strong))];
-        for check in step.gate.iter().flat_map(|gate| &gate.checks) {
-            out.push(Line::raw(cut_end(&format!("   checks: {}", text::clean(&check.title())), width)));
-        }
+        out.extend(about(app, step, width));
         lines(frame, area, out, look);
         return;
     };
@@ -147,6 +145,7 @@ fn draw_change(frame: &mut Frame<'_>, app: &App, area: Rect) {
         Span::styled(already, look.style(Tone::Dim)),
         Span::styled(side, look.style(Tone::Dim)),
     ])];
+    out.extend(about(app, step, width));
     out.extend(sides::lines(change, look, width));
     let kept = step.kept.len() as u64;
     if kept > 0 && app.change == 0 {
@@ -154,6 +153,16 @@ fn draw_change(frame: &mut Frame<'_>, app: &App, area: Rect) {
         out.push(Line::styled(cut_end(&words, width), look.style(Tone::Dim)));
     }
     lines(frame, area, out, look);
+}
+
+/// What the step would do and what its gate wants, at full length.
+fn about(app: &App, step: &PlannedStep, width: usize) -> Vec<Line<'static>> {
+    let styles = (app.look.style(Tone::Dim), app.look.style(Tone::Plain));
+    let mut out = labelled("  would", &text::clean(&step.summary), (9, width), styles);
+    if let Some(needs) = words::gate_needs(step) {
+        out.extend(labelled("  gate", &needs, (9, width), styles));
+    }
+    out
 }
 
 /// The whole plan in one sentence.

@@ -3,12 +3,13 @@
 
 use crate::model::{Problem, text};
 use crate::tui::app::App;
-use crate::tui::parts::{cell, cut_end, lines, prose, right, rows, rule, wrap};
+use crate::tui::parts::{cell, cut_end, labelled, lines, prose, right, rows, rule, window, wrap};
 use crate::tui::theme::Tone;
 use ratatui::{
     Frame,
     layout::Rect,
     text::{Line, Span},
+    widgets::Paragraph,
 };
 
 const WIDE: usize = 100;
@@ -24,68 +25,78 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
         head.extend(wrap(&text::clean(sentence), width.saturating_sub(2)).into_iter().map(|line| Line::raw(format!(" {line}"))));
     }
     let counts: Vec<String> = app.counts.iter().rev().take(12).rev().map(|(_, n)| n.to_string()).collect();
-    let read = app.report.as_ref().map_or_else(String::new, |report| {
-        format!(
-            "   read {}, {} ago; c reads again",
-            look.clock_with_zone(report.read_at_ms),
-            text::age(app.now_ms - report.read_at_ms)
-        )
-    });
-    head.push(Line::from(vec![
-        Span::styled(format!(" {} in the way", text::count(problems.len() as u64, "problem")), look.style(Tone::Waiting)),
-        Span::styled(
-            if counts.len() > 1 { format!(", over time {}", counts.join(" > ")) } else { String::new() },
-            look.style(Tone::Plain),
-        ),
-        Span::styled(read, look.style(Tone::Dim)),
-    ]));
-    let head_height = u16::try_from(head.len()).unwrap_or(area.height).min(area.height / 2);
-    let [top, line, body, oldest, hint] = rows(area, [head_height, 1, area.height.saturating_sub(head_height + 3), 1, 1]);
+    let over_time = if counts.len() > 1 { format!(", over time {}", counts.join(" > ")) } else { String::new() };
+    let in_the_way = format!(" {} in the way{over_time}", text::count(problems.len() as u64, "problem"));
+    let read = app
+        .report
+        .as_ref()
+        .map_or_else(String::new, |report| format!("   read {} ago; c reads again", text::age(app.now_ms - report.read_at_ms)));
+    let room = width.saturating_sub(in_the_way.len());
+    head.push(Line::from(vec![Span::styled(in_the_way, look.style(Tone::Waiting)), prose(&read, room, look.style(Tone::Dim))]));
+    if let Some(since) = problems.iter().filter_map(|problem| problem.since_ms).min() {
+        let words = format!(" oldest since {}; no end time: it goes on when the list is empty", look.clock_with_zone(since));
+        head.push(Line::styled(cut_end(&words, width), look.style(Tone::Dim)));
+    }
+    let below = problems.get(app.scroll).map_or_else(Vec::new, |problem| selected(app, problem, width));
+    let height = |lines: &[Line<'_>]| u16::try_from(lines.len()).unwrap_or(area.height);
+    let (above, under) = (height(&head).min(area.height / 2), height(&below).min(area.height / 3));
+    let [top, line, list, second, bottom] = rows(area, [above, 1, area.height.saturating_sub(above + under + 2), 1]);
     lines(frame, top, head, look);
     rule(frame, line, look);
-    let shown: Vec<Line<'_>> =
-        problems.iter().skip(app.scroll).take(body.height as usize + 1).map(|p| row(app, p, width)).collect();
-    lines(frame, body, shown, look);
-    let since = problems.iter().filter_map(|problem| problem.since_ms).min();
-    let first = problems.iter().find_map(|problem| problem.hint.as_ref());
-    if let Some(since) = since {
-        let words = format!(
-            " oldest since {}; there is no end time: the run goes on when the list is empty",
-            look.clock_with_zone(since)
-        );
-        frame.render_widget(Line::styled(cut_end(&words, width), look.style(Tone::Dim)), oldest);
+    let shown = window(app.scroll, problems.len(), list.height as usize);
+    let shown: Vec<Line<'_>> = shown
+        .map(|i| {
+            let row = row(app, &problems[i], width);
+            if i == app.scroll { row.patch_style(look.style(Tone::Selected)) } else { row }
+        })
+        .collect();
+    frame.render_widget(Paragraph::new(shown), list);
+    rule(frame, second, look);
+    lines(frame, bottom, below, look);
+}
+
+/// The selected problem at full length, with what helps.
+fn selected(app: &App, problem: &Problem, width: usize) -> Vec<Line<'static>> {
+    let look = &app.look;
+    let styles = (look.style(Tone::Dim), look.style(Tone::Plain));
+    let mut out = labelled(&text::clean(&problem.subject), &text::clean(&problem.why), (24.min(width / 3), width), styles);
+    if let Some(owner) = &problem.owner {
+        out.extend(labelled("owner", &text::clean(owner), (24.min(width / 3), width), styles));
     }
-    if let Some(words) = first {
-        frame.render_widget(
-            Line::styled(cut_end(&format!(" helps: {}", text::clean(words)), width), look.style(Tone::Plain)),
-            hint,
-        );
+    if let Some(hint) = &problem.hint {
+        out.extend(labelled("helps", &text::clean(hint), (24.min(width / 3), width), styles));
     }
+    out
 }
 
 /// One problem in one row: what, whose, where, since when, why.
 pub fn row(app: &App, problem: &Problem, width: usize) -> Line<'static> {
     let look = &app.look;
     let age = problem.since_ms.map_or_else(String::new, |since| text::age(app.now_ms - since));
-    let (subject, owner, place) = if width >= WIDE { (26, 22, 10) } else { (18, 14, 8) };
-    let owner_words = problem.owner.as_deref().unwrap_or("");
-    let place_words = problem.place.as_deref().unwrap_or("");
     let has = problem.owner.is_some() || problem.place.is_some() || problem.since_ms.is_some();
-    let mut spans = vec![Span::styled("   !  ", look.style(Tone::Warning))];
-    if has {
-        spans.push(cell(&text::clean(&problem.subject), subject, look.style(Tone::Strong)));
-        spans.push(Span::raw(" "));
-        spans.push(cell(&text::clean(owner_words), owner, look.style(Tone::Plain)));
-        spans.push(Span::raw(" "));
-        spans.push(cell(&text::clean(place_words), place, look.style(Tone::Plain)));
-        spans.push(right(&age, 11, look.style(Tone::Plain)));
-        spans.push(Span::raw("  "));
-        spans.push(cell(&text::clean(&problem.why), width.saturating_sub(subject + owner + place + 22), look.style(Tone::Dim)));
-    } else {
-        let subject = subject + 8;
-        spans.push(cell(&text::clean(&problem.subject), subject, look.style(Tone::Strong)));
-        spans.push(Span::raw("  "));
-        spans.push(prose(&text::clean(&problem.why), width.saturating_sub(subject + 9), look.style(Tone::Plain)));
+    let why = text::clean(&problem.why);
+    let place = text::clean(problem.place.as_deref().unwrap_or(""));
+    let subject = if width >= WIDE { 26 } else { width * 3 / 10 };
+    let mut spans = vec![
+        Span::styled("   !  ", look.style(Tone::Warning)),
+        cell(&text::clean(&problem.subject), subject, look.style(Tone::Strong)),
+        Span::raw(" "),
+    ];
+    let left = width.saturating_sub(subject + 8);
+    if !has {
+        spans.push(prose(&why, left, look.style(Tone::Plain)));
+        return Line::from(spans);
     }
+    // Whose it is matters more than what it says; on a narrow screen there is room for one of the two.
+    let (owner, why_width) =
+        if width >= WIDE { (22, left.saturating_sub(22 + 10 + 11 + 3)) } else { (left.saturating_sub(8 + 11 + 1), 0) };
+    let owner_words =
+        problem.owner.as_deref().map_or_else(|| if why_width == 0 { why.clone() } else { String::new() }, text::clean);
+    spans.push(cell(&owner_words, owner, look.style(Tone::Plain)));
+    spans.push(Span::raw(" "));
+    spans.push(cell(&place, if why_width == 0 { 8 } else { 10 }, look.style(Tone::Plain)));
+    spans.push(right(&age, 11, look.style(Tone::Plain)));
+    spans.push(Span::raw("  "));
+    spans.push(cell(&why, why_width, look.style(Tone::Dim)));
     Line::from(spans)
 }
