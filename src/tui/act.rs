@@ -432,7 +432,7 @@ impl App {
             return;
         }
         match self.screen {
-            Screen::Plan | Screen::Overview | Screen::Resume | Screen::End => {
+            Screen::Plan | Screen::Overview | Screen::Resume => {
                 self.follows = false;
                 let step = moved(self.step, self.plan.steps.len());
                 if step != self.step {
@@ -443,6 +443,8 @@ impl App {
             Screen::Changes => self.change = moved(self.change, self.listed().len()),
             Screen::Failure => self.cause = moved(self.cause, self.state.causes().len()),
             Screen::Waiting => self.scroll = moved(self.scroll, self.report.as_ref().map_or(0, |r| r.problems.len())),
+            // As long as the page can be: the picture keeps it within what there is.
+            Screen::End => self.scroll = moved(self.scroll, self.plan.steps.len() + self.plan.notes.len() + 20),
             Screen::Notes => self.scroll = moved(self.scroll, self.plan.notes.len() + self.plan.blockers.len()),
             Screen::Ledger => self.scroll = moved(self.scroll, self.plan.ledger.len()),
             Screen::Log => {

@@ -284,6 +284,7 @@ impl App {
             Next::Over if self.screen != Screen::End && self.shown.is_none() => {
                 self.begun = false;
                 self.popup = None;
+                self.scroll = 0;
                 self.show(Screen::End);
                 self.ring(now_ms);
             }

@@ -57,6 +57,16 @@ impl Look {
         self.format(at_ms, "%H:%M:%S %Z")
     }
 
+    /// Hours and minutes: `02:14`.
+    pub fn minute(&self, at_ms: i64) -> String {
+        self.format(at_ms, "%H:%M")
+    }
+
+    /// The zone's short name at that time: `KST`.
+    pub fn zone_name(&self, at_ms: i64) -> String {
+        self.format(at_ms, "%Z")
+    }
+
     fn format(&self, at_ms: i64, how: &str) -> String {
         jiff::Timestamp::from_millisecond(at_ms)
             .map(|at| at.to_zoned(self.zone.clone()).strftime(how).to_string())

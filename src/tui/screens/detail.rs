@@ -81,19 +81,27 @@ fn counts(app: &App, room: (usize, usize)) -> Vec<Line<'static>> {
         if let Some(rate) = app.pace.rate(app.step).filter(|_| done < total) {
             let _ = write!(words, ", {}/s over the last 60 s", text::bytes(rate));
         }
-        out.extend(labelled("bytes", &words, room, styles));
-        if let Some((from, to)) = app.pace.ends(app.step, done, total) {
-            let (from, to) = (app.look.clock(from), app.look.clock_with_zone(to));
-            let (from, to) = (from[..5].to_owned(), format!("{}{}", &to[..5], &to[8..]));
-            let words = if to.starts_with(&from) {
-                format!("about {to}, if the rate holds")
-            } else {
-                format!("between {from} and {to}, if the rate holds")
-            };
-            out.extend(labelled("ends", &words, room, styles));
+        let ends = app.pace.ends(app.step, done, total).map(|(from, to)| ends(app, from, to));
+        match ends {
+            // One row less where rows are few.
+            Some(ends) if words.len() + ends.len() + 2 < room.1.saturating_sub(INDENT) => {
+                out.extend(labelled("bytes", &format!("{words}, {ends}"), room, styles));
+            }
+            ends => {
+                out.extend(labelled("bytes", &words, room, styles));
+                let held = ends.map(|ends| format!("{ends}, if the rate holds"));
+                out.extend(held.iter().flat_map(|words| labelled("ends", words, room, styles)));
+            }
         }
     }
     out
+}
+
+/// Between which minutes the rest is through.
+fn ends(app: &App, from_ms: i64, to_ms: i64) -> String {
+    let (from, to) = (app.look.minute(from_ms), app.look.minute(to_ms));
+    let zone = app.look.zone_name(to_ms);
+    if from == to { format!("about {to} {zone}") } else { format!("between {from} and {to} {zone}") }
 }
 
 /// Failures of the run by cause: count, words, places, what helps.

@@ -4,7 +4,7 @@
 use super::steps;
 use crate::model::{Outcome, State, Status, text};
 use crate::tui::app::App;
-use crate::tui::parts::{cut, cut_end, lines, wrap};
+use crate::tui::parts::{cut_end, lines, wrap};
 use crate::tui::theme::{Look, Tone};
 use crate::tui::words;
 use ratatui::{Frame, layout::Rect, text::Line};
@@ -20,6 +20,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     });
     let mut out: Vec<Line<'_>> = out.skip(2).collect();
     out.push(Line::styled(" This page stays in your scrollback after you leave. q leaves.", app.look.style(Tone::Dim)));
+    let first = app.scroll.min(out.len().saturating_sub(area.height as usize));
+    out.drain(..first);
     lines(frame, area, out, &app.look);
 }
 
@@ -84,10 +86,16 @@ fn step_line(state: &State, step: usize, look: &Look, width: usize) -> String {
         }
     }
     let changed = if parts.is_empty() { "-".to_owned() } else { parts.join(", ") };
-    let room = width.saturating_sub(70).max(width.saturating_sub(56).min(24));
-    let title = cut(&text::clean(title), room);
+    let took = steps::took(state, step, state.last_ms);
+    let (room, word_width, took_width) = if width < 80 { (width - 38, 12, 0) } else { (width - 70, 18, 7) };
+    let room = room.max(16);
+    let title = cut_end(&text::clean(title), room);
     let mut line = format!(" {} {:>2}  {title}{}", look.sign(face), step + 1, " ".repeat(room.saturating_sub(title.width())));
-    let _ = write!(line, "  {:<18} {:>7}   {changed}", word, steps::took(state, step, state.last_ms));
+    let _ = write!(line, "  {:<word_width$}", cut_end(word, word_width));
+    if took_width > 0 {
+        let _ = write!(line, " {took:>took_width$}");
+    }
+    let _ = write!(line, "   {changed}");
     cut_end(&line, width)
 }
 

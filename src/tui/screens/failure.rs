@@ -14,6 +14,7 @@ use ratatui::{
 };
 
 const INDENT: usize = 13;
+const LOW: u16 = 16;
 
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let look = &app.look;
@@ -21,7 +22,11 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let causes = app.state.causes();
     let stuck = app.state.next() == Next::Stop(Stop::Stuck);
     let list_height = u16::try_from(causes.len()).unwrap_or(u16::MAX).min((area.height / 4).max(2));
-    let ways = ways(app, stuck, width);
+    let mut ways = ways(app, stuck, width);
+    if area.height < LOW {
+        // What helps matters more than ways on that the footer names too.
+        ways.truncate(2);
+    }
     let ways_height = u16::try_from(ways.len()).unwrap_or(0);
     let [heading, list, line, body, second, bottom] =
         rows(area, [1, list_height, 1, area.height.saturating_sub(list_height + ways_height + 3), 1]);

@@ -16,6 +16,7 @@ use ratatui::{
 };
 
 const WIDEST: u16 = 100;
+const LOW: u16 = 16;
 /// Column in which the words of a fact begin.
 pub const INDENT: usize = 14;
 
@@ -38,11 +39,15 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, question: &Question, area: Rect) {
         Purpose::Skip(target) => skip(app, target, width),
         Purpose::Abort => abort(app, width),
     };
-    let foot = foot(app, question, case.act, width);
+    let mut foot = foot(app, question, case.act, width);
+    if area.height < LOW {
+        foot.remove(0);
+    }
     let room = (area.height as usize).saturating_sub(2 + foot.len());
     let wanted = case.head.len() + case.facts.len();
     if wanted > room {
-        let facts = room.saturating_sub(case.head.len()).max(2);
+        // The facts give way first, down to one row that counts them; then what it means, from its end.
+        let facts = room.saturating_sub(case.head.len()).max(1);
         if case.facts.len() > facts {
             let hidden = case.facts.len() - (facts - 1);
             case.facts.truncate(facts - 1);

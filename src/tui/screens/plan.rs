@@ -107,7 +107,7 @@ fn step_row(app: &App, step: usize, width: usize, wide: bool) -> Line<'static> {
         row.push(prose(&text::clean(&planned.title), title, plain));
         row.push(cell(&mark, mark.len(), undo));
         row.push(cell("", 2, plain));
-        row.push(prose(&summary, width.saturating_sub(12 + title + mark.len()), plain));
+        row.push(prose(&summary, width.saturating_sub(10 + title + mark.len()), plain));
     }
     Line::from(row)
 }
@@ -136,7 +136,7 @@ fn draw_change(frame: &mut Frame<'_>, app: &App, area: Rect) {
         return;
     };
     let place = format!(" STEP {}   {}   ", app.step + 1, text::clean(&change.place));
-    let side = format!("{} of {}  ", app.change + 1, text::number(step.changes.len() as u64));
+    let side = format!("  {} of {}  ", app.change + 1, text::number(step.changes.len() as u64));
     let already = if change.found { "already so   " } else { "" };
     let room = width.saturating_sub(place.len() + side.len() + already.len());
     let mut out = vec![Line::from(vec![

@@ -15,12 +15,18 @@ use ratatui::{
 };
 
 const INDENT: usize = 13;
+const LOW: u16 = 16;
 
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let look = &app.look;
     let width = area.width as usize;
-    let ways = ways(app, width);
-    let head = head(app, width);
+    let mut ways = ways(app, width);
+    let mut head = head(app, width);
+    if area.height < LOW {
+        // The list matters more than its frame.
+        head.truncate(1);
+        ways.truncate(2);
+    }
     let (head_height, ways_height) = (u16::try_from(head.len()).unwrap_or(0), u16::try_from(ways.len()).unwrap_or(0));
     let [top, first, heading, list, second, bottom] =
         rows(area, [head_height, 1, 1, area.height.saturating_sub(head_height + ways_height + 3), 1]);
@@ -31,7 +37,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
         cell("", 8, Style::new()),
         cell("STEP", columns.0 + 2, look.style(Tone::Strong)),
         cell("JOURNAL", columns.1 + 1, look.style(Tone::Strong)),
-        cell("CLUSTER NOW", columns.2 + 1, look.style(Tone::Strong)),
+        cell("CLUSTER", columns.2 + 1, look.style(Tone::Strong)),
         cell("VERDICT", columns.3, look.style(Tone::Strong)),
     ]);
     frame.render_widget(title, heading);
@@ -50,7 +56,7 @@ fn head(app: &App, width: usize) -> Vec<Line<'static>> {
     let room = (INDENT, width);
     let by = text::clean(&state.by);
     let ran = format!(
-        "{} to {} by {by}, plan {}; nothing for {}",
+        "{} to {} by {by}, plan {}, {} ago",
         look.clock(state.begun_ms),
         look.clock_with_zone(state.last_ms),
         app.plan.plan,
@@ -66,8 +72,7 @@ fn head(app: &App, width: usize) -> Vec<Line<'static>> {
     out.extend(labelled("CHECKPOINT", &words, room, (strong, plain)));
     let running = words::in_flight(state);
     if running > 0 {
-        let words =
-            format!("{} when it was cut off; castoff looks each one up before it does anything", text::count(running, "change"));
+        let words = format!("{}; each is looked up before anything is done", text::count(running, "change"));
         out.extend(labelled("IN FLIGHT", &words, room, (strong, look.style(Tone::Warning))));
     }
     out
@@ -125,7 +130,6 @@ fn ways(app: &App, width: usize) -> Vec<Line<'static>> {
         ("C", "continue", go_on),
         ("B", "roll back", "undo what this run has done; shows the way back first".to_owned()),
         ("A", "abort", "end the run here for good; the cluster stays as it is".to_owned()),
-        ("q", "leave", "decide later; nothing changes".to_owned()),
     ];
     let row = |(key, word, what): (&str, &str, String)| {
         Line::from(vec![

@@ -6,7 +6,7 @@ use crate::tui::app::App;
 use crate::tui::parts::{cell, prose, right, window};
 use crate::tui::theme::{Face, Tone};
 use crate::tui::words;
-use ratatui::{Frame, layout::Rect, style::Style, text::Line, widgets::Paragraph};
+use ratatui::{Frame, layout::Rect, text::Line, widgets::Paragraph};
 
 /// Below this the gate's class stands only at steps to come.
 const WIDE: usize = 60;
@@ -36,7 +36,7 @@ fn row(app: &App, step: usize, width: usize) -> Line<'static> {
     };
     let gate_width = if width < WIDE { 0 } else { 8 };
     let side_width = if width < WIDE { 12 } else { 18 };
-    let room = width.saturating_sub(9 + gate_width + side_width);
+    let room = width.saturating_sub(8 + gate_width + side_width);
     Line::from(vec![
         cell(&format!(" {}", look.sign(face)), 3, style(face.tone())),
         right(&(step + 1).to_string(), 2, title),
@@ -45,7 +45,6 @@ fn row(app: &App, step: usize, width: usize) -> Line<'static> {
         cell("", 1, title),
         cell(gate, gate_width, style(Tone::Dim)),
         right(&side, side_width, if matches!(face, Face::Done) { style(Tone::Dim) } else { style(face.tone()) }),
-        cell("", 1, Style::new()),
     ])
 }
 
