@@ -2,7 +2,10 @@
 //! It decides nothing: it reads, says where a change stands, makes it true or untrue.
 
 pub mod config;
+pub mod etcd;
+pub mod postgres;
 pub mod secret;
+pub mod sim;
 
 use crate::model::{Change, Fault, Inventory, Standing, Wants};
 use async_trait::async_trait;

@@ -288,11 +288,9 @@ impl Change {
                 }
             }
             Self::Rows { diffs } => {
-                let hidden = |row: &Row| row.get("password").is_some_and(|p| p == HIDDEN);
+                let hidden = |row: &Row| row.values().any(|value| value == HIDDEN);
                 if diffs.iter().any(|d| d.after.is_none() && d.before.as_ref().is_some_and(hidden)) {
-                    WayBack::Partly(
-                        "castoff keeps no passwords: the password of the registry must be put back by hand".to_owned(),
-                    )
+                    WayBack::Partly("castoff keeps no passwords: those of the registry must be put back by hand".to_owned())
                 } else {
                     WayBack::Whole
                 }
