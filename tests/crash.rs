@@ -177,7 +177,8 @@ async fn walk(runbook: &Runbook, crash_at: usize, turn: Turn) -> usize {
         ending = process(state.path(), &sim, &plan, &Fuse::new(usize::MAX), turn).await;
     }
     let entries = castoff::journal::read(state.path(), "run").await.unwrap();
-    let started: Vec<_> = entries.iter().filter_map(|e| if let Entry::Started { change } = &e.entry { Some(*change) } else { None }).collect();
+    let started: Vec<_> =
+        entries.iter().filter_map(|e| if let Entry::Started { change } = &e.entry { Some(*change) } else { None }).collect();
     let mut once = started.clone();
     once.sort();
     once.dedup();

@@ -70,6 +70,7 @@ const FRAME: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(20);
 
 /// Runs until the operator leaves, or the run is over and its last page is left. Restores the terminal on every way out.
+/// Prints nothing afterwards: `end_page` gives the caller what should stay in the scrollback.
 pub async fn run(start: Start, mut events: Receiver<Event>, commands: Sender<Command>) -> anyhow::Result<Left> {
     let mut app = App::new(start, now_ms())?;
     let title = format!("castoff {}", app.plan.cluster);
@@ -90,12 +91,6 @@ pub async fn run(start: Start, mut events: Receiver<Event>, commands: Sender<Com
         drop(reader);
     }
     drop(guard);
-    if let Ok(Left::Finished) = left {
-        let width = crossterm::terminal::size().map_or(80, |(width, _)| width);
-        for line in end_page(&app.state, &app.run, &app.folder, &app.look, width) {
-            println!("{line}");
-        }
-    }
     left
 }
 

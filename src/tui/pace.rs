@@ -31,8 +31,8 @@ impl Pace {
         }
     }
 
-    /// Bytes a second over the last minute.
-    pub fn rate(&self, step: usize) -> Option<u64> {
+    /// Bytes a second, and the seconds over which that was measured: a minute at most.
+    pub fn rate(&self, step: usize) -> Option<(u64, u64)> {
         if self.step == Some(step) { self.over(SHORT_MS) } else { None }
     }
 
@@ -47,15 +47,15 @@ impl Pace {
         let left_ms = |rate: u64| (total - done).saturating_mul(1000).checked_div(rate);
         // An end in more than a year is none.
         let end = |rate: u64| Some(last + i64::try_from(left_ms(rate)?).ok().filter(|left| *left < 31_536_000_000)?);
-        let (a, b) = (end(self.over(SHORT_MS)?)?, end(self.over(LONG_MS)?)?);
+        let (a, b) = (end(self.over(SHORT_MS)?.0)?, end(self.over(LONG_MS)?.0)?);
         Some((a.min(b), a.max(b)))
     }
 
-    fn over(&self, window_ms: i64) -> Option<u64> {
+    fn over(&self, window_ms: i64) -> Option<(u64, u64)> {
         let (last, bytes) = *self.samples.back()?;
         let (first, before) = *self.samples.iter().find(|(at, _)| last - at <= window_ms)?;
         let took_ms = u64::try_from(last - first).ok().filter(|ms| *ms >= 2000)?;
-        Some((bytes - before).saturating_mul(1000) / took_ms)
+        Some(((bytes - before).saturating_mul(1000) / took_ms, took_ms / 1000))
     }
 }
 
@@ -69,7 +69,7 @@ mod tests {
         for second in 0..=20 {
             pace.sample(1, second * 1000, second.unsigned_abs() * 1_000_000);
         }
-        assert_eq!(pace.rate(1), Some(1_000_000));
+        assert_eq!(pace.rate(1), Some((1_000_000, 20)));
         assert_eq!(pace.rate(2), None);
         assert_eq!(pace.ends(1, 20_000_000, 100_000_000), None);
         for second in 21..=40 {
@@ -84,6 +84,6 @@ mod tests {
         let mut pace = Pace::default();
         pace.sample(1, 0, 500);
         pace.sample(1, 5000, 100);
-        assert_eq!(pace.rate(1), Some(0));
+        assert_eq!(pace.rate(1), Some((0, 5)));
     }
 }

@@ -145,10 +145,9 @@ pub fn headline(app: &App) -> String {
         Next::Gate(step) => {
             let waited = state.steps[step].gate_reached_ms.map_or_else(String::new, |at| text::duration(app.now_ms - at));
             if asks(state.gate(step)) {
-                return format!(
-                    "Waiting for your answer at step {} for {waited}. Nothing is running. There is no time limit.",
-                    step + 1
-                );
+                let how =
+                    if app.popup.is_some() { "Nothing is running. There is no time limit." } else { "enter opens the question." };
+                return format!("Step {} waits for your answer for {waited}. {how}", step + 1);
             }
             let problems = app.problems(step).map_or(0, <[_]>::len) as u64;
             let what = if problems == 0 {
@@ -235,11 +234,11 @@ fn not_running(app: &App) -> Option<String> {
         return Some("This run is over. Nothing is running.".to_owned());
     }
     let how = match &state.paused {
-        Some((why, _)) => format!("This run was left: {}.", text::clean(why)),
+        Some((why, _)) => format!("Paused: {}.", text::clean(why)),
         None => "This run was cut off.".to_owned(),
     };
-    let looked = if app.survey.is_some() { "has been looked at" } else { "is being looked at" };
-    Some(format!("{how} Nothing is running now. The cluster {looked}."))
+    let looked = if app.survey.is_some() { "was looked at" } else { "is being looked at" };
+    Some(format!("{how} Nothing runs; the cluster {looked}."))
 }
 
 fn plan_sentence(app: &App) -> String {

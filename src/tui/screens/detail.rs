@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 const INDENT: usize = 9;
 
 /// The pane as lines; what is urgent first.
-pub fn lines(app: &App, width: usize) -> Vec<Line<'static>> {
+pub fn lines(app: &App, width: usize, height: usize) -> Vec<Line<'static>> {
     let look = &app.look;
     let step = &app.plan.steps[app.step];
     let (face, word) = words::step_face(&app.state, app.step, app.stalled_since(app.step).is_some());
@@ -21,7 +21,7 @@ pub fn lines(app: &App, width: usize) -> Vec<Line<'static>> {
     let room = (INDENT, width);
     let mut out = vec![Line::from(vec![
         Span::styled(format!(" STEP {:<3} ", app.step + 1), look.style(Tone::Strong)),
-        prose(&text::clean(&step.title), width.saturating_sub(INDENT + 2 + word.len() + 2), look.style(Tone::Strong)),
+        prose(&text::clean(&step.title), width.saturating_sub(INDENT + 2 + word.len() + 3), look.style(Tone::Strong)),
         Span::raw(" "),
         Span::styled(format!("{} {word}", look.sign(face)), look.style(face.tone())),
     ])];
@@ -33,8 +33,9 @@ pub fn lines(app: &App, width: usize) -> Vec<Line<'static>> {
         out.extend(counts(app, room));
     } else {
         out.extend(counts(app, room));
-        out.extend(causes(app, width));
-        out.extend(running(app, width));
+        out.extend(causes(app, width, height > 8));
+        // Below it: what the step does, its gate, the way back, what it keeps.
+        out.extend(running(app, width, height.saturating_sub(out.len() + 6).max(4)));
         out.extend(does);
     }
     let open = app.state.steps.get(app.step).is_none_or(|state| state.approved.is_none());
@@ -78,8 +79,8 @@ fn counts(app: &App, room: (usize, usize)) -> Vec<Line<'static>> {
     let (done, total) = app.bytes(app.step);
     if total > 0 {
         let mut words = format!("{} of {}, {} %", text::bytes(done), text::bytes(total), done.saturating_mul(100) / total);
-        if let Some(rate) = app.pace.rate(app.step).filter(|_| done < total) {
-            let _ = write!(words, ", {}/s over the last 60 s", text::bytes(rate));
+        if let Some((rate, over_s)) = app.pace.rate(app.step).filter(|_| done < total) {
+            let _ = write!(words, ", {}/s over the last {over_s} s", text::bytes(rate));
         }
         let ends = app.pace.ends(app.step, done, total).map(|(from, to)| ends(app, from, to));
         match ends {
@@ -104,8 +105,8 @@ fn ends(app: &App, from_ms: i64, to_ms: i64) -> String {
     if from == to { format!("about {to} {zone}") } else { format!("between {from} and {to} {zone}") }
 }
 
-/// Failures of the run by cause: count, words, places, what helps.
-fn causes(app: &App, width: usize) -> Vec<Line<'static>> {
+/// Failures of the step by cause: count, words, places, and where there is room, what helps.
+fn causes(app: &App, width: usize, hints: bool) -> Vec<Line<'static>> {
     let look = &app.look;
     let causes = app.state.causes();
     let of_step: Vec<_> = causes.iter().filter(|(_, ids)| ids.iter().any(|id| id.step == app.step)).collect();
@@ -113,11 +114,9 @@ fn causes(app: &App, width: usize) -> Vec<Line<'static>> {
     if of_step.is_empty() {
         return out;
     }
-    let heading = format!(" {} of failure", text::count(of_step.len() as u64, "cause"));
-    out.push(Line::styled(heading, look.style(Tone::Failed)));
     for (fault, ids) in of_step {
         out.push(cause(app, fault, ids, width));
-        if let Some(hint) = &fault.hint {
+        if let Some(hint) = fault.hint.as_ref().filter(|_| hints) {
             let style = look.style(Tone::Plain);
             out.extend(labelled("", &text::clean(hint), (9, width), (style, style)));
         }
@@ -154,9 +153,8 @@ pub fn places(app: &App, ids: &[ChangeId]) -> String {
     text::clean(&format!("{}{more}", names.join(" ")))
 }
 
-/// What is on its way just now, the first few.
-fn running(app: &App, width: usize) -> Vec<Line<'static>> {
-    const SHOWN: usize = 6;
+/// What is on its way just now: the first few, those in trouble before the others.
+fn running(app: &App, width: usize, most: usize) -> Vec<Line<'static>> {
     let look = &app.look;
     let Some(state) = app.state.steps.get(app.step) else { return vec![] };
     let now = state
@@ -164,9 +162,10 @@ fn running(app: &App, width: usize) -> Vec<Line<'static>> {
         .iter()
         .enumerate()
         .filter(|(_, change)| matches!(change.status, Status::Running | Status::Retrying(_) | Status::Undoing));
-    let now: Vec<usize> = now.map(|(n, _)| n).collect();
+    let mut now: Vec<usize> = now.map(|(n, _)| n).collect();
+    now.sort_by_key(|n| said(app, ChangeId { step: app.step, n: *n }).0 == Face::Running);
     let mut out = vec![];
-    for n in now.iter().take(SHOWN) {
+    for n in now.iter().take(most) {
         let id = ChangeId { step: app.step, n: *n };
         let planned = app.plan.change(id);
         let (sign, said) = said(app, id);
@@ -180,8 +179,8 @@ fn running(app: &App, width: usize) -> Vec<Line<'static>> {
             prose(&said, width.saturating_sub(name + 15), look.style(Tone::Dim)),
         ]));
     }
-    if now.len() > SHOWN {
-        out.push(Line::styled(format!("    ... {} more", now.len() - SHOWN), look.style(Tone::Dim)));
+    if now.len() > most {
+        out.push(Line::styled(format!("    ... {} more", now.len() - most), look.style(Tone::Dim)));
     }
     out
 }
@@ -240,5 +239,5 @@ pub fn gap() -> Line<'static> {
 
 /// The pane drawn into an area.
 pub fn draw(frame: &mut ratatui::Frame<'_>, app: &App, area: ratatui::layout::Rect) {
-    parts::lines(frame, area, lines(app, area.width as usize), &app.look);
+    parts::lines(frame, area, lines(app, area.width as usize, area.height as usize), &app.look);
 }

@@ -87,8 +87,9 @@ fn step_line(state: &State, step: usize, look: &Look, width: usize) -> String {
     }
     let changed = if parts.is_empty() { "-".to_owned() } else { parts.join(", ") };
     let took = steps::took(state, step, state.last_ms);
-    let (room, word_width, took_width) = if width < 80 { (width - 38, 12, 0) } else { (width - 70, 18, 7) };
-    let room = room.max(16);
+    let longest = state.plan.iter().flat_map(|plan| &plan.steps).map(|step| step.title.width()).max().unwrap_or_default();
+    let (room, word_width, took_width) = if width < 80 { (width - 38, 12, 0) } else { (width - 58, 18, 7) };
+    let room = room.min(longest).max(16);
     let title = cut_end(&text::clean(title), room);
     let mut line = format!(" {} {:>2}  {title}{}", look.sign(face), step + 1, " ".repeat(room.saturating_sub(title.width())));
     let _ = write!(line, "  {:<word_width$}", cut_end(word, word_width));
@@ -102,10 +103,14 @@ fn step_line(state: &State, step: usize, look: &Look, width: usize) -> String {
 /// What a person has to do, because castoff did not.
 fn left_to_do(state: &State) -> Vec<String> {
     let Some(plan) = &state.plan else { return vec![] };
+    let back = state.finished == Some(Outcome::RolledBack);
     let mut reasons: Vec<(String, Vec<String>)> = vec![];
     for (step, planned) in plan.steps.iter().enumerate() {
         for change in &planned.changes {
-            let why = match &state.steps[step].changes[change.id.n].status {
+            let now = &state.steps[step].changes[change.id.n];
+            let why = match &now.status {
+                // After a rollback only what we did and did not undo is left.
+                Status::Skipped(_) | Status::Failed(_) if back && !now.ours => continue,
                 Status::Skipped(why) => format!("step {}, {}: left out: {}", step + 1, planned.title, why),
                 Status::Failed(fault) | Status::UndoFailed(fault) => {
                     format!("step {}, {}: {}", step + 1, planned.title, fault.why)
@@ -126,7 +131,7 @@ fn left_to_do(state: &State) -> Vec<String> {
             text::clean(&format!("{why}   ({}{more})", whats[..whats.len().min(2)].join(", ")))
         })
         .collect();
-    let notes = plan.notes.iter().filter(|note| note.hint.is_some());
+    let notes = plan.notes.iter().filter(|note| note.hint.is_some() && !back);
     out.extend(notes.map(|note| text::clean(&format!("{}: {}: {}", note.subject, note.why, note.hint.as_deref().unwrap_or("")))));
     out
 }

@@ -92,7 +92,7 @@ fn approve(app: &App, step: usize, width: usize) -> Case {
             [one] => format!("on {one}"),
             many => format!("in {}", text::count(many.len() as u64, "place")),
         };
-        head.extend(labelled("changes", &text::clean(&format!("{} {at}", text::count(pending, "change"))), room, (dim, plain)));
+        head.extend(labelled("changes", &text::clean(&format!("{} {at}", text::number(pending))), room, (dim, plain)));
     }
     if !planned.kept.is_empty() {
         head.extend(labelled("will keep", &words::kept(planned), room, (dim, plain)));

@@ -16,8 +16,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     // The log gets what the steps leave, in bounds.
     let newest = match area.height {
         0..16 => 0,
-        16..27 => 3,
-        height => height.saturating_sub(n.saturating_add(9)).clamp(5, 12),
+        16..27 => area.height.saturating_sub(n.saturating_add(9)).clamp(2, 3),
+        27.. => area.height.saturating_sub(n.saturating_add(9)).clamp(5, 12),
     };
     let log_height = if newest == 0 { 0 } else { newest + 1 };
     let [top, bottom] = rows(area, [area.height.saturating_sub(log_height)]);

@@ -13,6 +13,7 @@ use ratatui::{
     text::{Line, Span},
     widgets::Paragraph,
 };
+use unicode_width::UnicodeWidthStr;
 
 const WIDE: u16 = 100;
 /// More blockers than this are on the notes page.
@@ -64,8 +65,7 @@ fn draw_steps(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let width = area.width as usize;
     let mut out = vec![];
     if wide {
-        let title = width.saturating_sub(73).min(36);
-        let rest = width.saturating_sub(8 + title + 2 + 16 + 9 + 8);
+        let (title, rest) = columns(app, width);
         out.push(Line::styled(
             format!("        {:<title$}  {:<16}{:<rest$}{:<8}", "STEP", "WHERE", "WOULD", "UNDO"),
             app.look.style(Tone::Strong),
@@ -76,6 +76,13 @@ fn draw_steps(frame: &mut Frame<'_>, app: &App, area: Rect) {
         out.push(step_row(app, step, width, wide));
     }
     frame.render_widget(Paragraph::new(out), area);
+}
+
+/// Widths of the titles and of what the steps would do; the longest title decides, in bounds.
+fn columns(app: &App, width: usize) -> (usize, usize) {
+    let longest = app.plan.steps.iter().map(|step| step.title.width()).max().unwrap_or_default();
+    let title = longest.clamp(16, width.saturating_sub(80).max(16));
+    (title, width.saturating_sub(8 + title + 2 + 16 + 9 + 8))
 }
 
 fn step_row(app: &App, step: usize, width: usize, wide: bool) -> Line<'static> {
@@ -91,8 +98,7 @@ fn step_row(app: &App, step: usize, width: usize, wide: bool) -> Line<'static> {
     let mut row =
         vec![cell(&format!("  {} ", planned.sign()), 4, plain), right(&(step + 1).to_string(), 2, plain), cell("", 2, plain)];
     if wide {
-        let title = width.saturating_sub(73).min(36);
-        let rest = width.saturating_sub(8 + title + 2 + 16 + 9 + 8);
+        let (title, rest) = columns(app, width);
         row.push(prose(&text::clean(&planned.title), title, plain));
         row.push(cell("", 2, plain));
         row.push(cell(&place(planned), 15, plain));

@@ -28,8 +28,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
         ways.truncate(2);
     }
     let (head_height, ways_height) = (u16::try_from(head.len()).unwrap_or(0), u16::try_from(ways.len()).unwrap_or(0));
-    let [top, first, heading, list, second, bottom] =
-        rows(area, [head_height, 1, 1, area.height.saturating_sub(head_height + ways_height + 3), 1]);
+    let [top, first, heading, list, second, verdict, bottom] =
+        rows(area, [head_height, 1, 1, area.height.saturating_sub(head_height + ways_height + 4), 1, 1]);
     frame.render_widget(Paragraph::new(head), top);
     rule(frame, first, look);
     let columns = columns(width);
@@ -46,6 +46,12 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let out: Vec<Line<'_>> = shown.map(|step| row(app, step, columns)).collect();
     lines(frame, list, out, look);
     rule(frame, second, look);
+    let said = app.survey.iter().flatten().find(|line| line.step == app.step);
+    if let Some(said) = said {
+        let words = format!(" step {}: {}", app.step + 1, text::clean(&said.verdict));
+        let tone = if said.agrees { Tone::Dim } else { Tone::Warning };
+        frame.render_widget(Line::styled(cut_end(&words, width), look.style(tone)), verdict);
+    }
     frame.render_widget(Paragraph::new(ways), bottom);
 }
 
@@ -56,10 +62,9 @@ fn head(app: &App, width: usize) -> Vec<Line<'static>> {
     let room = (INDENT, width);
     let by = text::clean(&state.by);
     let ran = format!(
-        "{} to {} by {by}, plan {}, {} ago",
+        "{} to {} by {by}, {} ago",
         look.clock(state.begun_ms),
         look.clock_with_zone(state.last_ms),
-        app.plan.plan,
         text::age(app.now_ms - state.last_ms)
     );
     let mut out = labelled("RAN", &ran, room, (strong, plain));
@@ -67,8 +72,13 @@ fn head(app: &App, width: usize) -> Vec<Line<'static>> {
     let over: u64 = (0..state.steps.len()).map(|step| state.tally(step)).map(|t| t.done + t.found + t.skipped).sum();
     let at = state.current_step().map_or_else(|| "after the last step".to_owned(), |step| format!("at step {}", step + 1));
     let rolling = state.rolling_back.map_or_else(String::new, |to| format!(", rolling back to before step {}", to + 1));
-    let words =
-        format!("entry {}, {at}{rolling}, {} of {}", text::number(state.seq), text::number(over), text::count(changes, "change"));
+    let words = format!(
+        "plan {}, entry {}, {at}{rolling}, {} of {}",
+        app.plan.plan,
+        text::number(state.seq),
+        text::number(over),
+        text::count(changes, "change")
+    );
     out.extend(labelled("CHECKPOINT", &words, room, (strong, plain)));
     let running = words::in_flight(state);
     if running > 0 {
