@@ -9,3 +9,4 @@ pub mod journal;
 pub mod model;
 pub mod report;
 pub mod runbook;
+pub mod tui;
