@@ -482,6 +482,8 @@ fn survey_line(state: &State, inventory: &crate::model::Inventory, step: usize) 
     let (mut stands, mut drifted) = (0_u64, 0_u64);
     for (n, change) in planned.changes.iter().enumerate() {
         match inventory.standing(&change.change) {
+            // A manager that still runs is no proof that it was started: it was not stopped yet.
+            Standing::After if awaited(state, step, n) => {}
             Standing::After => stands += 1,
             // A stopped manager that was started again later in the run is as it should be.
             _ if overtaken(state, step, n) => stands += 1,
@@ -506,7 +508,18 @@ fn survey_line(state: &State, inventory: &crate::model::Inventory, step: usize) 
 fn overtaken(state: &State, step: usize, n: usize) -> bool {
     let plan = state.plan.as_ref().expect("a resumed run has a plan");
     let planned = &plan.steps[step].changes[n];
-    let done = |id: ChangeId| matches!(state.status(id).status, Status::Done | Status::Found);
-    let same = |other: &crate::model::PlannedChange| other.subject == planned.subject && other.place == planned.place;
-    done(planned.id) && plan.steps[step + 1..].iter().flat_map(|s| &s.changes).any(|other| same(other) && done(other.id))
+    let mut later = plan.steps[step + 1..].iter().flat_map(|s| &s.changes);
+    is_over(state, planned.id) && later.any(|other| other.is_about(planned) && is_over(state, other.id))
+}
+
+/// Whether an earlier step, which is not done yet, has to change the same thing first.
+fn awaited(state: &State, step: usize, n: usize) -> bool {
+    let plan = state.plan.as_ref().expect("a resumed run has a plan");
+    let planned = &plan.steps[step].changes[n];
+    let mut earlier = plan.steps[..step].iter().flat_map(|s| &s.changes);
+    !is_over(state, planned.id) && earlier.any(|other| other.is_about(planned) && !is_over(state, other.id))
+}
+
+fn is_over(state: &State, id: ChangeId) -> bool {
+    matches!(state.status(id).status, Status::Done | Status::Found)
 }
