@@ -10,6 +10,7 @@ pub mod manager;
 pub mod postgres;
 pub mod registry;
 pub mod secret;
+pub mod sim;
 pub mod ssh;
 
 use crate::model::{Change, Fault, Inventory, Standing, Wants};

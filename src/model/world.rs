@@ -19,7 +19,7 @@ impl Inventory {
                 None => Standing::Neither(format!("there is no manager `{manager}`")),
             },
             Change::Keys { diffs } => keys_standing(diffs, |key| self.keys.get(key)),
-            Change::Rows { diffs } => all(diffs.iter().map(|diff| row_standing(diff, self.row(&diff.table, &diff.key)))),
+            Change::Rows { diffs } => rows_standing(diffs, |diff| self.row(&diff.table, &diff.key)),
             Change::Rescan { registry, expect, .. } => rescan_standing(expect, &self.known_images(registry)),
             Change::Alias { alias, architecture, before, after } => {
                 let found = self.aliases().into_iter().find(|a| a.alias == *alias);
@@ -87,8 +87,13 @@ impl Inventory {
             }
             Change::Alias { alias, architecture, before, .. } => self.set_alias(alias, architecture, before),
             Change::Pull { host, image, before, .. } | Change::Tag { host, image, before, .. } => {
+                let layers = self.manifest(image).map(|m| m.layers.clone()).unwrap_or_default();
                 if let Some(host) = self.hosts.get_mut(host) {
                     host.images.remove(image);
+                    if matches!(change, Change::Pull { .. }) {
+                        let freed: u64 = lacking_layers(host, &layers).map(|layer| layer.size_bytes).sum();
+                        host.free_bytes = host.free_bytes.map(|free| free + freed);
+                    }
                     if let Some(id) = before {
                         host.images.insert(image.clone(), bare_image(id));
                     }
@@ -229,15 +234,6 @@ pub fn key_standing(diff: &KeyDiff, found: Option<&Value>) -> Standing {
     }
 }
 
-/// The standing of keys that change together. A password that was deleted cannot be given back, so its absence is no
-/// sign that the change is still done, as long as another key can tell.
-pub fn keys_standing<'a>(diffs: &[KeyDiff], found: impl Fn(&str) -> Option<&'a Value>) -> Standing {
-    let lost = |diff: &&KeyDiff| diff.before == Some(Value::Hidden) && diff.after.is_none() && found(&diff.key).is_none();
-    let (lost, telling): (Vec<&KeyDiff>, Vec<&KeyDiff>) = diffs.iter().partition(lost);
-    let telling = if telling.is_empty() { lost } else { telling };
-    all(telling.into_iter().map(|diff| key_standing(diff, found(&diff.key))))
-}
-
 /// One row's standing, for a row that was read: only the columns of the diff count.
 pub fn row_standing(diff: &RowDiff, found: Option<&Row>) -> Standing {
     let is = |side: &Option<Row>| match (side, found) {
@@ -290,14 +286,30 @@ pub fn remove_standing(host: &Host, image: &ImageRef, id: &Digest) -> Standing {
     }
 }
 
-/// Folds the standings of parts that change together: a mixture is neither.
-pub fn all(parts: impl Iterator<Item = Standing>) -> Standing {
+/// The standing of keys that change together, for values that were read. A password that was deleted cannot be given
+/// back, so its absence is no sign that the change is still done, as long as another key can tell.
+pub fn keys_standing<'a>(diffs: &[KeyDiff], found: impl Fn(&str) -> Option<&'a Value>) -> Standing {
+    let lost = |diff: &&KeyDiff| diff.before == Some(Value::Hidden) && diff.after.is_none() && found(&diff.key).is_none();
+    let (lost, telling): (Vec<&KeyDiff>, Vec<&KeyDiff>) = diffs.iter().partition(lost);
+    let telling = if telling.is_empty() { lost } else { telling };
+    all(telling.into_iter().map(|diff| (diff.before == diff.after, key_standing(diff, found(&diff.key)))))
+}
+
+/// The standing of rows that change together, for rows that were read.
+pub fn rows_standing<'d, 'r>(diffs: &'d [RowDiff], found: impl Fn(&'d RowDiff) -> Option<&'r Row>) -> Standing {
+    all(diffs.iter().map(|diff| (diff.before == diff.after, row_standing(diff, found(diff)))))
+}
+
+/// Folds the standings of parts that change together: a mixture is neither. Parts that are equal on both sides (true)
+/// only have to stand.
+fn all(parts: impl Iterator<Item = (bool, Standing)>) -> Standing {
     let (mut before, mut after) = (false, false);
     for part in parts {
         match part {
-            Standing::Before => before = true,
-            Standing::After => after = true,
-            neither @ Standing::Neither(_) => return neither,
+            (_, neither @ Standing::Neither(_)) => return neither,
+            (true, _) => {}
+            (false, Standing::Before) => before = true,
+            (false, Standing::After) => after = true,
         }
     }
     match (before, after) {

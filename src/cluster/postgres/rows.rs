@@ -3,7 +3,7 @@
 
 use super::{PostgresClient, READING, Trouble, WRITING, columns, json_rows};
 use crate::model::change::{HIDDEN, key_column};
-use crate::model::world::{all, row_standing};
+use crate::model::world::{row_standing, rows_standing};
 use crate::model::{Fault, FaultKind, Row, RowDiff, Standing};
 use serde_json::Value as Json;
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -40,7 +40,7 @@ impl PostgresClient {
             let mut reading = self.begin(READING).await?;
             let tables = self.tables_of(&mut reading, diffs).await?;
             let found = found(&mut reading, &tables, diffs, "").await?;
-            Ok(all(diffs.iter().map(|diff| row_standing(diff, found.get(&(diff.table.as_str(), diff.key.as_str()))))))
+            Ok(rows_standing(diffs, |diff| found.get(&(diff.table.as_str(), diff.key.as_str()))))
         };
         self.within("read", call).await
     }

@@ -1,0 +1,61 @@
+//! `delete-metadata`: the old images' metadata and the old registry's configuration go: exact keys and rows, never a
+//! raw prefix that would also take `index.docker.io.mirror.corp`. Every value is kept in the plan for the way back.
+
+use super::{About, Action, Drawn};
+use crate::model::backend_ai::{images_key, registry_key};
+use crate::model::image::backend_ai_registry;
+use crate::model::{Change, Era, Inventory, KeyDiff, Row, RowDiff, text};
+use serde::Deserialize;
+use serde_json::Value as Json;
+use std::collections::BTreeSet;
+
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct DeleteMetadata {}
+
+/// etcd takes 128 operations in a transaction; each key costs a comparison and an operation.
+const KEYS_IN_A_CHANGE: usize = 60;
+
+impl Action for DeleteMetadata {
+    fn plan(&self, world: &Inventory, about: &About<'_>) -> Result<Drawn, String> {
+        let backend_ai = world.backend_ai.as_ref().ok_or("the cluster is not known to be a Backend.AI")?;
+        let old = backend_ai_registry(about.moved.old_registry());
+        let mut keys = vec![];
+        if backend_ai.era == Era::Etcd {
+            keys.extend(world.keys_within(&images_key(&backend_ai.namespace, old)));
+        }
+        if backend_ai.era != Era::Postgres {
+            keys.extend(world.keys_within(&registry_key(&backend_ai.namespace, old)));
+        }
+        let rows = if backend_ai.era == Era::Etcd { vec![] } else { old_rows(world, old, backend_ai.era) };
+        let summary =
+            format!("delete {} and {} of {old}", text::count(keys.len() as u64, "key"), text::count(rows.len() as u64, "row"),);
+        let delete = |(key, value)| KeyDiff { key, before: Some(value), after: None };
+        let diffs: Vec<KeyDiff> = keys.into_iter().map(delete).collect();
+        let mut changes: Vec<Change> =
+            diffs.chunks(KEYS_IN_A_CHANGE).map(|diffs| Change::Keys { diffs: diffs.to_vec() }).collect();
+        if !rows.is_empty() {
+            changes.push(Change::Rows { diffs: rows });
+        }
+        Ok(Drawn { changes, summary, ..Drawn::default() })
+    }
+}
+
+/// Aliases first, then images, then registries: the order in which foreign keys let them go.
+fn old_rows(world: &Inventory, old: &str, era: Era) -> Vec<RowDiff> {
+    let text = |row: &Row, column: &str| row.get(column).and_then(Json::as_str).map(str::to_owned);
+    let delete = |table: &str, row: &Row| {
+        Some(RowDiff { table: table.to_owned(), key: text(row, "id")?, before: Some(row.clone()), after: None })
+    };
+    let images = world.image_rows(old);
+    let ids: BTreeSet<String> = images.iter().filter_map(|row| text(row, "id")).collect();
+    let aliases = world.rows("image_aliases").iter().filter(|row| text(row, "image").is_some_and(|id| ids.contains(&id)));
+    let mut out: Vec<RowDiff> = aliases.filter_map(|row| delete("image_aliases", row)).collect();
+    out.extend(images.iter().filter_map(|row| delete("images", row)));
+    if era == Era::Postgres {
+        let registries =
+            world.rows("container_registries").iter().filter(|row| text(row, "registry_name").as_deref() == Some(old));
+        out.extend(registries.filter_map(|row| delete("container_registries", row)));
+    }
+    out
+}

@@ -1,0 +1,159 @@
+//! Layer 1: runbook words turned into changes. Pure: no action talks to the cluster, so planning cannot fail for
+//! outside reasons. Apply, verify and undo belong to the change, never to the action.
+
+mod allow_registry;
+mod delete_metadata;
+mod ledger;
+mod left_over;
+mod point_aliases;
+mod preflight;
+mod pull_images;
+mod put_registry;
+mod remove_images;
+mod rescan_images;
+mod set_managers;
+
+pub use ledger::ledger;
+pub use left_over::left_over;
+
+use crate::model::{Change, Check, ImageRef, Inventory, Kept, LedgerLine, Problem, backend_ai::quote};
+use schemars::JsonSchema;
+use serde::{Deserialize, de::DeserializeOwned};
+use std::{collections::BTreeMap, fmt::Debug};
+
+/// The work a step names. Planned against the inventory as the earlier steps will leave it.
+pub trait Action: Debug + Send + Sync {
+    fn plan(&self, world: &Inventory, about: &About<'_>) -> Result<Drawn, String>;
+}
+
+/// What every action of a runbook shares.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    pub moved: &'a Move,
+    pub ledger: &'a [LedgerLine],
+}
+
+/// What an action drew up.
+#[derive(Debug, Default)]
+pub struct Drawn {
+    pub changes: Vec<Change>,
+    pub kept: Vec<Kept>,
+    /// Questions that only this action can put; they join the gate of its step.
+    pub checks: Vec<Check>,
+    pub notes: Vec<Problem>,
+    /// One line: what it would do.
+    pub summary: String,
+}
+
+/// From where to where images move: data of the runbook, shared by all its steps.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Move {
+    /// `docker.io/lablup`: a registry, and the folder of repositories that moves.
+    pub from: String,
+    /// `cr.backend.ai/stable`, …: where `from/NAME:TAG` is looked for as `to/NAME:TAG`, in this order.
+    pub to: Vec<String>,
+    /// Old image to new image, where the rule does not fit.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub overrides: BTreeMap<ImageRef, ImageRef>,
+}
+
+impl Move {
+    /// The old registry, canonical: `docker.io`.
+    pub fn old_registry(&self) -> &str {
+        crate::model::image::canonical_registry(self.from.split('/').next().unwrap_or(&self.from))
+    }
+
+    /// The folder of repositories that moves, with its closing `/`; empty for all.
+    pub fn old_folder(&self) -> String {
+        self.from.split_once('/').map_or_else(String::new, |(_, folder)| format!("{folder}/"))
+    }
+
+    /// The new registry. All of `to` are in one (held by `check`).
+    pub fn new_registry(&self) -> &str {
+        self.to.first().and_then(|to| to.split('/').next()).unwrap_or_default()
+    }
+
+    /// Whether an image is one that moves.
+    pub fn is_old(&self, image: &ImageRef) -> bool {
+        image.registry == self.old_registry() && image.repository.starts_with(&self.old_folder())
+    }
+
+    /// Where the counterpart of an old image may be, best first.
+    pub fn candidates(&self, old: &ImageRef) -> Vec<ImageRef> {
+        if let Some(new) = self.overrides.get(old) {
+            return vec![new.clone()];
+        }
+        let folder = self.old_folder();
+        let Some(name) = old.repository.strip_prefix(&folder) else { return vec![] };
+        self.to.iter().filter_map(|to| format!("{to}/{name}:{}", old.tag).parse().ok()).collect()
+    }
+
+    /// What is wrong with it, if anything.
+    pub fn check(&self) -> Result<(), String> {
+        let registry = |place: &str| place.split('/').next().unwrap_or_default().to_owned();
+        if self.to.is_empty() {
+            return Err("`to` of `[move]` is empty: name at least one place, such as `cr.backend.ai/stable`".to_owned());
+        }
+        if let Some(other) = self.to.iter().find(|to| registry(to) != registry(&self.to[0])) {
+            return Err(format!("`to` of `[move]` names two registries: `{}` and `{other}`", self.to[0]));
+        }
+        for place in self.to.iter().chain([&self.from]) {
+            let parses = format!("{place}/x:1").parse::<ImageRef>().is_ok();
+            if !parses || !registry(place).contains(['.', ':']) {
+                return Err(format!("`{place}` of `[move]` is not `registry/folder`"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One row of the table: an action's word, what it does, how its parameters are read and described.
+pub struct Kind {
+    pub name: &'static str,
+    pub about: &'static str,
+    load: fn(toml::Table) -> Result<Box<dyn Action>, toml::de::Error>,
+    pub schema: fn() -> schemars::Schema,
+}
+
+fn load<A: Action + DeserializeOwned + 'static>(table: toml::Table) -> Result<Box<dyn Action>, toml::de::Error> {
+    Ok(Box::new(table.try_into::<A>()?))
+}
+
+macro_rules! kind {
+    ($name:literal, $action:ty, $about:literal) => {
+        Kind { name: $name, about: $about, load: load::<$action>, schema: || schemars::schema_for!($action) }
+    };
+}
+
+/// Every action. A new one is one file and one line here.
+pub const ACTIONS: &[Kind] = &[
+    kind!("preflight", preflight::Preflight, "asks everything once: it answers, is new enough, may be pulled, has room"),
+    kind!("pull-images", pull_images::PullImages, "every agent gets the new images that correspond to the old ones it holds"),
+    kind!("set-managers", set_managers::SetManagers, "stops or starts every manager service"),
+    kind!("put-registry", put_registry::PutRegistry, "writes the new registry where this Backend.AI keeps registries"),
+    kind!("rescan-images", rescan_images::RescanImages, "the manager's own command line reads the new registry's images"),
+    kind!("point-aliases", point_aliases::PointAliases, "aliases of old images are pointed at the new ones"),
+    kind!("allow-registry", allow_registry::AllowRegistry, "domains that allow the old registry allow the new one instead"),
+    kind!("delete-metadata", delete_metadata::DeleteMetadata, "the old images' metadata and the old registry's configuration go"),
+    kind!("remove-images", remove_images::RemoveImages, "old images go from the agents, where the ledger allows it"),
+];
+
+/// Reads a step's parameters by its action's word.
+pub fn find(name: &str, parameters: toml::Table) -> Result<Box<dyn Action>, String> {
+    let kind = ACTIONS.iter().find(|kind| kind.name == name).ok_or_else(|| {
+        let names: Vec<&str> = ACTIONS.iter().map(|kind| kind.name).collect();
+        format!("unknown action `{name}`, expected one of `{}`", names.join("`, `"))
+    })?;
+    (kind.load)(parameters).map_err(|e| format!("action `{name}`: {}", e.message()))
+}
+
+/// A row id that is the same each time the same row is planned: a UUID made of a hash (RFC 9562, version 8).
+fn stable_uuid(name: &str) -> String {
+    use sha2::Digest as _;
+    let hash = sha2::Sha256::digest(format!("castoff {}", quote(name)));
+    let mut bytes = [0_u8; 16];
+    bytes.copy_from_slice(&hash[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid().to_string()
+}

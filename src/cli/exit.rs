@@ -1,0 +1,144 @@
+//! Exit codes, one meaning each, and failures that carry theirs. Scripts rely on the numbers: they never change.
+
+use crate::cluster::{config::ConfigError, secret::SecretError};
+use crate::engine::EngineError;
+use crate::headless::Left;
+use crate::journal::JournalError;
+use crate::model::{Fault, Mistake, Outcome, run::IllegalEntry};
+use crate::runbook::PlanError;
+use std::fmt;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done; for a plan: nothing to do.
+    Done = 0,
+    Unexpected = 1,
+    /// Usage, runbook, cluster file or an option is wrong.
+    Usage = 2,
+    /// Done, but something is left; for a plan: something to do.
+    SomethingLeft = 10,
+    PreflightFailed = 11,
+    /// A gate was not approved, or the plan is stale.
+    NotApproved = 12,
+    /// Stopped at a safe point; can be resumed.
+    Stopped = 13,
+    StepFailed = 14,
+    Aborted = 15,
+    RolledBack = 16,
+    /// An undo failed: a human is needed.
+    RollbackFailed = 17,
+    /// The cluster stands neither before nor after a change.
+    Drifted = 18,
+    /// Another castoff holds the run.
+    Held = 19,
+    /// The terminal hung up.
+    HungUp = 129,
+    Interrupted = 130,
+    Terminated = 143,
+}
+
+impl Exit {
+    pub fn of_outcome(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::Done,
+            Outcome::DoneWithSkips => Self::SomethingLeft,
+            Outcome::RolledBack => Self::RolledBack,
+            Outcome::Aborted(_) => Self::Aborted,
+        }
+    }
+
+    pub fn of_headless(left: &Left) -> Self {
+        match left {
+            Left::Finished(outcome) => Self::of_outcome(outcome),
+            Left::GateNeedsAnswer(_) | Left::GateClosed { preflight: false, .. } => Self::NotApproved,
+            Left::GateClosed { preflight: true, .. } => Self::PreflightFailed,
+            Left::Failed { drift: true } => Self::Drifted,
+            Left::Failed { drift: false } => Self::StepFailed,
+            Left::Stuck => Self::RollbackFailed,
+            Left::Stopped => Self::Stopped,
+        }
+    }
+}
+
+/// Why castoff could not do what was asked, with the exit code that says so.
+#[derive(Debug)]
+pub struct Failure {
+    pub exit: Exit,
+    pub error: anyhow::Error,
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
+        Self { exit, error: anyhow::anyhow!("{message}"), hint: None }
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self { exit: Exit::Unexpected, error, hint: None }
+    }
+}
+
+impl From<Mistake> for Failure {
+    fn from(mistake: Mistake) -> Self {
+        Self { exit: Exit::Usage, error: mistake.into(), hint: None }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self { exit: Exit::Usage, error: error.into(), hint: None }
+    }
+}
+
+impl From<PlanError> for Failure {
+    fn from(error: PlanError) -> Self {
+        Self { exit: Exit::PreflightFailed, error: error.into(), hint: None }
+    }
+}
+
+impl From<SecretError> for Failure {
+    fn from(error: SecretError) -> Self {
+        Self { exit: Exit::Usage, error: error.into(), hint: None }
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        let hint = fault.hint.clone();
+        Self { exit: Exit::Usage, error: fault.into(), hint }
+    }
+}
+
+impl From<JournalError> for Failure {
+    fn from(error: JournalError) -> Self {
+        let exit = match error {
+            JournalError::Held { .. } | JournalError::TakenOver => Exit::Held,
+            JournalError::NoRun(_) => Exit::Usage,
+            _ => Exit::Unexpected,
+        };
+        Self { exit, error: error.into(), hint: None }
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Journal(error) => error.into(),
+            EngineError::Illegal(error) => error.into(),
+        }
+    }
+}
+
+impl From<IllegalEntry> for Failure {
+    fn from(error: IllegalEntry) -> Self {
+        Self { exit: Exit::Unexpected, error: error.into(), hint: None }
+    }
+}

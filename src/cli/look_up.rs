@@ -1,0 +1,112 @@
+//! The commands that only look: runs, status, report, list, schema. They take no lock and change nothing.
+
+use super::{Common, Exit, Failure, Format, Schema, files};
+use crate::actions::ACTIONS;
+use crate::cluster::config::ClusterFile;
+use crate::journal;
+use crate::model::{Stamped, State};
+use crate::report;
+use crate::runbook::{self, Runbook, SHIPPED};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+
+/// The run that is meant: named in whole or by its end, else the newest that is not over, else the newest.
+pub async fn find(state: &Path, run: Option<String>) -> Result<(String, Vec<Stamped>, State), Failure> {
+    let runs = journal::runs(state);
+    if let Some(name) = run {
+        let matching: Vec<&String> = runs.iter().filter(|run| **run == name || run.ends_with(&name)).collect();
+        let [one] = matching.as_slice() else {
+            let what = if matching.is_empty() { "there is no run" } else { "more than one run ends in" };
+            return Err(Failure::new(Exit::Usage, format!("{what} `{name}` in `{}`", state.display())).hint("castoff runs"));
+        };
+        let entries = journal::read(state, one).await?;
+        let folded = State::fold(&entries)?;
+        return Ok(((*one).clone(), entries, folded));
+    }
+    let mut newest = None;
+    for run in runs.into_iter().rev() {
+        let entries = journal::read(state, &run).await?;
+        let folded = State::fold(&entries)?;
+        if folded.plan.is_some() && folded.finished.is_none() {
+            return Ok((run, entries, folded));
+        }
+        newest = newest.or(Some((run, entries, folded)));
+    }
+    let none = || {
+        Failure::new(Exit::Usage, format!("there is no run in `{}`", state.display())).hint("castoff run backend-ai begins one")
+    };
+    newest.ok_or_else(none)
+}
+
+pub async fn status(common: &Common, run: Option<String>) -> Result<Exit, Failure> {
+    let state = files::state_folder(common)?;
+    let (run, entries, folded) = find(&state, run).await?;
+    let holder = journal::holder(&state, &run);
+    match common.format {
+        Format::Text => print!("{}", report::status_text(&run, &folded, holder.as_deref())),
+        Format::Json => {
+            let mut value = report::report_json(&run, &folded, &entries);
+            let fields = value.as_object_mut().expect("a report is an object");
+            fields.retain(|key, _| !matches!(key.as_str(), "plan" | "entries"));
+            fields.insert("held-by".to_owned(), json!(holder));
+            println!("{value}");
+        }
+    }
+    Ok(Exit::Done)
+}
+
+pub async fn runs(common: &Common) -> Result<Exit, Failure> {
+    let state = files::state_folder(common)?;
+    for run in journal::runs(&state) {
+        let folded = State::fold(&journal::read(&state, &run).await?)?;
+        let plan = folded.plan.as_ref();
+        let (runbook, cluster) = plan.map_or(("-", "-"), |plan| (plan.runbook.as_str(), plan.cluster.as_str()));
+        match common.format {
+            Format::Text => {
+                println!("{run}  {}  {runbook} on {cluster}  {}", report::moment(folded.begun_ms), report::standing(&folded))
+            }
+            Format::Json => println!(
+                "{}",
+                json!({ "v": 1, "run": run, "runbook": runbook, "cluster": cluster, "begun-at-ms": folded.begun_ms, "standing": report::standing(&folded) })
+            ),
+        }
+    }
+    Ok(Exit::Done)
+}
+
+pub async fn report(common: &Common, run: Option<String>) -> Result<Exit, Failure> {
+    let state: PathBuf = files::state_folder(common)?;
+    let (run, entries, folded) = find(&state, run).await?;
+    match common.format {
+        Format::Text => print!("{}", report::report_markdown(&run, &folded, &entries)),
+        Format::Json => println!("{}", report::report_json(&run, &folded, &entries)),
+    }
+    Ok(Exit::Done)
+}
+
+pub fn list(common: &Common) -> Result<Exit, Failure> {
+    if common.format == Format::Json {
+        let runbooks: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
+        let actions: Vec<_> = ACTIONS.iter().map(|kind| json!({ "name": kind.name, "about": kind.about })).collect();
+        println!("{}", json!({ "v": 1, "runbooks": runbooks, "actions": actions }));
+        return Ok(Exit::Done);
+    }
+    println!("RUNBOOKS");
+    for (name, text) in SHIPPED {
+        println!("  {name:<18} {}", Runbook::parse(name, text, &[])?.title);
+    }
+    println!("\nACTIONS");
+    for kind in ACTIONS {
+        println!("  {:<18} {}", kind.name, kind.about);
+    }
+    Ok(Exit::Done)
+}
+
+pub fn schema(of: Schema) -> Result<Exit, Failure> {
+    let schema = match of {
+        Schema::Runbook => runbook::schema(),
+        Schema::Cluster => schemars::schema_for!(ClusterFile).to_value(),
+    };
+    println!("{}", serde_json::to_string_pretty(&schema).map_err(anyhow::Error::from)?);
+    Ok(Exit::Done)
+}

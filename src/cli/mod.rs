@@ -1,0 +1,191 @@
+//! Layer 4: the command line. Wires runbook, cluster, journal, engine and a front end; decides nothing itself.
+
+mod exit;
+mod files;
+mod look_up;
+mod run;
+
+pub use exit::{Exit, Failure};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "castoff",
+    version,
+    about = "Cast off from Docker Hub: a resumable runbook for the maintenance window",
+    after_help = "Examples:\n  castoff run backend-ai --simulate          look at it, on a cluster that is not there\n  castoff plan backend-ai                    the dry run: reads, writes nothing\n  castoff run backend-ai                     the same page, then the gates, then the run"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Args, Clone, Debug)]
+struct Common {
+    /// The cluster file [default: ./castoff.toml, then the user's and the system's configuration folder]
+    #[arg(long, global = true, value_name = "FILE", env = "CASTOFF_CLUSTER")]
+    cluster: Option<PathBuf>,
+    /// Where runs are kept [default: $XDG_STATE_HOME/castoff, for root /var/lib/castoff]
+    #[arg(long, global = true, value_name = "DIR", env = "CASTOFF_STATE")]
+    state: Option<PathBuf>,
+    /// Text for people or JSON for machines
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Colours [default: as the terminal and NO_COLOR say]
+    #[arg(long, global = true, value_enum, default_value_t = When::Auto)]
+    color: When,
+    /// Plain characters only
+    #[arg(long, global = true)]
+    ascii: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+/// What a plan is made of.
+#[derive(Args, Clone, Debug)]
+struct Planned {
+    /// A shipped runbook's name, or the path of a runbook
+    runbook: String,
+    /// Replace a value: `limits.total=8`, `pull.also=["…"]`, `move.to=["…"]`
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    sets: Vec<String>,
+    /// Work on the cluster that ships inside the program, not on a real one
+    #[arg(long)]
+    simulate: bool,
+    /// With --simulate: begin from this inventory, as written by `castoff inventory`
+    #[arg(long, value_name = "FILE", requires = "simulate")]
+    inventory: Option<PathBuf>,
+}
+
+#[derive(Args, Clone, Debug)]
+struct Front {
+    /// Run without a terminal; gates are answered ahead by --approve, or the run stops there
+    #[arg(long)]
+    headless: bool,
+    /// Answer the gate of STEP ahead, for this plan only
+    #[arg(long = "approve", value_name = "STEP=PLAN_ID")]
+    approvals: Vec<String>,
+    /// Headless: how many seconds a gate may wait for its checks [default: as long as it takes]
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The dry run: every change of the whole runbook, before and after. Writes nothing anywhere
+    Plan {
+        #[command(flatten)]
+        planned: Planned,
+        /// Write the plan to a file, for `castoff run FILE`
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// The plan, then the gates, then the run. RUNBOOK may be a saved plan: it runs exactly as saved
+    Run {
+        #[command(flatten)]
+        planned: Planned,
+        #[command(flatten)]
+        front: Front,
+    },
+    /// Go on with a run that was cut off, paused or failed [default: the newest that is not over]
+    Resume {
+        run: Option<String>,
+        #[command(flatten)]
+        front: Front,
+        /// Try failed changes again
+        #[arg(long)]
+        retry: bool,
+    },
+    /// Undo the changes of a run in reverse order
+    Rollback {
+        run: Option<String>,
+        /// Undo down to and with this step [default: the first]
+        #[arg(long, value_name = "STEP")]
+        to: Option<String>,
+        /// Why; it stands in the report
+        #[arg(long, default_value = "asked on the command line")]
+        reason: String,
+        #[command(flatten)]
+        front: Front,
+    },
+    /// How a run stands
+    Status { run: Option<String> },
+    /// The runs that are kept here
+    Runs,
+    /// The report of a run, as Markdown or JSON
+    Report { run: Option<String> },
+    /// Runbooks and actions
+    List,
+    /// Check a runbook and a cluster file without touching the cluster
+    Check {
+        /// A shipped runbook's name, or the path of a runbook
+        runbook: String,
+        #[arg(long = "set", value_name = "NAME=VALUE")]
+        sets: Vec<String>,
+    },
+    /// Write what the cluster is seen to be to a file, for a rehearsal
+    Inventory {
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// The runbook whose registries are looked up too
+        #[arg(long, default_value = "backend-ai")]
+        runbook: String,
+    },
+    /// Write a commented cluster file from what this host tells
+    Init {
+        #[arg(long, value_name = "FILE", default_value = "castoff.toml")]
+        out: PathBuf,
+    },
+    /// JSON schema of a runbook or of the cluster file, for an editor
+    Schema {
+        #[arg(value_enum, default_value_t = Schema::Runbook)]
+        of: Schema,
+    },
+    /// Completions for a shell
+    Completions { shell: clap_complete::Shell },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Schema {
+    Runbook,
+    Cluster,
+}
+
+/// Reads the command line and does what it says.
+pub async fn main() -> Result<Exit, Failure> {
+    let cli = Cli::parse();
+    let common = &cli.common;
+    match cli.command {
+        Command::Plan { planned, out } => run::plan(common, &planned, out.as_deref()).await,
+        Command::Run { planned, front } => run::run(common, &planned, &front).await,
+        Command::Resume { run, front, retry } => run::resume(common, run, &front, retry).await,
+        Command::Rollback { run, to, reason, front } => run::rollback(common, run, to, &reason, &front).await,
+        Command::Status { run } => look_up::status(common, run).await,
+        Command::Runs => look_up::runs(common).await,
+        Command::Report { run } => look_up::report(common, run).await,
+        Command::List => look_up::list(common),
+        Command::Check { runbook, sets } => files::check(common, &runbook, &sets),
+        Command::Inventory { out, runbook } => run::inventory(common, &runbook, &out).await,
+        Command::Init { out } => files::init(&out),
+        Command::Schema { of } => look_up::schema(of),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "castoff", &mut std::io::stdout());
+            Ok(Exit::Done)
+        }
+    }
+}

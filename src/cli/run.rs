@@ -1,0 +1,394 @@
+//! Plan, run, resume, rollback: brings a cluster, a journal, the engine and a front end together.
+
+use super::{Common, Exit, Failure, Format, Front, Planned, files, look_up};
+use crate::cluster::{
+    Cluster,
+    config::ClusterFile,
+    live::Live,
+    sim::{Pace, Sim, demo},
+};
+use crate::engine::{Ending, Engine, Setup};
+use crate::headless;
+use crate::journal::{self, Journal};
+use crate::model::{Command, Inventory, Plan, Stamped, State};
+use crate::report;
+use crate::runbook::Runbook;
+use anyhow::Context;
+use std::{
+    collections::BTreeMap,
+    io::{IsTerminal, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::mpsc;
+
+/// Unix time in milliseconds.
+pub fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+pub async fn plan(common: &Common, planned: &Planned, out: Option<&Path>) -> Result<Exit, Failure> {
+    let cluster = open(common, planned)?;
+    let plan = make(&*cluster, planned).await?;
+    let json = || serde_json::to_string_pretty(&plan).expect("a plan is plain data");
+    if let Some(path) = out {
+        write_file(path, &json())?;
+        eprintln!("wrote plan {} to {}: castoff run {}", plan.plan, path.display(), path.display());
+    }
+    let text = if common.format == Format::Json { json() } else { report::plan_text(&plan, columns()) };
+    // A closed pipe (`| head`) ends the output, nothing else.
+    let _ = writeln!(std::io::stdout(), "{text}");
+    Ok(match () {
+        () if !plan.blockers.is_empty() => Exit::PreflightFailed,
+        () if plan.is_empty() => Exit::Done,
+        () => Exit::SomethingLeft,
+    })
+}
+
+pub async fn inventory(common: &Common, runbook: &str, out: &Path) -> Result<Exit, Failure> {
+    let files::Named::Runbook(runbook) = files::named(runbook, &[])? else {
+        return Err(Failure::new(Exit::Usage, "a runbook is needed, not a saved plan"));
+    };
+    let cluster = live(common)?;
+    let inventory = read(&*cluster, &runbook).await;
+    write_file(out, &serde_json::to_string_pretty(&inventory).expect("an inventory is plain data"))?;
+    for unanswered in &inventory.unanswered {
+        eprintln!("{}: {}", unanswered.subject, unanswered.why);
+    }
+    eprintln!("wrote {}: castoff run backend-ai --simulate --inventory {}", out.display(), out.display());
+    Ok(if inventory.unanswered.is_empty() { Exit::Done } else { Exit::SomethingLeft })
+}
+
+pub async fn run(common: &Common, planned: &Planned, front: &Front) -> Result<Exit, Failure> {
+    let cluster = open(common, planned)?;
+    let plan = make(&*cluster, planned).await?;
+    let approvals = approvals(front, &plan)?;
+    let headless = is_headless(front);
+    if headless && !plan.blockers.is_empty() {
+        for blocker in &plan.blockers {
+            eprintln!("error: {}: {}", blocker.subject, blocker.why);
+            if let Some(hint) = &blocker.hint {
+                eprintln!("hint: {hint}");
+            }
+        }
+        return Ok(Exit::PreflightFailed);
+    }
+    let mut state = files::state_folder(common)?;
+    if planned.simulate {
+        state.push("rehearsals");
+    }
+    let run = new_name();
+    let journal = Journal::create(&state, &run, &holder()).await?;
+    let going = Going {
+        cluster,
+        journal,
+        run,
+        state,
+        approvals,
+        simulated: planned.simulate,
+        entries: vec![],
+        first: Command::Begin,
+        rollback_to: None,
+    };
+    going.go(common, front, Some(plan), headless).await
+}
+
+pub async fn resume(common: &Common, run: Option<String>, front: &Front, retry: bool) -> Result<Exit, Failure> {
+    let state = files::state_folder(common)?;
+    let (run, _, folded) = look_up::find(&state, run).await?;
+    if let Some(outcome) = &folded.finished {
+        eprintln!("run {run} is over: {}", report::standing(&folded));
+        return Ok(Exit::of_outcome(outcome));
+    }
+    let plan = folded.plan.clone().ok_or_else(|| Failure::new(Exit::Usage, format!("run `{run}` never began")))?;
+    let cluster = live_named(common, &plan.cluster)?;
+    let mut journal = Journal::open(&state, &run, &holder()).await?;
+    // Read again under the lock: what another castoff wrote until a moment ago counts.
+    let mut entries = journal.entries().await?;
+    if retry {
+        let folded = State::fold(&entries)?;
+        let ids = folded.causes().into_iter().flat_map(|(_, ids)| ids);
+        let entry = |change| crate::model::Entry::Retried { change, why: format!("asked by {}", operator()), after_ms: 0 };
+        let retried: Vec<_> = if folded.rolling_back.is_some() { vec![] } else { ids.map(entry).collect() };
+        entries.extend(journal.append(now_ms(), retried).await?);
+    }
+    let approvals = approvals(front, &plan)?;
+    let going =
+        Going { cluster, journal, run, state, approvals, simulated: false, entries, first: Command::Begin, rollback_to: None };
+    going.go(common, front, None, is_headless(front)).await
+}
+
+pub async fn rollback(
+    common: &Common,
+    run: Option<String>,
+    to: Option<String>,
+    reason: &str,
+    front: &Front,
+) -> Result<Exit, Failure> {
+    let state = files::state_folder(common)?;
+    let (run, _, folded) = look_up::find(&state, run).await?;
+    let plan = folded.plan.clone().ok_or_else(|| Failure::new(Exit::Usage, format!("run `{run}` never began")))?;
+    let to = match &to {
+        None => 0,
+        Some(id) => plan.step_index(id).ok_or_else(|| {
+            let ids: Vec<&str> = plan.steps.iter().map(|step| step.id.as_str()).collect();
+            Failure::new(Exit::Usage, format!("run `{run}` has no step `{id}`")).hint(format!("its steps: {}", ids.join(", ")))
+        })?,
+    };
+    let headless = is_headless(front);
+    if headless && approvals(front, &plan)?.get("rollback").is_none_or(|id| *id != plan.plan) {
+        let failure = Failure::new(Exit::NotApproved, "a rollback without a terminal has to be approved ahead");
+        return Err(failure.hint(format!("--approve rollback={}", plan.plan)));
+    }
+    let cluster = live_named(common, &plan.cluster)?;
+    let journal = Journal::open(&state, &run, &holder()).await?;
+    let entries = journal.entries().await?;
+    let first = Command::RollBack { to, why: reason.to_owned() };
+    let going = Going {
+        cluster,
+        journal,
+        run,
+        state,
+        approvals: BTreeMap::new(),
+        simulated: false,
+        entries,
+        first,
+        rollback_to: Some(to),
+    };
+    going.go(common, front, None, headless).await
+}
+
+/// A run that is about to go.
+struct Going {
+    cluster: Arc<dyn Cluster>,
+    journal: Journal,
+    run: String,
+    state: PathBuf,
+    approvals: BTreeMap<String, String>,
+    simulated: bool,
+    entries: Vec<Stamped>,
+    first: Command,
+    rollback_to: Option<usize>,
+}
+
+impl Going {
+    async fn go(self, common: &Common, front: &Front, plan: Option<Plan>, headless: bool) -> Result<Exit, Failure> {
+        let (command_to, commands) = mpsc::channel(64);
+        let (events, event_from) = mpsc::channel(4096);
+        let folder = journal::folder(&self.state, &self.run);
+        let known = State::fold(&self.entries)?;
+        let shown = plan.clone().or_else(|| known.plan.as_deref().cloned()).expect("a run has a plan, given or journaled");
+        let setup = Setup {
+            cluster: self.cluster,
+            journal: self.journal,
+            commands,
+            events,
+            by: operator(),
+            approvals: self.approvals.clone(),
+            now_ms,
+            recheck: Duration::from_secs(if self.simulated { 2 } else { 5 }),
+            backoff: Duration::from_secs(1),
+        };
+        let engine = Engine::new(setup).await?;
+        let engine = tokio::spawn(engine.run(plan));
+        let exit = if headless {
+            let approved = self.approvals.keys().cloned().collect();
+            let options =
+                headless::Options { json: common.format == Format::Json, approved, wait: front.wait.map(Duration::from_secs) };
+            stop_on_signals(command_to.clone());
+            let left = headless::run(&self.entries, event_from, command_to, self.first.clone(), options).await;
+            Exit::of_headless(&left)
+        } else {
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("the terminal interface is not here yet; plan {} in {}", shown.plan, folder.display()),
+            ));
+        };
+        let ending = engine.await.context("the engine ended unexpectedly")??;
+        if let Ending::Cut(n) = ending {
+            eprintln!("{n} changes were on the way; their outcome is looked up on resume");
+        }
+        last_words(&self.state, &self.run, self.simulated, headless, common).await?;
+        Ok(exit)
+    }
+}
+
+/// What stays in the scrollback: the end page, and how to go on.
+async fn last_words(state: &Path, run: &str, simulated: bool, headless: bool, common: &Common) -> Result<(), Failure> {
+    let folded = State::fold(&journal::read(state, run).await?)?;
+    if folded.plan.is_none() {
+        return Ok(());
+    }
+    let text = report::end_text(run, &folded, &journal::folder(state, run).display().to_string());
+    if headless && common.format == Format::Json {
+        eprint!("{text}");
+    } else {
+        let _ = write!(std::io::stdout(), "{text}");
+    }
+    if folded.finished.is_none() && !simulated {
+        eprintln!("go on with: castoff resume {run}");
+    }
+    Ok(())
+}
+
+/// The cluster that is meant: the embedded one, or the one of the cluster file.
+fn open(common: &Common, planned: &Planned) -> Result<Arc<dyn Cluster>, Failure> {
+    if !planned.simulate {
+        return live(common);
+    }
+    let world = match &planned.inventory {
+        Some(path) => files::inventory(path)?,
+        None => demo(now_ms()),
+    };
+    Ok(Arc::new(Sim::new(world, Pace::Lively)))
+}
+
+fn live(common: &Common) -> Result<Arc<dyn Cluster>, Failure> {
+    Ok(Arc::new(Live::new(ClusterFile::load(common.cluster.as_deref())?, now_ms)?))
+}
+
+/// A run belongs to one cluster: another cluster file is refused before anything is asked of it.
+fn live_named(common: &Common, name: &str) -> Result<Arc<dyn Cluster>, Failure> {
+    let file = ClusterFile::load(common.cluster.as_deref())?;
+    if file.name != name {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("the run belongs to cluster `{name}`, the cluster file is of `{}`", file.name),
+        ));
+    }
+    Ok(Arc::new(Live::new(file, now_ms)?))
+}
+
+/// Reads the cluster, then its registries for what the cluster names.
+async fn read(cluster: &dyn Cluster, runbook: &Runbook) -> Inventory {
+    let wants = Runbook::wants();
+    let mut inventory = cluster.read(&wants).await;
+    let wants = runbook.registry_wants(&inventory);
+    let registries = cluster.read(&wants).await;
+    inventory.merge(registries, &wants);
+    inventory
+}
+
+/// A plan for what was named; a saved plan only if it still fits the cluster.
+async fn make(cluster: &dyn Cluster, planned: &Planned) -> Result<Plan, Failure> {
+    match files::named(&planned.runbook, &planned.sets)? {
+        files::Named::Runbook(runbook) => Ok(runbook.plan(&read(cluster, &runbook).await)?.0),
+        files::Named::SavedPlan(plan) => {
+            let inventory = cluster.read(&Runbook::wants()).await;
+            if plan.cluster != inventory.cluster {
+                let (made, here) = (&plan.cluster, &inventory.cluster);
+                return Err(Failure::new(Exit::Usage, format!("the plan was made for cluster `{made}`, this is `{here}`")));
+            }
+            let differences = plan.differences(&inventory);
+            if differences.is_empty() {
+                return Ok(*plan);
+            }
+            for difference in &differences {
+                eprintln!("  {}: {}", difference.subject, difference.why);
+            }
+            let n = crate::model::text::count(differences.len() as u64, "difference");
+            let failure = Failure::new(Exit::NotApproved, format!("plan `{}` is stale: {n} since it was made", plan.plan));
+            Err(failure.hint("plan again and read the new plan"))
+        }
+    }
+}
+
+/// `STEP=PLAN_ID` as given; a stale plan id or an unknown step is refused before anything happens.
+fn approvals(front: &Front, plan: &Plan) -> Result<BTreeMap<String, String>, Failure> {
+    let mut out = BTreeMap::new();
+    for approval in &front.approvals {
+        let (step, id) = approval
+            .split_once('=')
+            .ok_or_else(|| Failure::new(Exit::Usage, format!("`--approve {approval}`: STEP=PLAN_ID is needed")))?;
+        if step != "rollback" && plan.step_index(step).is_none() {
+            let ids: Vec<&str> = plan.steps.iter().filter(|step| step.gate.is_some()).map(|step| step.id.as_str()).collect();
+            return Err(Failure::new(Exit::Usage, format!("the plan has no step `{step}`"))
+                .hint(format!("steps with a gate: {}", ids.join(", "))));
+        }
+        if id != plan.plan {
+            let failure =
+                Failure::new(Exit::NotApproved, format!("`--approve {approval}` is stale: the plan is now `{}`", plan.plan));
+            return Err(failure.hint("read the new plan, then approve that"));
+        }
+        out.insert(step.to_owned(), id.to_owned());
+    }
+    Ok(out)
+}
+
+fn is_headless(front: &Front) -> bool {
+    front.headless || !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal()
+}
+
+/// The first signal asks for a safe stop, the second for a stop at once. A lost connection is the first kind.
+fn stop_on_signals(commands: mpsc::Sender<Command>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    tokio::spawn(async move {
+        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+        else {
+            return;
+        };
+        let mut asked = false;
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+            let command = if asked { Command::StopNow } else { Command::Stop };
+            if !asked {
+                eprintln!("stopping at the next safe point; once more stops at once");
+            }
+            asked = true;
+            if commands.send(command).await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// `20261121-0240-7f3a`: sorts by time, short enough to type its end.
+fn new_name() -> String {
+    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y%m%d-%H%M%S").to_string();
+    let random = uuid::Uuid::now_v7().simple().to_string();
+    format!("{now}-{}", &random[28..])
+}
+
+/// Who answers gates: the user, and who became it.
+fn operator() -> String {
+    let name = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let of_uid =
+        |line: &str| (line.split(':').nth(2) == Some(&uid)).then(|| line.split(':').next().unwrap_or_default().to_owned());
+    let user = passwd.lines().find_map(of_uid).unwrap_or_else(|| format!("uid {uid}"));
+    let user = name("SUDO_USER").map_or(user.clone(), |real| format!("{real} as {user}"));
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    crate::model::text::clean(&format!("{user} on {host}"))
+}
+
+fn holder() -> String {
+    format!("{}, process {}, since {}", operator(), std::process::id(), report::moment(now_ms()))
+}
+
+fn columns() -> usize {
+    rustix::termios::tcgetwinsize(std::io::stdout()).map_or(120, |size| usize::from(size.ws_col).max(60))
+}
+
+/// By a temporary file and a rename: a full disk leaves what was there. Mode 0600.
+fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let temporary = path.with_extension("castoff-new");
+    let written =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary).and_then(|mut file| {
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&temporary, path)
+        });
+    written.with_context(|| format!("cannot write `{}`", path.display())).map_err(|error| Failure {
+        exit: Exit::Usage,
+        error,
+        hint: None,
+    })
+}

@@ -1,0 +1,132 @@
+//! The gate a run waits at: its checks are asked of the cluster, again and again while it waits, and an answer counts
+//! only for this plan, with the exact sentence, on facts that hold now.
+
+use super::{Engine, EngineError, worker::Report};
+use crate::model::{Ask, Entry, Event, Gate, GateReport, Inventory};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The watch over the gate that waits.
+pub struct GateWatch {
+    every: Duration,
+    next_check: Option<Instant>,
+    reading: bool,
+    /// The newest report, for the gate of this step.
+    report: Option<GateReport>,
+    /// An answer that waits for facts that are fresh: what was typed.
+    answer: Option<String>,
+}
+
+impl GateWatch {
+    pub fn new(every: Duration) -> Self {
+        Self { every, next_check: None, reading: false, report: None, answer: None }
+    }
+
+    pub fn next_check(&self) -> Option<Instant> {
+        self.next_check.filter(|_| !self.reading)
+    }
+
+    pub fn ask_again(&mut self) {
+        self.next_check = Some(Instant::now());
+    }
+
+    fn clear(&mut self) {
+        *self = Self::new(self.every);
+    }
+}
+
+impl Engine {
+    /// Called while the gate of `step` is what comes next.
+    pub(super) async fn stand_at_gate(&mut self, step: usize) -> Result<(), EngineError> {
+        if self.state.steps[step].gate_reached_ms.is_none() {
+            self.gate.clear();
+            self.write(vec![Entry::GateReached { step }]).await?;
+        }
+        let gate = self.state.gate(step).expect("the state waits at it").clone();
+        if self.gate.report.as_ref().is_some_and(|report| report.step != step) {
+            self.gate.clear();
+        }
+        let due = self.gate.next_check.is_none_or(|at| Instant::now() >= at);
+        if due && !self.gate.reading {
+            if gate.checks.is_empty() {
+                let read_at_ms = (self.setup.now_ms)();
+                self.gate.next_check = Some(Instant::now() + Duration::from_secs(3600));
+                self.tell(GateReport { step, problems: vec![], read_at_ms }).await;
+            } else {
+                self.gate.reading = true;
+                self.gate.next_check = None;
+                let (cluster, to, wants) = (self.setup.cluster.clone(), self.report_to.clone(), gate.wants());
+                tokio::spawn(async move {
+                    let inventory = Box::new(cluster.read(&wants).await);
+                    let _ = to.send(Report::Gate { step, inventory }).await;
+                });
+            }
+        }
+        self.pass_if_clear(step, &gate).await
+    }
+
+    /// The cluster was read for the gate of `step`.
+    pub(super) async fn gate_was_read(&mut self, step: usize, inventory: &Inventory) {
+        self.gate.reading = false;
+        self.gate.next_check = Some(Instant::now() + self.gate.every);
+        if let Some(gate) = self.state.gate(step) {
+            let problems = gate.problems(inventory);
+            self.tell(GateReport { step, problems, read_at_ms: (self.setup.now_ms)() }).await;
+        }
+    }
+
+    async fn tell(&mut self, report: GateReport) {
+        self.gate.report = Some(report.clone());
+        let _ = self.setup.events.send(Event::Gate(report)).await;
+    }
+
+    /// A gate opens by its checks alone where nothing is asked, by an answer given ahead, or by a person's answer.
+    async fn pass_if_clear(&mut self, step: usize, gate: &Gate) -> Result<(), EngineError> {
+        let Some(report) = self.gate.report.as_ref().filter(|report| report.step == step) else { return Ok(()) };
+        if !report.problems.is_empty() {
+            if self.gate.answer.take().is_some() {
+                let first = &report.problems[0];
+                let why = format!("the gate does not open: {} {}", first.subject, first.why);
+                self.refuse(&why).await;
+            }
+            return Ok(());
+        }
+        let plan = self.plan().plan.clone();
+        let ahead = self.setup.approvals.get(&self.plan().steps[step].id).filter(|id| **id == plan);
+        let (by, typed) = if gate.ask == Ask::Nothing {
+            ("its checks".to_owned(), String::new())
+        } else if let Some(typed) = self.gate.answer.take() {
+            (self.setup.by.clone(), typed)
+        } else if ahead.is_some() {
+            (self.setup.by.clone(), format!("--approve {}={plan}", self.plan().steps[step].id))
+        } else {
+            return Ok(());
+        };
+        self.gate.clear();
+        self.write(vec![Entry::GateApproved { step, by, plan, typed }]).await
+    }
+
+    pub(super) async fn answer_gate(&mut self, step: usize, plan: &str, typed: &str) -> Result<(), EngineError> {
+        let waiting = matches!(self.state.next(), crate::model::Next::Gate(at) if at == step);
+        let Some(gate) = self.state.gate(step).filter(|_| waiting).cloned() else {
+            self.refuse("this gate does not wait for an answer").await;
+            return Ok(());
+        };
+        if plan != self.plan().plan {
+            self.refuse("the answer is for another plan").await;
+        } else if gate.ask == Ask::Nothing {
+            self.refuse("this gate opens by itself when its checks hold").await;
+        } else if typed != gate.sentence {
+            self.refuse("the sentence is not complete").await;
+        } else {
+            self.gate.answer = Some(typed.to_owned());
+            if gate.checks.is_empty() {
+                return self.pass_if_clear(step, &gate).await;
+            }
+            // What was true when the operator looked has an age: it is read once more before the act.
+            self.gate.report = None;
+            self.gate.ask_again();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,511 @@
+//! Layer 3: the loop that turns a plan into a run. Written first, done second, shown third: it appends an entry
+//! before every effect, and never acts on a cluster that does not stand as planned.
+
+mod flight;
+mod gate;
+mod worker;
+
+use crate::cluster::Cluster;
+use crate::journal::{Journal, JournalError};
+use crate::model::{
+    ChangeId, Command, Entry, Event, Fault, FaultKind, Level, Next, Outcome, Part, Plan, Stamped, Standing, State, Status, Stop,
+    SurveyLine, Target, Wants, WayBack, run::IllegalEntry, text,
+};
+use flight::Flights;
+use gate::GateWatch;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use worker::Report;
+
+/// What the engine needs beside the plan.
+pub struct Setup {
+    pub cluster: Arc<dyn Cluster>,
+    pub journal: Journal,
+    pub commands: mpsc::Receiver<Command>,
+    pub events: mpsc::Sender<Event>,
+    /// Who answers gates: user, and the login it came from.
+    pub by: String,
+    /// Gates answered ahead: id of a step to the id of the plan it was answered for.
+    pub approvals: BTreeMap<String, String>,
+    /// Unix time in milliseconds.
+    pub now_ms: fn() -> i64,
+    /// How often a waiting gate asks its checks.
+    pub recheck: Duration,
+    /// First wait after a passing fault; doubles with each attempt, up to a minute.
+    pub backoff: Duration,
+}
+
+/// How the engine's loop ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ending {
+    Finished(Outcome),
+    /// By `Stop`: nothing is in flight, the run can be resumed.
+    Stopped,
+    /// By `StopNow`: this many changes were in flight; their outcome is looked up on resume.
+    Cut(usize),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("the journal does not tell a possible run: {0}")]
+    Illegal(#[from] IllegalEntry),
+}
+
+pub struct Engine {
+    setup: Setup,
+    state: State,
+    flights: Flights,
+    gate: GateWatch,
+    reports: mpsc::Receiver<Report>,
+    report_to: mpsc::Sender<Report>,
+    /// `Stop` was asked: nothing new starts; pulls in flight get until then.
+    stopping: Option<Instant>,
+    /// A rollback or an abort was asked; it begins when nothing is in flight.
+    after_flights: Option<Entry>,
+    begun: bool,
+}
+
+/// How long a stop waits for what is in flight. A pull that is cut off is repeated at no harm.
+const STOP_GRACE: Duration = Duration::from_secs(20);
+
+impl Engine {
+    /// Takes up the run of a journal, which may be empty.
+    pub async fn new(setup: Setup) -> Result<Self, EngineError> {
+        let entries = setup.journal.entries().await?;
+        let state = State::fold(&entries)?;
+        let (report_to, reports) = mpsc::channel(1024);
+        let gate = GateWatch::new(setup.recheck);
+        Ok(Self {
+            setup,
+            state,
+            flights: Flights::default(),
+            gate,
+            reports,
+            report_to,
+            stopping: None,
+            after_flights: None,
+            begun: false,
+        })
+    }
+
+    /// Runs until the run is over or a command stops it. `plan` is what `Begin` begins, for a journal that is empty.
+    pub async fn run(mut self, plan: Option<Plan>) -> Result<Ending, EngineError> {
+        if self.state.plan.is_some() {
+            self.survey().await;
+        }
+        if let Some(ending) = self.wait_for_begin(plan).await? {
+            return Ok(ending);
+        }
+        loop {
+            let before = self.state.seq;
+            if let Some(ending) = self.advance().await? {
+                return Ok(ending);
+            }
+            if self.state.seq != before {
+                continue; // An entry may allow the next thing at once.
+            }
+            let mut reports = vec![];
+            let mut commands = vec![];
+            let wake = self.wake();
+            tokio::select! {
+                Some(report) = self.reports.recv() => reports.push(report),
+                command = self.setup.commands.recv() => commands.push(command.unwrap_or(Command::Stop)),
+                () = tokio::time::sleep_until(wake) => {}
+            }
+            // Everything that is ready shares one durable write.
+            while let Ok(report) = self.reports.try_recv() {
+                reports.push(report);
+            }
+            while let Ok(command) = self.setup.commands.try_recv() {
+                commands.push(command);
+            }
+            self.take_reports(reports).await?;
+            for command in commands {
+                if command == Command::StopNow {
+                    let cut = self.flights.cut();
+                    return Ok(Ending::Cut(cut));
+                }
+                self.obey(command).await?;
+            }
+        }
+    }
+
+    async fn wait_for_begin(&mut self, plan: Option<Plan>) -> Result<Option<Ending>, EngineError> {
+        loop {
+            match self.setup.commands.recv().await {
+                Some(Command::Begin) => break,
+                None | Some(Command::Stop | Command::StopNow) => return Ok(Some(Ending::Stopped)),
+                Some(Command::RollBack { to, why }) if self.state.plan.is_some() => {
+                    self.begun = true;
+                    self.obey(Command::RollBack { to, why }).await?;
+                    return Ok(None);
+                }
+                Some(Command::Abort { why }) if self.state.plan.is_some() => {
+                    self.write(vec![Entry::Finished { outcome: Outcome::Aborted(why.clone()) }]).await?;
+                    return Ok(Some(Ending::Finished(Outcome::Aborted(why))));
+                }
+                Some(_) => self.refuse("the run has not begun").await,
+            }
+        }
+        self.begun = true;
+        let by = self.setup.by.clone();
+        if self.state.plan.is_none() {
+            let plan = Box::new(plan.expect("a new run is begun with a plan"));
+            self.write(vec![Entry::Planned { plan, by }]).await?;
+        } else if self.state.finished.is_none() {
+            let mut entries = vec![];
+            if self.state.by != by {
+                entries.push(Entry::TakenOver { by: by.clone() });
+            }
+            entries.push(Entry::Continued { by });
+            self.write(entries).await?;
+        }
+        Ok(None)
+    }
+
+    /// Starts whatever may start now. Returns how the run ended, if it did.
+    async fn advance(&mut self) -> Result<Option<Ending>, EngineError> {
+        if self.flights.is_empty() {
+            if let Some(entry) = self.after_flights.take() {
+                self.write(vec![entry]).await?;
+            }
+            if self.stopping.is_some() {
+                self.pause_for_stop().await?;
+                return Ok(Some(Ending::Stopped));
+            }
+        }
+        if self.stopping.is_some_and(|until| Instant::now() >= until) {
+            let cut = self.flights.cut();
+            self.pause_for_stop().await?;
+            self.say(Level::Warn, "", &format!("{} cut off; looked up on resume", text::count(cut as u64, "change"))).await;
+            return Ok(Some(Ending::Stopped));
+        }
+        if self.stopping.is_some() || self.after_flights.is_some() {
+            return Ok(None);
+        }
+        match self.state.next() {
+            Next::Plan => {}
+            Next::Over => return Ok(Some(Ending::Finished(self.state.finished.clone().unwrap_or(Outcome::Done)))),
+            Next::Finish(outcome) => {
+                if self.flights.is_empty() {
+                    self.write(vec![Entry::Finished { outcome: outcome.clone() }]).await?;
+                    return Ok(Some(Ending::Finished(outcome)));
+                }
+            }
+            Next::Gate(step) => self.stand_at_gate(step).await?,
+            Next::Apply(open) => {
+                let limits = self.state.limits;
+                for id in open {
+                    let planned = self.plan().change(id).clone();
+                    if self.flights.may_start(id, &planned, &limits) {
+                        self.flights.start(id, &planned);
+                        let task = worker::look(self.setup.cluster.clone(), id, planned.change, self.report_to.clone());
+                        self.flights.hold(id, tokio::spawn(task));
+                    }
+                }
+            }
+            Next::Undo(open) => self.undo(open).await?,
+            Next::Stop(Stop::Paused | Stop::Failed(_) | Stop::Stuck) => {}
+        }
+        Ok(None)
+    }
+
+    async fn pause_for_stop(&mut self) -> Result<(), EngineError> {
+        if self.state.plan.is_some() && self.state.finished.is_none() && self.state.paused.is_none() {
+            let by = self.setup.by.clone();
+            self.write(vec![Entry::Paused { why: "stopped at a safe point".to_owned(), by }]).await?;
+        }
+        Ok(())
+    }
+
+    async fn undo(&mut self, open: Vec<ChangeId>) -> Result<(), EngineError> {
+        let limits = self.state.limits;
+        let (lost, open): (Vec<ChangeId>, Vec<ChangeId>) =
+            open.into_iter().partition(|id| matches!(self.plan().change(*id).way_back, WayBack::None(_)));
+        if !lost.is_empty() {
+            // The plan said so before anything began: it is no failure of the way back.
+            let leave = |change| {
+                let WayBack::None(why) = &self.plan().change(change).way_back else { return None };
+                Some(Entry::Skipped { change, why: format!("no way back, as the plan said: {why}"), by: "the plan".to_owned() })
+            };
+            let entries = lost.into_iter().filter_map(leave).collect();
+            return self.write(entries).await;
+        }
+        let mut starting = vec![];
+        for id in open {
+            let planned = self.plan().change(id).clone();
+            if self.flights.may_start(id, &planned, &limits) {
+                self.flights.start(id, &planned);
+                starting.push((id, planned.change));
+            }
+        }
+        let entries = starting.iter().filter(|(id, _)| self.state.status(*id).status != Status::Undoing);
+        let entries: Vec<Entry> = entries.map(|(change, _)| Entry::UndoStarted { change: *change }).collect();
+        self.write(entries).await?;
+        for (id, change) in starting {
+            let tries = worker::Tries {
+                attempts: limits.attempts,
+                backoff: self.setup.backoff,
+                deadline: Duration::from_secs(limits.deadline_s),
+            };
+            let task = worker::undo(
+                self.setup.cluster.clone(),
+                id,
+                change,
+                tries,
+                self.report_to.clone(),
+                self.setup.events.clone(),
+                self.setup.now_ms,
+            );
+            self.flights.hold(id, tokio::spawn(task));
+        }
+        Ok(())
+    }
+
+    /// What the workers found and did, as entries; then the effects that these entries allow.
+    async fn take_reports(&mut self, reports: Vec<Report>) -> Result<(), EngineError> {
+        let mut entries = vec![];
+        let mut to_apply = vec![];
+        for report in reports {
+            match report {
+                Report::Gate { step, inventory } => self.gate_was_read(step, &inventory).await,
+                Report::Looked { id, standing } => {
+                    let ours = self.state.status(id).ours;
+                    match standing {
+                        Ok(Standing::Before) => {
+                            entries.push(Entry::Started { change: id });
+                            to_apply.push(id);
+                            continue;
+                        }
+                        Ok(Standing::After) if ours => entries.push(Entry::Done { change: id }),
+                        Ok(Standing::After) => entries.push(Entry::Found { change: id }),
+                        Ok(Standing::Neither(found)) => entries.push(Entry::Failed { change: id, fault: self.drift(id, &found) }),
+                        Err(fault) => entries.push(self.after_fault(id, fault)),
+                    }
+                    self.flights.land(id);
+                }
+                Report::Acted { id, outcome } => {
+                    self.flights.land(id);
+                    entries.push(match outcome {
+                        Ok(Standing::After) => Entry::Done { change: id },
+                        Ok(Standing::Before) => {
+                            let planned = self.plan().change(id);
+                            let what = format!("cannot {} `{}` on `{}`", planned.kind, planned.subject, planned.place);
+                            Entry::Failed {
+                                change: id,
+                                fault: Fault::new(
+                                    FaultKind::Lasting,
+                                    what,
+                                    "the call ended well, but reading back shows no change",
+                                ),
+                            }
+                        }
+                        Ok(Standing::Neither(found)) => Entry::Failed { change: id, fault: self.drift(id, &found) },
+                        Err(fault) => self.after_fault(id, fault),
+                    });
+                }
+                Report::Undone { id, outcome } => {
+                    self.flights.land(id);
+                    entries.push(match outcome {
+                        Ok(()) => Entry::Undone { change: id },
+                        Err(fault) => Entry::UndoFailed { change: id, fault },
+                    });
+                }
+            }
+        }
+        // A change of a resumed run that is started already keeps its one `Started`.
+        entries
+            .retain(|entry| !matches!(entry, Entry::Started { change } if self.state.status(*change).status == Status::Running));
+        self.write(entries).await?;
+        let deadline = Duration::from_secs(self.state.limits.deadline_s);
+        for id in to_apply {
+            let change = self.plan().change(id).change.clone();
+            let task = worker::apply(
+                self.setup.cluster.clone(),
+                id,
+                change,
+                deadline,
+                self.report_to.clone(),
+                self.setup.events.clone(),
+                self.setup.now_ms,
+            );
+            self.flights.hold(id, tokio::spawn(task));
+        }
+        Ok(())
+    }
+
+    /// A passing fault is tried again after a while, up to the limit; every other ends the change.
+    fn after_fault(&mut self, id: ChangeId, fault: Fault) -> Entry {
+        let state = self.state.status(id);
+        let attempt = state.attempts.max(self.flights.attempts(id)) + 1;
+        if fault.kind != FaultKind::Passing || attempt >= self.state.limits.attempts {
+            self.flights.forget(id);
+            return Entry::Failed { change: id, fault };
+        }
+        let base = u64::try_from(self.setup.backoff.as_millis()).unwrap_or(1000);
+        let backoff_ms = (base << (attempt - 1).min(6)).min(60_000);
+        // Spread by the change's place, so that forty agents do not come back in the same moment.
+        let jitter_ms = (id.n as u64 * 7919 + id.step as u64 * 104_729) % (backoff_ms / 2 + 1);
+        let after_ms = fault.retry_after_ms.unwrap_or(backoff_ms + jitter_ms);
+        let registry = self.plan().change(id).change.registry().map(str::to_owned);
+        if let (Some(registry), Some(wait_ms)) = (registry, fault.retry_after_ms) {
+            self.flights.hold_registry(&registry, Duration::from_millis(wait_ms));
+        }
+        self.flights.retry(id, attempt, Duration::from_millis(after_ms));
+        Entry::Retried { change: id, why: fault.to_string(), after_ms }
+    }
+
+    fn drift(&self, id: ChangeId, found: &str) -> Fault {
+        let planned = self.plan().change(id);
+        let what = format!("cannot {} `{}` on `{}`", planned.kind, planned.subject, planned.place);
+        let fault = Fault::new(FaultKind::Drift, what, found);
+        fault.hint("somebody or something else changed it since the plan was made: look, then retry, skip it or roll back")
+    }
+
+    async fn obey(&mut self, command: Command) -> Result<(), EngineError> {
+        let by = self.setup.by.clone();
+        match command {
+            Command::Begin => self.refuse("the run has begun already").await,
+            Command::Approve { step, plan, typed } => self.answer_gate(step, &plan, &typed).await?,
+            Command::Recheck => self.gate.ask_again(),
+            Command::Pause if self.state.paused.is_none() => {
+                self.write(vec![Entry::Paused { why: "asked for".to_owned(), by }]).await?;
+            }
+            Command::Pause => self.refuse("the run is paused already").await,
+            Command::Continue if self.state.paused.is_some() => self.write(vec![Entry::Continued { by }]).await?,
+            Command::Continue => self.refuse("the run is not paused").await,
+            Command::Retry(target) => {
+                let ids = self.failed(&target);
+                if ids.is_empty() {
+                    self.refuse("nothing failed that could be tried again").await;
+                }
+                let back = self.state.rolling_back.is_some();
+                let entries = ids.into_iter().map(|change| {
+                    self.flights.forget(change);
+                    if back {
+                        Entry::UndoStarted { change }
+                    } else {
+                        Entry::Retried { change, why: format!("asked by {by}"), after_ms: 0 }
+                    }
+                });
+                let entries = entries.collect();
+                self.write(entries).await?;
+            }
+            Command::Skip { target, why } => {
+                let ids = self.failed(&target);
+                if why.trim().is_empty() {
+                    self.refuse("a reason is needed to skip").await;
+                } else if ids.is_empty() {
+                    self.refuse("nothing failed that could be skipped").await;
+                } else {
+                    let skip = |change| Entry::Skipped { change, why: why.clone(), by: by.clone() };
+                    self.write(ids.into_iter().map(skip).collect()).await?;
+                }
+            }
+            Command::SetLimits(limits) => self.write(vec![Entry::LimitChanged { limits, by }]).await?,
+            Command::RollBack { to, why } => {
+                if to >= self.state.steps.len() {
+                    self.refuse("there is no such step").await;
+                } else {
+                    self.after_flights = Some(Entry::RollbackBegun { to, by, why });
+                }
+            }
+            Command::Abort { why } => self.after_flights = Some(Entry::Finished { outcome: Outcome::Aborted(why) }),
+            Command::Stop => {
+                self.stopping.get_or_insert_with(|| Instant::now() + STOP_GRACE);
+            }
+            Command::StopNow => {}
+        }
+        Ok(())
+    }
+
+    fn failed(&self, target: &Target) -> Vec<ChangeId> {
+        let failed = self.state.causes().into_iter().flat_map(|(_, ids)| ids);
+        failed.filter(|id| if let Target::Changes(wanted) = target { wanted.contains(id) } else { true }).collect()
+    }
+
+    /// Before a resumed run goes on: what the journal says and what the cluster says.
+    async fn survey(&mut self) {
+        let parts = [Part::Keys, Part::Tables, Part::Sessions, Part::Managers, Part::Hosts];
+        let wants = Wants { parts: parts.into_iter().collect(), ..Wants::default() };
+        let inventory = self.setup.cluster.read(&wants).await;
+        for unanswered in &inventory.unanswered {
+            self.say(Level::Warn, &unanswered.subject, &unanswered.why).await;
+        }
+        let lines = (0..self.state.steps.len()).map(|step| survey_line(&self.state, &inventory, step)).collect();
+        let _ = self.setup.events.send(Event::Survey(lines)).await;
+    }
+
+    fn plan(&self) -> &Plan {
+        self.state.plan.as_ref().expect("asked only after `Planned`")
+    }
+
+    /// Appends, folds in, shows: in this order.
+    async fn write(&mut self, entries: Vec<Entry>) -> Result<(), EngineError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let stamped: Vec<Stamped> = self.setup.journal.append((self.setup.now_ms)(), entries).await?;
+        for entry in stamped {
+            self.state.apply(&entry)?;
+            // A front end that has gone is no reason to stop.
+            let _ = self.setup.events.send(Event::Entry(entry)).await;
+        }
+        Ok(())
+    }
+
+    async fn refuse(&self, why: &str) {
+        let _ = self.setup.events.send(Event::Refused(why.to_owned())).await;
+    }
+
+    async fn say(&self, level: Level, place: &str, text: &str) {
+        let at_ms = (self.setup.now_ms)();
+        let said = Event::Said { level, at_ms, place: place.to_owned(), text: crate::model::text::clean(text) };
+        let _ = self.setup.events.send(said).await;
+    }
+
+    /// When the loop has to look again even if nothing happens.
+    fn wake(&self) -> Instant {
+        let far = Instant::now() + Duration::from_secs(3600);
+        [self.flights.next_start(), self.gate.next_check(), self.stopping].into_iter().flatten().min().unwrap_or(far)
+    }
+}
+
+fn survey_line(state: &State, inventory: &crate::model::Inventory, step: usize) -> SurveyLine {
+    let planned = &state.plan.as_ref().expect("a resumed run has a plan").steps[step];
+    let tally = state.tally(step);
+    let done = tally.done + tally.found;
+    let (mut stands, mut drifted) = (0_u64, 0_u64);
+    for (n, change) in planned.changes.iter().enumerate() {
+        match inventory.standing(&change.change) {
+            Standing::After => stands += 1,
+            // A stopped manager that was started again later in the run is as it should be.
+            _ if overtaken(state, step, n) => stands += 1,
+            Standing::Before => {}
+            Standing::Neither(_) => drifted += 1,
+        }
+    }
+    let total = tally.total();
+    let journal = if total == 0 { "nothing to do".to_owned() } else { format!("{done} of {total} done") };
+    let cluster = if total == 0 { "-".to_owned() } else { format!("{stands} of {total} stand") };
+    let verdict = match () {
+        () if stands < done => "less than the journal: looked at again, change by change".to_owned(),
+        () if stands > done => format!("{} more than the journal: taken as they are", stands - done),
+        () if drifted > 0 && done < total => format!("{drifted} stand otherwise now"),
+        () => "agree".to_owned(),
+    };
+    let agrees = verdict == "agree";
+    SurveyLine { step, journal, cluster, verdict, agrees }
+}
+
+/// Whether a later step that is done changed the same thing again.
+fn overtaken(state: &State, step: usize, n: usize) -> bool {
+    let plan = state.plan.as_ref().expect("a resumed run has a plan");
+    let planned = &plan.steps[step].changes[n];
+    let done = |id: ChangeId| matches!(state.status(id).status, Status::Done | Status::Found);
+    let same = |other: &crate::model::PlannedChange| other.subject == planned.subject && other.place == planned.place;
+    done(planned.id) && plan.steps[step + 1..].iter().flat_map(|s| &s.changes).any(|other| same(other) && done(other.id))
+}

@@ -1,0 +1,133 @@
+//! The tasks that talk to the cluster. They write nothing: each reports to the engine, which decides.
+
+use crate::cluster::Cluster;
+use crate::model::{Change, ChangeId, Event, Fault, FaultKind, Inventory, Progress, Standing};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+
+/// What a worker tells the engine.
+pub enum Report {
+    /// How a change stands before anything is done.
+    Looked {
+        id: ChangeId,
+        standing: Result<Standing, Fault>,
+    },
+    /// How a change stands after it was applied.
+    Acted {
+        id: ChangeId,
+        outcome: Result<Standing, Fault>,
+    },
+    Undone {
+        id: ChangeId,
+        outcome: Result<(), Fault>,
+    },
+    /// The cluster, read for the checks of a gate.
+    Gate {
+        step: usize,
+        inventory: Box<Inventory>,
+    },
+}
+
+/// How often and how long an undo is tried.
+#[derive(Clone, Copy)]
+pub struct Tries {
+    pub attempts: u32,
+    pub backoff: Duration,
+    pub deadline: Duration,
+}
+
+pub async fn look(cluster: Arc<dyn Cluster>, id: ChangeId, change: Change, to: mpsc::Sender<Report>) {
+    let standing = cluster.standing(&change).await;
+    let _ = to.send(Report::Looked { id, standing }).await;
+}
+
+pub async fn apply(
+    cluster: Arc<dyn Cluster>,
+    id: ChangeId,
+    change: Change,
+    deadline: Duration,
+    to: mpsc::Sender<Report>,
+    events: mpsc::Sender<Event>,
+    now_ms: fn() -> i64,
+) {
+    let report = progress(id, events, now_ms);
+    let applied = within(deadline, &change, cluster.apply(&change, &report)).await;
+    // Whatever the call said: only reading back tells. A call that failed may have taken effect all the same.
+    let outcome = match (applied, cluster.standing(&change).await) {
+        (_, Ok(Standing::After)) => Ok(Standing::After),
+        (Err(fault), _) | (Ok(()), Err(fault)) => Err(fault),
+        (Ok(()), Ok(standing)) => Ok(standing),
+    };
+    let _ = to.send(Report::Acted { id, outcome }).await;
+}
+
+pub async fn undo(
+    cluster: Arc<dyn Cluster>,
+    id: ChangeId,
+    change: Change,
+    tries: Tries,
+    to: mpsc::Sender<Report>,
+    events: mpsc::Sender<Event>,
+    now_ms: fn() -> i64,
+) {
+    let report = progress(id, events, now_ms);
+    let mut outcome = undo_once(&*cluster, &change, tries.deadline, &report).await;
+    for attempt in 1..tries.attempts {
+        if !matches!(&outcome, Err(fault) if fault.kind == FaultKind::Passing) {
+            break;
+        }
+        tokio::time::sleep((tries.backoff * (1 << attempt.min(6))).min(Duration::from_secs(60))).await;
+        outcome = undo_once(&*cluster, &change, tries.deadline, &report).await;
+    }
+    let _ = to.send(Report::Undone { id, outcome }).await;
+}
+
+async fn undo_once(
+    cluster: &dyn Cluster,
+    change: &Change,
+    deadline: Duration,
+    report: &(dyn Fn(&str, u64, u64) + Send + Sync),
+) -> Result<(), Fault> {
+    let neither = |found: String| {
+        let fault = Fault::new(
+            FaultKind::Drift,
+            format!("cannot undo {} of `{}` on `{}`", change.kind(), change.subject(), change.place()),
+            found,
+        );
+        fault.hint("somebody changed it after castoff did: put it right by hand, then retry, or leave it with a reason")
+    };
+    match cluster.standing(change).await? {
+        Standing::Before => return Ok(()),
+        Standing::Neither(found) => {
+            // A change that was cut off half-way may still be undone; the client decides by what it finds.
+            if !matches!(change, Change::Rescan { .. }) {
+                return Err(neither(found));
+            }
+        }
+        Standing::After => {}
+    }
+    within(deadline, change, cluster.undo(change, report)).await?;
+    match cluster.standing(change).await? {
+        Standing::Before => Ok(()),
+        // Both sides of the change are equal: there was nothing to take back.
+        Standing::After if change.sides().0 == change.sides().1 => Ok(()),
+        Standing::After => Err(neither("the call ended well, but reading back shows no change".to_owned())),
+        Standing::Neither(found) => Err(neither(found)),
+    }
+}
+
+async fn within<T>(deadline: Duration, change: &Change, call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let late = |_| {
+        let what = format!("cannot {} `{}` on `{}`", change.kind(), change.subject(), change.place());
+        Fault::new(FaultKind::Lasting, what, format!("not done after {} s", deadline.as_secs()))
+    };
+    tokio::time::timeout(deadline, call).await.map_err(late)?
+}
+
+/// Progress may be lost: a full channel is not waited for.
+fn progress(change: ChangeId, events: mpsc::Sender<Event>, now_ms: fn() -> i64) -> impl Fn(&str, u64, u64) + Send + Sync {
+    move |phase, done, total| {
+        let progress = Progress { change, phase: phase.to_owned(), done, total, at_ms: now_ms() };
+        let _ = events.try_send(Event::Progress(progress));
+    }
+}

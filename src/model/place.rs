@@ -1,0 +1,81 @@
+//! A mistake in a file that a person wrote, with its place: file, line, column, the line itself and a hint.
+
+use std::fmt;
+
+/// Rendered as rustc does it, so that the eye knows where to look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Path of the file, or what stands for it.
+    pub origin: String,
+    /// From 1; 0 where the place is not known.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// Characters to underline; at least 1.
+    pub width: usize,
+    pub source_line: String,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl Mistake {
+    /// The mistake that begins at byte `start` of `text` and ends before `end`.
+    pub fn at(origin: &str, text: &str, start: usize, end: usize, message: impl Into<String>) -> Self {
+        let start = text.floor_char_boundary(start.min(text.len()));
+        let end = text.floor_char_boundary(end.clamp(start, text.len()));
+        let line_start = text[..start].rfind('\n').map_or(0, |i| i + 1);
+        let source_line = text[line_start..].lines().next().unwrap_or("");
+        let width = text[start..end].lines().next().unwrap_or("").chars().count().max(1);
+        Self {
+            origin: origin.to_owned(),
+            line: text[..line_start].matches('\n').count() + 1,
+            column: text[line_start..start].chars().count() + 1,
+            width,
+            source_line: super::text::clean(source_line),
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    /// A mistake that belongs to the whole file.
+    pub fn of_file(origin: &str, message: impl Into<String>) -> Self {
+        let (source_line, message) = (String::new(), message.into());
+        Self { origin: origin.to_owned(), line: 0, column: 0, width: 1, source_line, message, hint: None }
+    }
+
+    /// What the TOML reader found wrong.
+    pub fn of_toml(origin: &str, text: &str, error: &toml::de::Error) -> Self {
+        match error.span() {
+            Some(span) => Self::at(origin, text, span.start, span.end, error.message()),
+            None => Self::of_file(origin, error.message()),
+        }
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.message)?;
+        if self.line == 0 {
+            write!(f, "  --> {}", self.origin)?;
+        } else {
+            let gutter = " ".repeat(self.line.to_string().len());
+            let underline = "^".repeat(self.width);
+            writeln!(f, "{gutter} --> {}:{}:{}", self.origin, self.line, self.column)?;
+            writeln!(f, "{gutter} |")?;
+            writeln!(f, "{} | {}", self.line, self.source_line)?;
+            write!(f, "{gutter} | {}{underline}", " ".repeat(self.column - 1))?;
+        }
+        match &self.hint {
+            Some(hint) => write!(f, "\nhint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Mistake {}

@@ -1,0 +1,293 @@
+//! A run as text, Markdown and JSON: what is done, what is left, what can be undone. Built from entries only.
+
+use super::{clock, moment, plan::ledger_text, undo_word};
+use crate::model::{Entry, Next, Outcome, Stamped, State, Status, Stop, text};
+use serde_json::json;
+use std::fmt::Write;
+
+/// How the run stands, in two or three words.
+pub fn standing(state: &State) -> &'static str {
+    match (state.next(), &state.finished) {
+        (_, Some(Outcome::Done)) => "done",
+        (_, Some(Outcome::DoneWithSkips)) => "done, something is left",
+        (_, Some(Outcome::RolledBack)) => "rolled back",
+        (_, Some(Outcome::Aborted(_))) => "aborted",
+        (Next::Gate(_), _) => "waits at a gate",
+        (Next::Stop(Stop::Paused), _) => "paused",
+        (Next::Stop(Stop::Failed(_)), _) => "failed",
+        (Next::Stop(Stop::Stuck), _) => "stuck: a human is needed",
+        (Next::Undo(_), _) => "rolling back",
+        _ => "not finished",
+    }
+}
+
+/// A few lines for `castoff status`.
+pub fn status_text(run: &str, state: &State, holder: Option<&str>) -> String {
+    let mut out = String::new();
+    let Some(plan) = &state.plan else { return format!("run {run} has no plan: it never began\n") };
+    let _ = writeln!(out, "run {run}  {} on {}  {}", plan.runbook, plan.cluster, standing(state));
+    let _ = writeln!(
+        out,
+        "plan {}  begun {} by {}  last entry {}",
+        plan.plan,
+        moment(state.begun_ms),
+        state.by,
+        moment(state.last_ms)
+    );
+    match holder {
+        Some(holder) => {
+            let _ = writeln!(out, "held by {holder}");
+        }
+        None if state.finished.is_none() => {
+            let _ = writeln!(out, "nobody runs it now: castoff resume {run}");
+        }
+        None => {}
+    }
+    steps(&mut out, state);
+    out.push_str(&causes(state));
+    out
+}
+
+fn steps(out: &mut String, state: &State) {
+    let Some(plan) = &state.plan else { return };
+    for (n, step) in plan.steps.iter().enumerate() {
+        let tally = state.tally(n);
+        let (sign, word) = step_word(state, n);
+        let mut counts = vec![];
+        for (n, word) in [
+            (tally.done, "done"),
+            (tally.found, "already so"),
+            (tally.running, "running"),
+            (tally.retrying, "retrying"),
+            (tally.failed, "FAILED"),
+            (tally.skipped, "skipped"),
+            (tally.undone, "undone"),
+            (tally.waiting, "to do"),
+        ] {
+            if n > 0 {
+                counts.push(format!("{} {word}", text::number(n)));
+            }
+        }
+        let counts = if counts.is_empty() { "-".to_owned() } else { counts.join(", ") };
+        let _ = writeln!(out, "  {sign}  {:>2}  {:<28}  {word:<10}  {:<8}  {counts}", n + 1, step.title, took(state, n));
+    }
+}
+
+/// Sign and word of a step.
+fn step_word(state: &State, n: usize) -> (char, &'static str) {
+    let tally = state.tally(n);
+    let total = tally.total();
+    match () {
+        () if tally.failed > 0 => ('x', "FAILED"),
+        () if tally.undone > 0 => ('u', "undone"),
+        () if tally.running + tally.retrying > 0 => ('>', "running"),
+        () if tally.skipped > 0 && state.step_is_over(n) => ('!', "skipped"),
+        () if total > 0 && tally.found == total => ('+', "already"),
+        () if state.step_is_over(n) && (state.current_step().is_none_or(|c| c > n)) => ('+', "done"),
+        () if state.current_step() == Some(n) && state.gate(n).is_some() && state.steps[n].approved.is_none() => ('#', "gate"),
+        () => ('.', "to do"),
+    }
+}
+
+fn took(state: &State, n: usize) -> String {
+    let begun = state.steps[n].changes.iter().filter_map(|c| c.started_ms).min();
+    let ended = state.steps[n].changes.iter().filter_map(|c| c.ended_ms).max();
+    match (begun, ended) {
+        (Some(begun), Some(ended)) => text::duration(ended - begun),
+        _ => String::new(),
+    }
+}
+
+/// Failures, grouped by cause.
+fn causes(state: &State) -> String {
+    let mut out = String::new();
+    let Some(plan) = &state.plan else { return out };
+    for (fault, ids) in state.causes() {
+        let places: Vec<&str> = ids.iter().map(|id| plan.change(*id).place.as_str()).collect();
+        let _ = writeln!(out, "  x {:>3}  {}  ({})", ids.len(), fault.why, places.join(" "));
+        let _ = writeln!(out, "         {}", fault.what);
+        if let Some(hint) = &fault.hint {
+            let _ = writeln!(out, "         hint: {hint}");
+        }
+    }
+    out
+}
+
+/// The last page, printed into the scrollback: what is left to do by hand first.
+pub fn end_text(run: &str, state: &State, folder: &str) -> String {
+    let mut out = String::new();
+    let Some(plan) = &state.plan else { return out };
+    let headline = match &state.finished {
+        Some(Outcome::Done) => "DONE".to_owned(),
+        Some(Outcome::DoneWithSkips) => "DONE WITH THINGS LEFT TO DO".to_owned(),
+        Some(Outcome::RolledBack) => "ROLLED BACK".to_owned(),
+        Some(Outcome::Aborted(why)) => format!("ABORTED: {why}"),
+        None => standing(state).to_uppercase(),
+    };
+    let _ = writeln!(out, "castoff  run {run}  {}  {}  {headline}", plan.cluster, plan.runbook);
+    let left = left_to_do(state);
+    if !left.is_empty() {
+        let _ = writeln!(out, "LEFT TO DO BY HAND");
+        left.iter().enumerate().for_each(|(n, line)| {
+            let _ = writeln!(out, "  {}  {line}", n + 1);
+        });
+    }
+    steps(&mut out, state);
+    out.push_str(&causes(state));
+    let _ = writeln!(
+        out,
+        "time    {} to {}, {}",
+        moment(state.begun_ms),
+        clock(state.last_ms),
+        text::duration(state.last_ms - state.begun_ms)
+    );
+    let _ = writeln!(out, "report  castoff report {run}        journal  {folder}");
+    let done = state.steps.iter().flat_map(|s| &s.changes).any(|c| c.status == Status::Done);
+    if done && state.rolling_back.is_none() {
+        let _ = writeln!(out, "undo    castoff rollback {run}");
+    }
+    out
+}
+
+/// What no change of the run did: skipped, kept, noted.
+fn left_to_do(state: &State) -> Vec<String> {
+    let Some(plan) = &state.plan else { return vec![] };
+    let mut out = vec![];
+    for planned in plan.steps.iter().flat_map(|step| &step.changes) {
+        if let Status::Skipped(why) = &state.status(planned.id).status {
+            out.push(format!("{} {} on {}: skipped: {why}", planned.kind, planned.subject, planned.place));
+        }
+    }
+    for note in plan.notes.iter().filter(|note| note.hint.is_some()) {
+        out.push(format!("{} {}: {}", note.subject, note.why, note.hint.as_deref().unwrap_or_default()));
+    }
+    out
+}
+
+/// The whole run for people: steps, gates, ledger, what is kept, every entry.
+pub fn report_markdown(run: &str, state: &State, entries: &[Stamped]) -> String {
+    let mut out = String::new();
+    let Some(plan) = &state.plan else { return format!("# Run {run}\n\nIt never began.\n") };
+    let _ = writeln!(out, "# {} on {}: {}\n", plan.title, plan.cluster, standing(state));
+    let _ = writeln!(
+        out,
+        "Run `{run}`, plan `{}`, {} to {}, by {}.\n",
+        plan.plan,
+        moment(state.begun_ms),
+        moment(state.last_ms),
+        state.by
+    );
+    let _ = writeln!(out, "{}\n\n## Steps\n", plan.found);
+    let _ = writeln!(out, "| | step | result | took | changes | way back |\n|---|---|---|---|---|---|");
+    for (n, step) in plan.steps.iter().enumerate() {
+        let tally = state.tally(n);
+        let (_, word) = step_word(state, n);
+        let took = took(state, n);
+        let _ = writeln!(
+            out,
+            "| {} | {} | {word} | {took} | {} of {} | {} |",
+            n + 1,
+            escape(&step.title),
+            tally.done + tally.found,
+            tally.total(),
+            undo_word(step)
+        );
+    }
+    let left = left_to_do(state);
+    if !left.is_empty() {
+        let _ = writeln!(out, "\n## Left to do by hand\n");
+        left.iter().for_each(|line| {
+            let _ = writeln!(out, "- {}", escape(line));
+        });
+    }
+    let _ = writeln!(out, "\n## Gates\n");
+    for (n, step) in plan.steps.iter().enumerate().filter(|(_, step)| step.gate.is_some()) {
+        let answer =
+            state.steps[n].approved.as_ref().map_or_else(|| "not passed".to_owned(), |(by, at)| format!("{by}, {}", moment(*at)));
+        let _ = writeln!(out, "- {}: {}", escape(&step.title), escape(&answer));
+    }
+    let _ = writeln!(out, "\n## Ledger\n\n```\n{}```", ledger_text(plan));
+    let kept: Vec<_> = plan.steps.iter().flat_map(|step| &step.kept).collect();
+    if !kept.is_empty() {
+        let _ = writeln!(out, "\n## Kept\n");
+        kept.iter().for_each(|kept| {
+            let _ = writeln!(out, "- {} on {}: {}", escape(&kept.subject), escape(&kept.place), escape(&kept.why));
+        });
+    }
+    let _ = writeln!(out, "\n## Entries\n\n```");
+    entries.iter().for_each(|entry| {
+        let _ = writeln!(out, "{:>5}  {}  {}", entry.seq, moment(entry.at_ms), entry_text(state, &entry.entry));
+    });
+    let _ = writeln!(out, "```");
+    out
+}
+
+/// The whole run for machines.
+pub fn report_json(run: &str, state: &State, entries: &[Stamped]) -> serde_json::Value {
+    let steps = (0..state.steps.len()).map(|n| {
+        let tally = state.tally(n);
+        let planned = state.plan.as_ref().map(|plan| &plan.steps[n]);
+        json!({
+            "id": planned.map(|step| &step.id), "title": planned.map(|step| &step.title), "result": step_word(state, n).1,
+            "done": tally.done, "found": tally.found, "failed": tally.failed, "skipped": tally.skipped, "undone": tally.undone, "total": tally.total(),
+        })
+    });
+    json!({
+        "v": 1, "run": run, "standing": standing(state), "outcome": state.finished, "by": state.by,
+        "begun-at-ms": state.begun_ms, "last-at-ms": state.last_ms, "steps": steps.collect::<Vec<_>>(),
+        "plan": state.plan, "left-to-do": left_to_do(state), "entries": entries,
+    })
+}
+
+/// One entry in words: thing, place, then why.
+pub fn entry_text(state: &State, entry: &Entry) -> String {
+    let plan = state.plan.as_ref();
+    let title = |step: &usize| plan.map_or_else(String::new, |plan| plan.steps[*step].title.clone());
+    let of = |verb: &str, id: &crate::model::ChangeId| {
+        plan.map_or_else(String::new, |plan| {
+            let planned = plan.change(*id);
+            format!("{verb:<9} {:<6} {:<6} {} on {}", id, planned.kind, planned.subject, planned.place)
+        })
+    };
+    match entry {
+        Entry::Planned { plan, by } => format!("planned   plan {} by {by}", plan.plan),
+        Entry::GateReached { step } => format!("gate      {} waits", title(step)),
+        Entry::GateApproved { step, by, typed, .. } => format!("approved  {} by {by}: {typed}", title(step)),
+        Entry::Found { change } => of("found", change),
+        Entry::Started { change } => of("started", change),
+        Entry::Retried { change, why, after_ms } => {
+            format!("{}: {why}; again after {}", of("retried", change), text::duration(i64::try_from(*after_ms).unwrap_or(0)))
+        }
+        Entry::Done { change } => of("done", change),
+        Entry::Failed { change, fault } => format!("{}: {}", of("FAILED", change), fault.why),
+        Entry::Skipped { change, why, by } => format!("{}: {why} (by {by})", of("skipped", change)),
+        Entry::Paused { why, by } => format!("paused    {why} (by {by})"),
+        Entry::Continued { by } => format!("goes on   by {by}"),
+        Entry::LimitChanged { limits, by } => {
+            format!("limits    {} a host, {} a registry, {} in all (by {by})", limits.per_host, limits.per_registry, limits.total)
+        }
+        Entry::RollbackBegun { to, by, why } => format!("rollback  to {} by {by}: {why}", title(to)),
+        Entry::UndoStarted { change } => of("undoing", change),
+        Entry::Undone { change } => of("undone", change),
+        Entry::UndoFailed { change, fault } => format!("{}: {}", of("UNDO FAILED", change), fault.why),
+        Entry::TakenOver { by } => format!("taken over by {by}"),
+        Entry::Finished { outcome } => match outcome {
+            Outcome::Done => "finished  done".to_owned(),
+            Outcome::DoneWithSkips => "finished  done, something is left".to_owned(),
+            Outcome::RolledBack => "finished  rolled back".to_owned(),
+            Outcome::Aborted(why) => format!("finished  aborted: {why}"),
+        },
+    }
+}
+
+/// Text in a Markdown table or list: its own signs lose their meaning.
+fn escape(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if matches!(c, '|' | '*' | '_' | '`' | '<' | '>' | '[' | ']' | '\\') {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
+}

@@ -1,0 +1,283 @@
+//! Layer 2: a runbook as written, and the plan it makes of an inventory. Pure: it reads no file and no cluster.
+
+mod written;
+
+pub use written::{SHIPPED, schema};
+
+use crate::actions::{self, About, Action, Drawn, Move};
+use crate::model::plan::{PLAN_VERSION, plan_name};
+use crate::model::{
+    Ask, Change, ChangeId, Check, Gate, Inventory, Kept, Limits, Mistake, Part, Plan, PlannedChange, PlannedStep, Problem,
+    Standing, Totals, Wants, text,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A runbook, read and checked.
+#[derive(Debug)]
+pub struct Runbook {
+    pub name: String,
+    pub title: String,
+    moved: Move,
+    limits: Limits,
+    steps: Vec<Step>,
+}
+
+#[derive(Debug)]
+struct Step {
+    id: String,
+    title: String,
+    action_name: String,
+    action: Box<dyn Action>,
+    gate: Option<written::WrittenGate>,
+    /// Steps for whose sake this one is there: without pending changes in them it is left out.
+    needed_for: Vec<String>,
+}
+
+/// A step that cannot be planned against this inventory.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("step `{step}`: {why}")]
+pub struct PlanError {
+    pub step: String,
+    pub why: String,
+}
+
+impl Runbook {
+    /// Reads a runbook. `sets` are `name=value` pairs that replace values: `pull.also=["…"]`, `limits.total=8`.
+    pub fn parse(origin: &str, text: &str, sets: &[String]) -> Result<Self, Mistake> {
+        let runbook = written::read(origin, text)?;
+        if sets.is_empty() { Ok(runbook) } else { written::read("--set", &written::set(text, sets)?) }
+    }
+
+    /// What to read of the cluster before anything can be planned.
+    pub fn wants() -> Wants {
+        let parts = [Part::Keys, Part::Tables, Part::Sessions, Part::Managers, Part::Hosts];
+        Wants { parts: parts.into_iter().collect(), ..Wants::default() }
+    }
+
+    /// What to ask of registries, once the cluster is known.
+    pub fn registry_wants(&self, inventory: &Inventory) -> Wants {
+        let ledger = actions::ledger(inventory, &self.moved);
+        let candidates = ledger.iter().flat_map(|line| self.moved.candidates(&line.old));
+        let images = ledger.iter().map(|line| line.old.clone()).chain(candidates).collect();
+        let mut projects: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for place in &self.moved.to {
+            if let Some((registry, project)) = place.split_once('/') {
+                projects.entry(registry.to_owned()).or_default().insert(project.to_owned());
+            }
+        }
+        Wants { parts: [Part::Registries].into_iter().collect(), images, projects }
+    }
+
+    /// Plans the whole runbook: each step sees the inventory as the steps before it will leave it.
+    /// Returns the plan and the inventory it would end in.
+    pub fn plan(&self, inventory: &Inventory) -> Result<(Plan, Inventory), PlanError> {
+        let ledger = actions::ledger(inventory, &self.moved);
+        let about = About { moved: &self.moved, ledger: &ledger };
+        let mut world = inventory.clone();
+        let mut drawn: Vec<Drawn> = vec![];
+        let mut planned: Vec<Vec<PlannedChange>> = vec![];
+        for (index, step) in self.steps.iter().enumerate() {
+            let plan_error = |why| PlanError { step: step.id.clone(), why };
+            let mut of_step = if inventory.unanswered.is_empty() {
+                step.action.plan(&world, &about).map_err(plan_error)?
+            } else {
+                // What is not known cannot be planned; the preflight names it.
+                step.action.plan(&world, &about).unwrap_or_default()
+            };
+            let changes = std::mem::take(&mut of_step.changes).into_iter().enumerate().map(|(n, change)| {
+                let found = world.standing(&change) == Standing::After;
+                world.apply(&change);
+                PlannedChange::new(ChangeId { step: index, n }, change, found)
+            });
+            planned.push(changes.collect());
+            drawn.push(of_step);
+        }
+        self.leave_out_unneeded(&mut planned, &mut drawn);
+        let mut notes: Vec<Problem> = drawn.iter_mut().flat_map(|drawn| std::mem::take(&mut drawn.notes)).collect();
+        notes.extend(actions::left_over(inventory, &self.moved));
+        let gates = self.gates(inventory, &planned, &drawn);
+        let steps: Vec<PlannedStep> = self
+            .steps
+            .iter()
+            .zip(planned)
+            .zip(drawn)
+            .zip(gates)
+            .map(|(((step, changes), drawn), gate)| PlannedStep {
+                id: step.id.clone(),
+                title: step.title.clone(),
+                action: step.action_name.clone(),
+                summary: drawn.summary,
+                gate,
+                changes,
+                kept: drawn.kept,
+            })
+            .collect();
+        let blocking = |gate: &&Gate| !gate.wait;
+        let blockers =
+            steps.iter().filter_map(|step| step.gate.as_ref()).filter(blocking).flat_map(|gate| gate.problems(inventory));
+        let mut blockers: Vec<Problem> = blockers.collect();
+        blockers.dedup();
+        let found = inventory.backend_ai.as_ref().map_or_else(
+            || "Backend.AI could not be read".to_owned(),
+            |b| format!("Backend.AI {}: {}", b.version, b.era.sentence()),
+        );
+        let mut plan = Plan {
+            v: PLAN_VERSION,
+            plan: String::new(),
+            runbook: self.name.clone(),
+            title: self.title.clone(),
+            cluster: inventory.cluster.clone(),
+            read_at_ms: inventory.read_at_ms,
+            found,
+            totals: totals(&steps),
+            steps,
+            ledger,
+            limits: self.limits,
+            notes,
+            blockers,
+        };
+        plan.plan = hash(&plan);
+        Ok((plan, world))
+    }
+
+    /// A step that is there for the sake of others does nothing when they have nothing to do: no manager is stopped
+    /// for nothing.
+    fn leave_out_unneeded(&self, planned: &mut [Vec<PlannedChange>], drawn: &mut [Drawn]) {
+        let pending = |changes: &Vec<PlannedChange>| changes.iter().any(|change| !change.found);
+        let busy: BTreeSet<&str> =
+            self.steps.iter().zip(&*planned).filter(|(_, changes)| pending(changes)).map(|(step, _)| step.id.as_str()).collect();
+        let unneeded = |step: &Step| !step.needed_for.is_empty() && !step.needed_for.iter().any(|id| busy.contains(id.as_str()));
+        let unneeded: Vec<usize> = self.steps.iter().enumerate().filter(|(_, step)| unneeded(step)).map(|(i, _)| i).collect();
+        for index in unneeded {
+            planned[index].clear();
+            drawn[index].summary = "not needed: nothing would change meanwhile".to_owned();
+            let names = self.steps[index].needed_for.join(", ");
+            drawn[index].kept.push(Kept {
+                subject: self.steps[index].title.clone(),
+                place: "all".to_owned(),
+                why: format!("{names}: already so"),
+            });
+        }
+    }
+
+    /// A gate guards its step and the steps up to the next gate. Where none of them has anything to do nothing is
+    /// asked; a gate that only checks stays.
+    fn gates(&self, inventory: &Inventory, planned: &[Vec<PlannedChange>], drawn: &[Drawn]) -> Vec<Option<Gate>> {
+        let written: Vec<bool> = self.steps.iter().map(|step| step.gate.is_some()).collect();
+        let build = |(index, step): (usize, &Step)| {
+            let mut checks = drawn[index].checks.clone();
+            let Some(gate) = &step.gate else {
+                let only_checks = Gate {
+                    title: step.title.clone(),
+                    text: vec![],
+                    ask: Ask::Nothing,
+                    sentence: String::new(),
+                    checks: checks.clone(),
+                    wait: false,
+                };
+                return (!checks.is_empty()).then_some(only_checks);
+            };
+            let end = (index + 1..self.steps.len()).find(|i| written[*i]).unwrap_or(self.steps.len());
+            let pending: Vec<&PlannedChange> = planned[index..end].iter().flatten().filter(|change| !change.found).collect();
+            if pending.is_empty() && gate.ask != Ask::Nothing {
+                return None;
+            }
+            let named = gate.checks.iter().map(|word| match word {
+                written::CheckWord::Answers => Check::Answers,
+                written::CheckWord::ManagersRun => Check::ManagersRun,
+                written::CheckWord::Drained => {
+                    let repositories = Some(self.moved.old_folder()).filter(|folder| !folder.is_empty());
+                    Check::Drained {
+                        registry: self.moved.old_registry().to_owned(),
+                        repositories: repositories.into_iter().collect(),
+                    }
+                }
+            });
+            checks.splice(0..0, named);
+            let own: Vec<&PlannedChange> = planned[index].iter().filter(|change| !change.found).collect();
+            let fill = |text: &str| fill(text, &inventory.cluster, &own);
+            let sentence = match gate.ask {
+                Ask::Nothing => String::new(),
+                Ask::Yes => "yes".to_owned(),
+                Ask::Name => inventory.cluster.clone(),
+                Ask::Count => fill(gate.sentence.as_deref().unwrap_or("change {changes} of {cluster}")),
+            };
+            Some(Gate {
+                title: gate.title.clone().unwrap_or_else(|| step.title.clone()),
+                text: gate.text.iter().map(|line| fill(line)).collect(),
+                ask: gate.ask,
+                sentence,
+                checks,
+                wait: gate.wait,
+            })
+        };
+        self.steps.iter().enumerate().map(build).collect()
+    }
+}
+
+/// Fills the words of a gate with the figures of its step.
+fn fill(text: &str, cluster: &str, changes: &[&PlannedChange]) -> String {
+    let hosts: BTreeSet<&str> = changes.iter().map(|change| change.place.as_str()).collect();
+    let bytes: u64 = changes.iter().map(|change| change.change.size_bytes()).sum();
+    let n = changes.len() as u64;
+    let parts: u64 = changes.iter().map(|change| parts(&change.change)).sum();
+    text.replace("{cluster}", cluster)
+        .replace("{count}", &text::count(n, "image"))
+        .replace(
+            "{changes}",
+            &text::count(parts, if n == parts { "change" } else { "key and row" }).replace("key and rows", "keys and rows"),
+        )
+        .replace("{hosts}", &text::count(hosts.len() as u64, "agent"))
+        .replace("{bytes}", &text::bytes(bytes))
+}
+
+/// Keys and rows of a change; 1 for every other kind.
+fn parts(change: &Change) -> u64 {
+    match change {
+        Change::Keys { diffs } => diffs.len() as u64,
+        Change::Rows { diffs } => diffs.len() as u64,
+        _ => 1,
+    }
+}
+
+fn totals(steps: &[PlannedStep]) -> Totals {
+    let mut totals = Totals {
+        gates: steps.iter().filter(|s| s.gate.as_ref().is_some_and(|g| g.ask != Ask::Nothing)).count() as u64,
+        ..Totals::default()
+    };
+    for planned in steps.iter().flat_map(|step| &step.changes) {
+        if planned.found {
+            totals.found += 1;
+            continue;
+        }
+        totals.changes += 1;
+        totals.irreversible += u64::from(!planned.reversible);
+        match &planned.change {
+            Change::Keys { diffs } => totals.keys += diffs.iter().filter(|d| d.before != d.after).count() as u64,
+            Change::Rows { diffs } => totals.rows += diffs.iter().filter(|d| d.before != d.after).count() as u64,
+            Change::Alias { .. } => totals.rows += 1,
+            Change::Pull { size_bytes, .. } => {
+                totals.pulls += 1;
+                totals.pull_bytes += size_bytes;
+            }
+            Change::Tag { .. } => totals.tags += 1,
+            Change::Remove { .. } => totals.removals += 1,
+            Change::Service { .. } | Change::Rescan { .. } => {}
+        }
+    }
+    totals
+}
+
+/// What would be done decides the id; when the cluster was read does not.
+fn hash(plan: &Plan) -> String {
+    use sha2::Digest as _;
+    let ledger: Vec<_> = plan
+        .ledger
+        .iter()
+        .map(|line| (&line.old, &line.old_id, &line.hosts, &line.new, &line.new_digest, line.verdict))
+        .collect();
+    let what = (&plan.runbook, &plan.cluster, &plan.steps, ledger, plan.limits);
+    let text = serde_json::to_string(&what).expect("a plan is plain data");
+    let hex: String = sha2::Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    plan_name(&format!("sha256:{hex}").parse().expect("a SHA-256 in hex is a digest"))
+}

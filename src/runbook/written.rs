@@ -1,0 +1,180 @@
+//! How a runbook is written: TOML, every mistake with its place and a hint. Decides nothing about a cluster.
+
+use super::{Runbook, Step};
+use crate::actions::{self, Move};
+use crate::model::{Ask, Limits, Mistake};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use toml::Spanned;
+
+/// The runbooks inside the binary: name and text.
+pub const SHIPPED: &[(&str, &str)] = &[("backend-ai", include_str!("../../runbooks/backend-ai.toml"))];
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Written {
+    name: String,
+    title: String,
+    #[serde(rename = "move")]
+    moved: Spanned<Move>,
+    #[serde(default)]
+    limits: Limits,
+    step: Vec<Spanned<toml::Table>>,
+}
+
+/// Where a step waits, as written.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct WrittenGate {
+    pub ask: Ask,
+    pub title: Option<String>,
+    /// With `{cluster}`, `{count}`, `{changes}`, `{hosts}`, `{bytes}` filled in.
+    #[serde(default)]
+    pub text: Vec<String>,
+    /// For `ask = "count"`: what has to be typed.
+    pub sentence: Option<String>,
+    #[serde(default)]
+    pub checks: Vec<CheckWord>,
+    /// Wait for the checks instead of refusing at once.
+    #[serde(default)]
+    pub wait: bool,
+}
+
+/// The checks a runbook may name; what an action checks by itself joins them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CheckWord {
+    /// Everything that was asked has answered.
+    Answers,
+    /// No live session and no container of Backend.AI uses an old image.
+    Drained,
+    /// Every manager answers.
+    ManagersRun,
+}
+
+/// Reads one runbook.
+pub fn read(origin: &str, text: &str) -> Result<Runbook, Mistake> {
+    let written: Written = toml::from_str(text).map_err(|e| Mistake::of_toml(origin, text, &e))?;
+    let at = |span: &Range<usize>, message: String| Mistake::at(origin, text, span.start, span.end, message);
+    let move_span = written.moved.span();
+    let moved = written.moved.into_inner();
+    moved.check().map_err(|why| at(&move_span, why))?;
+    if written.step.is_empty() {
+        return Err(Mistake::of_file(origin, "the runbook has no step"));
+    }
+    let mut steps: Vec<Step> = vec![];
+    let mut ids = BTreeSet::new();
+    for table in written.step {
+        let span = table.span();
+        let step = read_step(table.into_inner()).map_err(|why| in_step(origin, text, &span, &why))?;
+        if !ids.insert(step.id.clone()) {
+            return Err(in_step(origin, text, &span, &format!("two steps have the id `{}`", step.id)));
+        }
+        steps.push(step);
+    }
+    if let Some((step, id)) = steps.iter().find_map(|step| Some((step, step.needed_for.iter().find(|id| !ids.contains(*id))?))) {
+        return Err(Mistake::of_file(origin, format!("step `{}` is needed for `{id}`, which is no step", step.id)));
+    }
+    Ok(Runbook { name: written.name, title: written.title, moved, limits: written.limits, steps })
+}
+
+fn read_step(mut table: toml::Table) -> Result<Step, String> {
+    let id = take_text(&mut table, "id")?.ok_or("a step has no `id`")?;
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if id.is_empty() || !id.chars().all(plain) {
+        return Err(format!("`{id}` is not an id: lower-case letters, digits and `-` are"));
+    }
+    let action_name = take_text(&mut table, "action")?.ok_or_else(|| format!("step `{id}` has no `action`"))?;
+    let title = take_text(&mut table, "title")?.unwrap_or_else(|| id.clone());
+    let gate = table
+        .remove("gate")
+        .map(|value| value.try_into::<WrittenGate>().map_err(|e| format!("gate of step `{id}`: {}", e.message())));
+    let needed_for = table
+        .remove("needed-for")
+        .map(|value| value.try_into::<Vec<String>>().map_err(|e| format!("`needed-for`: {}", e.message())));
+    let gate = gate.transpose()?;
+    let needed_for = needed_for.transpose()?.unwrap_or_default();
+    let action = actions::find(&action_name, table)?;
+    Ok(Step { id, title, action_name, action, gate, needed_for })
+}
+
+fn take_text(table: &mut toml::Table, key: &str) -> Result<Option<String>, String> {
+    let text = |value: toml::Value| value.as_str().map(str::to_owned).ok_or_else(|| format!("`{key}` must be text"));
+    table.remove(key).map(text).transpose()
+}
+
+/// The place of a mistake inside a step: the first word in backticks that stands in the step's text.
+fn in_step(origin: &str, text: &str, span: &Range<usize>, why: &str) -> Mistake {
+    let end = text[span.start..].find("\n[[").map_or(text.len(), |i| span.start + i);
+    let body = &text[span.start..end];
+    let words = why.split('`').skip(1).step_by(2);
+    let place = words.filter(|word| !word.is_empty()).find_map(|word| body.find(word).map(|i| (span.start + i, word.len())));
+    let (start, width) = place.unwrap_or((span.start, 8));
+    let mistake = Mistake::at(origin, text, start, start + width, why);
+    if why.contains("unknown action") { mistake.hint("castoff list names the actions") } else { mistake }
+}
+
+/// Replaces values by `name=value`: `limits.total=8`, `move.to=["…"]`, and `STEP.name` for a field of a step.
+pub fn set(text: &str, sets: &[String]) -> Result<String, Mistake> {
+    let mut table: toml::Table = toml::from_str(text).map_err(|e| Mistake::of_toml("--set", text, &e))?;
+    for set in sets {
+        let wrong = |why: String| Mistake::of_file(&format!("--set {set}"), why).hint("such as --set limits.total=8");
+        let (path, value) = set.split_once('=').ok_or_else(|| wrong("`name=value` is needed".to_owned()))?;
+        let parsed = toml::from_str::<toml::Table>(&format!("value = {value}")).ok().and_then(|mut t| t.remove("value"));
+        let value = parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()));
+        let (first, rest) =
+            path.split_once('.').ok_or_else(|| wrong(format!("`{path}` names no field of `limits`, `move` or a step")))?;
+        let target = match table.get_mut(first) {
+            Some(toml::Value::Table(found)) => Some(found),
+            _ => table.get_mut("step").and_then(toml::Value::as_array_mut).and_then(|steps| {
+                let steps = steps.iter_mut().filter_map(toml::Value::as_table_mut);
+                steps.into_iter().find(|step| step.get("id").and_then(toml::Value::as_str) == Some(first))
+            }),
+        };
+        let mut target = target.ok_or_else(|| wrong(format!("there is no step `{first}`")))?;
+        let mut names = rest.split('.').peekable();
+        while let Some(name) = names.next() {
+            if names.peek().is_none() {
+                target.insert(name.to_owned(), value);
+                break;
+            }
+            let next = target.entry(name).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            target = next.as_table_mut().ok_or_else(|| wrong(format!("`{name}` has no fields")))?;
+        }
+    }
+    Ok(table.to_string())
+}
+
+#[derive(JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[expect(dead_code, reason = "only its schema is used")]
+struct Shape {
+    name: String,
+    title: String,
+    #[serde(rename = "move")]
+    moved: Move,
+    limits: Option<Limits>,
+    step: Vec<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// JSON schema of a runbook: each step is one of the actions with its parameters.
+pub fn schema() -> serde_json::Value {
+    use serde_json::json;
+    let mut root = schemars::schema_for!(Shape).to_value();
+    let gate = schemars::schema_for!(WrittenGate).to_value();
+    let steps = actions::ACTIONS.iter().map(|kind| {
+        let mut step = (kind.schema)().to_value();
+        let properties =
+            step.as_object_mut().expect("a struct's schema is an object").entry("properties").or_insert_with(|| json!({}));
+        properties["action"] = json!({ "const": kind.name, "description": kind.about });
+        properties["id"] = json!({ "type": "string" });
+        properties["title"] = json!({ "type": "string" });
+        properties["gate"] = gate.clone();
+        properties["needed-for"] = json!({ "type": "array", "items": { "type": "string" } });
+        step
+    });
+    root["properties"]["step"] = json!({ "type": "array", "items": { "oneOf": steps.collect::<Vec<_>>() } });
+    root
+}

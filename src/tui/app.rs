@@ -1,0 +1,437 @@
+//! The interface's own state: the run as the journal tells it, and what the operator looks at.
+//! Never draws, never asks the clock: times come in with keys, events and ticks.
+
+use super::lines::{Line, Lines, of_entry};
+use super::pace::Pace;
+use super::question::{Field, Purpose, Question};
+use super::theme::Look;
+use super::{Left, Start};
+use crate::model::{
+    Ask, ChangeId, Command, Entry, Event, GateReport, Level, Next, Plan, Problem, Progress, Stamped, State, Status, Stop,
+    SurveyLine, text,
+};
+use std::{collections::BTreeMap, path::PathBuf};
+
+/// No sign of life for this long is called a stall.
+pub const STALLED_MS: i64 = 60_000;
+
+/// What fills the screen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Screen {
+    Plan,
+    Overview,
+    /// The changes of the selected step.
+    Changes,
+    Log,
+    Notes,
+    Ledger,
+    Failure,
+    /// A gate that waits for its checks and asks nobody.
+    Waiting,
+    Resume,
+    End,
+}
+
+/// What lies over it and takes the keys.
+#[derive(Clone, Debug)]
+pub enum Popup {
+    Help,
+    Leave,
+    /// More than one cause: which is meant?
+    Retry {
+        opened_ms: i64,
+    },
+    Question(Question),
+}
+
+/// How far the way out is; with the time at which it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    No,
+    Stop(i64),
+    Now(i64),
+}
+
+#[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, none excludes another")]
+pub struct App {
+    pub plan: Plan,
+    pub state: State,
+    pub run: String,
+    pub simulated: bool,
+    pub folder: PathBuf,
+    pub look: Look,
+    pub now_ms: i64,
+    /// Columns and rows.
+    pub size: (u16, u16),
+    pub screen: Screen,
+    /// Where `esc` goes.
+    pub behind: Vec<Screen>,
+    pub popup: Option<Popup>,
+    /// Selected step, change of it, and cause of failure.
+    pub step: usize,
+    pub change: usize,
+    pub cause: usize,
+    /// The selection goes with the running step until the operator moves it.
+    pub follows: bool,
+    /// First line of the notes, the ledger, the help or a waiting page.
+    pub scroll: usize,
+    pub failed_only: bool,
+    pub warnings_only: bool,
+    /// `None` follows; else the line of the log that is held at the bottom.
+    pub held: Option<usize>,
+    pub progress: BTreeMap<ChangeId, Progress>,
+    pub pace: Pace,
+    pub report: Option<GateReport>,
+    /// How many problems stood against the waiting gate: (unix time in milliseconds, count).
+    pub counts: Vec<(i64, usize)>,
+    pub survey: Option<Vec<SurveyLine>>,
+    pub lines: Lines,
+    /// One line where the eye is: what was refused, what was asked of the engine.
+    pub notice: Option<(Level, String)>,
+    /// The run goes on, or has been asked to.
+    pub begun: bool,
+    pub leaving: Leaving,
+    /// The engine has ended.
+    pub over: bool,
+    pub left: Option<Left>,
+    /// The operator closed the question of this step for now.
+    pub put_off: Option<usize>,
+    /// The stop that was shown already: it is not shown again when the operator looks elsewhere.
+    pub shown: Option<Stop>,
+    pub focused: bool,
+    pub last_key_ms: i64,
+    /// Taken by the loop: ring once, suspend, draw from scratch.
+    pub bell: bool,
+    pub suspend: bool,
+    pub redraw: bool,
+}
+
+impl App {
+    /// A journal that does not fold is a bug of whoever wrote it, and an error here.
+    pub fn new(start: Start, now_ms: i64) -> anyhow::Result<Self> {
+        let state = State::fold(&start.entries)?;
+        let screen = match (&state.plan, &state.finished) {
+            (None, _) => Screen::Plan,
+            (Some(_), None) => Screen::Resume,
+            (Some(_), Some(_)) => Screen::End,
+        };
+        let mut app = Self {
+            plan: state.plan.as_deref().cloned().unwrap_or(start.plan),
+            state: State::default(),
+            run: start.run,
+            simulated: start.simulated,
+            folder: start.folder,
+            look: start.look,
+            now_ms,
+            size: (80, 24),
+            screen,
+            behind: vec![],
+            popup: None,
+            step: 0,
+            change: 0,
+            cause: 0,
+            follows: true,
+            scroll: 0,
+            failed_only: false,
+            warnings_only: false,
+            held: None,
+            progress: BTreeMap::new(),
+            pace: Pace::default(),
+            report: None,
+            counts: vec![],
+            survey: None,
+            lines: Lines::default(),
+            notice: None,
+            begun: false,
+            leaving: Leaving::No,
+            over: false,
+            left: None,
+            put_off: None,
+            shown: None,
+            focused: true,
+            last_key_ms: now_ms,
+            bell: false,
+            suspend: false,
+            redraw: false,
+        };
+        for stamped in &start.entries {
+            app.state.apply(stamped)?;
+            app.lines.push(of_entry(stamped, &app.state));
+        }
+        if screen == Screen::Plan {
+            app.step = app.plan.steps.iter().position(|step| step.pending().next().is_some()).unwrap_or_default();
+        }
+        app.follow();
+        if let Some(to) = start.rollback_to {
+            app.ask_rollback(to, now_ms);
+        }
+        Ok(app)
+    }
+
+    /// Folds one piece of news in. Never draws.
+    pub fn event(&mut self, event: Event, now_ms: i64) {
+        self.now_ms = now_ms;
+        match event {
+            Event::Entry(stamped) => self.entry(&stamped, now_ms),
+            Event::Progress(progress) => {
+                self.progress.insert(progress.change, progress);
+            }
+            Event::Gate(report) => {
+                if self.counts.last().is_none_or(|(_, n)| *n != report.problems.len()) {
+                    self.counts.push((report.read_at_ms, report.problems.len()));
+                }
+                self.report = Some(report);
+                self.settle(now_ms);
+            }
+            Event::Survey(lines) => self.survey = Some(lines),
+            Event::Refused(why) => {
+                let why = text::clean(&why);
+                if let Some(Popup::Question(question)) = &mut self.popup {
+                    question.again(now_ms, Some(why));
+                } else {
+                    self.notice = Some((Level::Error, why));
+                }
+            }
+            Event::Said { level, at_ms, place, text } => {
+                self.lines.push(Line { at_ms, level, place: text::clean(&place), text: text::clean(&text) });
+            }
+        }
+    }
+
+    /// The clock went on.
+    pub fn tick(&mut self, now_ms: i64) {
+        self.now_ms = now_ms;
+        let Next::Apply(ids) = self.state.next() else { return };
+        let step = ids[0].step;
+        let (done, total) = self.bytes(step);
+        if total > 0 {
+            self.pace.sample(step, now_ms, done);
+        }
+    }
+
+    /// The engine's channel is closed: it has ended, well or not.
+    pub fn engine_ended(&mut self) {
+        self.over = true;
+        if self.state.finished.is_none() {
+            self.left = Some(Left::Stopped);
+        }
+    }
+
+    fn entry(&mut self, stamped: &Stamped, now_ms: i64) {
+        if let Err(illegal) = self.state.apply(stamped) {
+            self.notice = Some((Level::Error, illegal.to_string()));
+            return;
+        }
+        self.lines.push(of_entry(stamped, &self.state));
+        if let Entry::Planned { plan, .. } = &stamped.entry {
+            self.plan = (**plan).clone();
+            self.begun = true;
+            self.show(Screen::Overview);
+        }
+        match &stamped.entry {
+            Entry::GateReached { step } => {
+                self.report = self.report.take().filter(|report| report.step == *step);
+                self.counts.clear();
+                self.put_off = None;
+            }
+            Entry::GateApproved { step, .. } => {
+                self.close_question(|purpose| *purpose == Purpose::Approve(*step));
+                if self.screen == Screen::Waiting {
+                    self.show(Screen::Overview);
+                }
+            }
+            Entry::RollbackBegun { .. } => {
+                self.begun = true;
+                self.close_question(|_| true);
+                self.show(Screen::Overview);
+                self.follows = true;
+            }
+            Entry::Skipped { .. } => self.close_question(|purpose| matches!(purpose, Purpose::Skip(_))),
+            Entry::Finished { .. } => self.close_question(|_| true),
+            Entry::Started { change } | Entry::Done { change } | Entry::Failed { change, .. } => {
+                self.progress.remove(change);
+            }
+            _ => {}
+        }
+        if !matches!(stamped.entry, Entry::Started { .. } | Entry::Done { .. } | Entry::Found { .. }) {
+            self.notice = None;
+        }
+        self.settle(now_ms);
+    }
+
+    /// Brings up what the run wants a person to see, and puts away what is settled.
+    pub fn settle(&mut self, now_ms: i64) {
+        if !self.begun {
+            return;
+        }
+        let next = self.state.next();
+        if let Next::Stop(stop @ (Stop::Failed(_) | Stop::Stuck)) = &next {
+            if self.shown.as_ref() != Some(stop) && self.popup.is_none() {
+                self.shown = Some(stop.clone());
+                self.cause = 0;
+                self.show(Screen::Failure);
+                self.ring(now_ms);
+            }
+        } else {
+            self.shown = None;
+            if self.screen == Screen::Failure {
+                self.show(Screen::Overview);
+            }
+        }
+        match next {
+            Next::Gate(step) if self.state.steps[step].gate_reached_ms.is_some() => self.reached(step, now_ms),
+            Next::Over if self.screen != Screen::End && self.shown.is_none() => {
+                self.begun = false;
+                self.popup = None;
+                self.scroll = 0;
+                self.show(Screen::End);
+                self.ring(now_ms);
+            }
+            _ => {}
+        }
+        self.follow();
+    }
+
+    /// A gate waits: its question opens, unless something else is being typed or it was put off.
+    fn reached(&mut self, step: usize, now_ms: i64) {
+        if self.popup.is_some() || self.put_off == Some(step) {
+            return;
+        }
+        let asks = self.state.gate(step).is_some_and(|gate| gate.ask != Ask::Nothing);
+        if asks {
+            self.ask_gate(step, now_ms);
+            self.ring(now_ms);
+        } else if self.problems(step).is_some_and(|problems| !problems.is_empty()) && self.screen == Screen::Overview {
+            self.scroll = 0;
+            self.open(Screen::Waiting);
+        }
+    }
+
+    /// Opens the question of a gate. Nothing that was typed before counts.
+    pub fn ask_gate(&mut self, step: usize, now_ms: i64) {
+        let Some(gate) = self.state.gate(step) else { return };
+        let field = Field::exactly("type", &gate.sentence, gate.ask == Ask::Yes);
+        self.step = step;
+        self.put_off = None;
+        self.notice = None;
+        self.popup = Some(Popup::Question(Question::new(Purpose::Approve(step), now_ms, vec![field])));
+    }
+
+    /// Opens the page of the way back.
+    pub fn ask_rollback(&mut self, to: usize, now_ms: i64) {
+        let fields = vec![Field::reason("why"), Field::exactly("cluster", &self.plan.cluster, false)];
+        self.popup = Some(Popup::Question(Question::new(Purpose::RollBack(to), now_ms, fields)));
+    }
+
+    /// The step the run is at.
+    pub fn at(&self) -> Option<usize> {
+        match self.state.next() {
+            Next::Gate(step) | Next::Stop(Stop::Failed(step)) => Some(step),
+            Next::Apply(ids) | Next::Undo(ids) => ids.first().map(|id| id.step),
+            _ => self.state.current_step(),
+        }
+    }
+
+    fn follow(&mut self) {
+        if self.follows
+            && self.state.plan.is_some()
+            && let Some(step) = self.at()
+            && self.step != step
+        {
+            self.step = step;
+            self.change = 0;
+        }
+    }
+
+    /// What stands against a gate, if its checks have been asked.
+    pub fn problems(&self, step: usize) -> Option<&[Problem]> {
+        self.report.as_ref().filter(|report| report.step == step).map(|report| report.problems.as_slice())
+    }
+
+    /// Bytes of a step: (there, in all). What was already there when the plan was made counts in neither.
+    pub fn bytes(&self, step: usize) -> (u64, u64) {
+        let mut done = 0;
+        let mut total = 0;
+        for planned in self.plan.steps[step].pending() {
+            let size = planned.change.size_bytes();
+            total += size;
+            let status = self.state.steps.get(step).map(|s| &s.changes[planned.id.n].status);
+            done += match status {
+                Some(Status::Done | Status::Found) => size,
+                Some(Status::Running | Status::Retrying(_)) => {
+                    self.progress.get(&planned.id).map_or(0, |progress| progress.done.min(size))
+                }
+                _ => 0,
+            };
+        }
+        (done, total)
+    }
+
+    /// Unix time in milliseconds of the last sign of life of a running step, if that is long ago.
+    pub fn stalled_since(&self, step: usize) -> Option<i64> {
+        let changes = &self.state.steps.get(step)?.changes;
+        let running = changes.iter().enumerate().filter(|(_, change)| change.status == Status::Running);
+        let signs = running.map(|(n, change)| {
+            let heard = self.progress.get(&ChangeId { step, n }).map(|progress| progress.at_ms);
+            heard.max(change.started_ms)
+        });
+        let last = signs.max().flatten()?;
+        (self.now_ms - last > STALLED_MS).then_some(last)
+    }
+
+    /// Failed changes of the selected step first, then the others, in order; or only the failed ones.
+    pub fn listed(&self) -> Vec<usize> {
+        let n = self.plan.steps.get(self.step).map_or(0, |step| step.changes.len());
+        let failed = |n: &usize| {
+            let change = self.state.steps.get(self.step).and_then(|step| step.changes.get(*n));
+            change.is_some_and(|change| matches!(change.status, Status::Failed(_) | Status::UndoFailed(_)))
+        };
+        let (mut first, others): (Vec<usize>, Vec<usize>) = (0..n).partition(failed);
+        if !self.failed_only {
+            first.extend(others);
+        }
+        first
+    }
+
+    /// The least level the log page shows.
+    pub fn log_level(&self) -> Level {
+        if self.warnings_only { Level::Warn } else { Level::Info }
+    }
+
+    /// Goes to a screen from which `esc` does not come back here.
+    pub fn show(&mut self, screen: Screen) {
+        self.behind.clear();
+        self.screen = screen;
+    }
+
+    /// Goes deeper; `esc` comes back.
+    pub fn open(&mut self, screen: Screen) {
+        if self.screen != screen {
+            self.behind.push(self.screen);
+            self.screen = screen;
+        }
+    }
+
+    fn close_question(&mut self, which: impl Fn(&Purpose) -> bool) {
+        if matches!(&self.popup, Some(Popup::Question(question)) if which(&question.purpose)) {
+            self.popup = None;
+        }
+    }
+
+    /// Once, and only to somebody who does not look.
+    fn ring(&mut self, now_ms: i64) {
+        self.bell |= !self.focused || now_ms - self.last_key_ms > 60_000;
+    }
+
+    /// The command that starts or continues the run, with what the operator sees meanwhile.
+    pub fn begin(&mut self, now_ms: i64) -> Command {
+        self.begun = true;
+        self.notice = Some((Level::Info, "the engine is asked to begin".to_owned()));
+        if self.state.plan.is_some() {
+            self.show(Screen::Overview);
+            self.settle(now_ms);
+        }
+        Command::Begin
+    }
+}

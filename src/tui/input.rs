@@ -1,0 +1,73 @@
+//! Reads the keyboard in a thread of its own, which notices a lost terminal instead of spinning on it.
+//! Never decides what a key means.
+
+use crossterm::event::{self, Event};
+use rustix::event::{PollFd, PollFlags, poll};
+use std::{io, os::fd::OwnedFd, thread, time::Duration};
+use tokio::sync::mpsc;
+
+/// What the thread hands over.
+#[derive(Debug)]
+pub enum Input {
+    /// Read at this unix time in milliseconds: before it waited in the channel.
+    Terminal(Event, i64),
+    /// The terminal is gone.
+    Lost,
+}
+
+/// The reading thread; ends at once when this is dropped, so that no key typed later is swallowed.
+pub struct Reader {
+    wake: Option<OwnedFd>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Reader {
+    pub fn start(out: mpsc::UnboundedSender<Input>) -> io::Result<Self> {
+        let (asleep, wake) = rustix::pipe::pipe()?;
+        let thread = thread::Builder::new().name("keyboard".to_owned()).spawn(move || read(&asleep, &out))?;
+        Ok(Self { wake: Some(wake), thread: Some(thread) })
+    }
+
+    /// Leaves the thread where it is: after the terminal is lost it may sleep in a read that never returns.
+    pub fn forget(mut self) {
+        self.thread.take();
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        // Closing the pipe wakes the thread.
+        self.wake.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Asks `poll` first and crossterm second: crossterm would read a dead terminal for ever.
+fn read(asleep: &OwnedFd, out: &mpsc::UnboundedSender<Input>) {
+    let gone = PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL;
+    loop {
+        let stdin = rustix::stdio::stdin();
+        let mut fds = [PollFd::new(&stdin, PollFlags::IN), PollFd::new(asleep, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(_) => break,
+        }
+        if !fds[1].revents().is_empty() {
+            return;
+        }
+        if fds[0].revents().intersects(gone) {
+            break;
+        }
+        while let Ok(true) = event::poll(Duration::ZERO) {
+            let Ok(event) = event::read() else { break };
+            let at_ms = jiff::Timestamp::now().as_millisecond();
+            if out.send(Input::Terminal(event, at_ms)).is_err() {
+                return;
+            }
+        }
+    }
+    let _ = out.send(Input::Lost);
+}

@@ -1,0 +1,282 @@
+//! The terminal interface: sees events, sends commands, draws what the journal says.
+//! Never touches the cluster or the journal, and never shows what is not on disk.
+
+pub mod act;
+pub mod app;
+pub mod draw;
+mod input;
+mod keys;
+mod lines;
+mod pace;
+mod parts;
+mod question;
+mod screens;
+mod terminal;
+mod theme;
+mod words;
+
+use crate::model::{Command, Event, Plan, Stamped};
+use app::App;
+use crossterm::{
+    event::Event as Terminal,
+    execute,
+    style::Print,
+    terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate},
+};
+use input::{Input, Reader};
+use std::{io, path::PathBuf, time::Duration};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc::{self, Receiver, Sender, UnboundedReceiver},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
+};
+
+pub use screens::end::end_page;
+pub use theme::Look;
+
+/// What the interface opens with.
+#[derive(Clone, Debug)]
+pub struct Start {
+    pub plan: Plan,
+    /// Empty for a new run; the journal so far for a resumed one.
+    pub entries: Vec<Stamped>,
+    /// Short id of the run for the title; empty before the run exists.
+    pub run: String,
+    /// The title says REHEARSAL.
+    pub simulated: bool,
+    /// Where the journal and `run.log` are.
+    pub folder: PathBuf,
+    pub look: Look,
+    /// The first thing asked is a rollback to this step.
+    pub rollback_to: Option<usize>,
+}
+
+/// How the operator left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// The run is over, and its last page was read.
+    Finished,
+    /// The run is not over: it can be resumed.
+    Stopped,
+    /// The terminal is lost; the engine was asked to stop and has ended.
+    Detached,
+    /// SIGTERM or another signal, by its number.
+    Signal(i32),
+}
+
+/// The fastest that anything but a key is drawn.
+const FRAME: Duration = Duration::from_millis(100);
+/// After SIGTERM the safe stop may take this long, then it is made at once.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Runs until the operator leaves, or the run is over and its last page is left. Restores the terminal on every way out.
+/// Prints nothing afterwards: `end_page` gives the caller what should stay in the scrollback.
+pub async fn run(start: Start, mut events: Receiver<Event>, commands: Sender<Command>) -> anyhow::Result<Left> {
+    let mut app = App::new(start, now_ms())?;
+    let title = format!("castoff {}", app.plan.cluster);
+    let (sender, mut inputs) = mpsc::unbounded_channel();
+    let mut signals = Signals::new()?;
+    let (guard, mut screen) = terminal::enter(&title)?;
+    let reader = Reader::start(sender)?;
+    let left = turn(&mut app, &mut screen, &title, &mut inputs, &mut signals, (&mut events, &commands)).await;
+    if matches!(left, Ok(Left::Detached)) {
+        reader.forget();
+        // Nobody is there to answer: the engine stops at its safe point, and its last words are taken so that it can end.
+        let _ = commands.send(Command::Stop).await;
+        drop(commands);
+        if app.begun {
+            while events.recv().await.is_some() {}
+        }
+    } else {
+        drop(reader);
+    }
+    drop(guard);
+    left
+}
+
+/// The loop: waits for anything, takes everything that is ready, draws once.
+async fn turn(
+    app: &mut App,
+    screen: &mut terminal::Screen,
+    title: &str,
+    inputs: &mut UnboundedReceiver<Input>,
+    signals: &mut Signals,
+    (events, commands): (&mut Receiver<Event>, &Sender<Command>),
+) -> anyhow::Result<Left> {
+    let mut clock = interval(Duration::from_secs(1));
+    clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut drawn = Instant::now();
+    // When the next picture is due; `None` while nothing has changed.
+    let mut due = Some(drawn);
+    let mut killed: Option<(i32, Instant)> = None;
+    let (width, height) = crossterm::terminal::size()?;
+    app.size = (width, height);
+    loop {
+        let mut asked = vec![];
+        let at = due.unwrap_or_else(|| Instant::now() + Duration::from_hours(1));
+        tokio::select! {
+            biased;
+            input = inputs.recv() => {
+                let mut next = input;
+                loop {
+                    match next {
+                        Some(Input::Terminal(event, at_ms)) => asked.extend(terminal::guarded(|| take(app, event, at_ms))),
+                        Some(Input::Lost) | None => return Ok(lost()),
+                    }
+                    match inputs.try_recv() {
+                        Ok(input) => next = Some(input),
+                        Err(_) => break,
+                    }
+                }
+                due = Some(Instant::now());
+            }
+            _ = clock.tick() => {
+                terminal::guarded(|| app.tick(now_ms()));
+                if let Some(text) = terminal::heard().pop() {
+                    app.notice = Some((crate::model::Level::Error, crate::model::text::clean(&text)));
+                }
+                if killed.is_some_and(|(_, at)| at.elapsed() > GRACE) {
+                    asked.push(Command::StopNow);
+                }
+                due = due.or(Some(Instant::now()));
+            }
+            signal = signals.next() => match signal {
+                Heard::Resize => {
+                    app.size = crossterm::terminal::size().unwrap_or(app.size);
+                    due = Some(Instant::now());
+                }
+                Heard::Continued => {
+                    terminal::take(title)?;
+                    app.redraw = true;
+                    due = Some(Instant::now());
+                }
+                Heard::Suspend => app.suspend = true,
+                Heard::Hangup => return Ok(lost()),
+                Heard::Terminate(number) => {
+                    if !app.begun || app.over {
+                        return Ok(Left::Signal(number));
+                    }
+                    killed = Some((number, Instant::now()));
+                    app.leaving = app::Leaving::Stop(now_ms());
+                    asked.push(Command::Stop);
+                }
+            },
+            () = sleep_until(at) => {
+                due = None;
+                drawn = Instant::now();
+                if std::mem::take(&mut app.redraw) {
+                    screen.clear()?;
+                }
+                picture(app, screen)?;
+            }
+            event = events.recv(), if !app.over => {
+                terminal::guarded(|| {
+                    let mut next = event;
+                    loop {
+                        match next {
+                            Some(event) => app.event(event, now_ms()),
+                            None => app.engine_ended(),
+                        }
+                        match events.try_recv() {
+                            Ok(event) => next = Some(event),
+                            Err(_) => break,
+                        }
+                    }
+                });
+                due = due.or(Some(drawn + FRAME));
+            }
+        }
+        for command in asked {
+            // The engine reads commands whatever it does; a full channel means that it is gone or stuck.
+            if commands.try_send(command).is_err() && app.state.finished.is_none() {
+                app.notice = Some((crate::model::Level::Error, "the engine does not listen any more".to_owned()));
+            }
+        }
+        if std::mem::take(&mut app.suspend) {
+            terminal::restore();
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+            terminal::take(title)?;
+            app.redraw = true;
+            due = Some(Instant::now());
+        }
+        if let Some(left) = app.left {
+            return Ok(killed.map_or(left, |(number, _)| Left::Signal(number)));
+        }
+    }
+}
+
+/// One event of the terminal.
+fn take(app: &mut App, event: Terminal, at_ms: i64) -> Option<Command> {
+    match event {
+        Terminal::Key(key) => return app.key(key, at_ms),
+        Terminal::Paste(text) => app.paste(&text, at_ms),
+        Terminal::FocusGained => app.focused = true,
+        Terminal::FocusLost => app.focused = false,
+        Terminal::Resize(width, height) => app.size = (width, height),
+        Terminal::Mouse(_) => {}
+    }
+    None
+}
+
+fn picture(app: &mut App, screen: &mut terminal::Screen) -> io::Result<()> {
+    if std::mem::take(&mut app.bell) {
+        execute!(io::stdout(), Print("\x07"))?;
+    }
+    execute!(io::stdout(), BeginSynchronizedUpdate)?;
+    let drawn = terminal::guarded(|| screen.draw(|frame| draw::draw(frame, app)).map(|_| ()));
+    execute!(io::stdout(), EndSynchronizedUpdate)?;
+    drawn
+}
+
+/// Nothing is read from or written to the terminal from here on.
+fn lost() -> Left {
+    terminal::abandon();
+    Left::Detached
+}
+
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// What the operating system said.
+enum Heard {
+    Resize,
+    Continued,
+    Suspend,
+    Hangup,
+    Terminate(i32),
+}
+
+struct Signals {
+    resize: Signal,
+    continued: Signal,
+    suspend: Signal,
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        let raw = |signal: rustix::process::Signal| SignalKind::from_raw(signal.as_raw());
+        Ok(Self {
+            resize: signal(SignalKind::window_change())?,
+            continued: signal(raw(rustix::process::Signal::CONT))?,
+            suspend: signal(raw(rustix::process::Signal::TSTP))?,
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> Heard {
+        tokio::select! {
+            _ = self.resize.recv() => Heard::Resize,
+            _ = self.continued.recv() => Heard::Continued,
+            _ = self.suspend.recv() => Heard::Suspend,
+            _ = self.hangup.recv() => Heard::Hangup,
+            _ = self.terminate.recv() => Heard::Terminate(SignalKind::terminate().as_raw_value()),
+            _ = self.interrupt.recv() => Heard::Terminate(SignalKind::interrupt().as_raw_value()),
+        }
+    }
+}

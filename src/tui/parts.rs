@@ -1,0 +1,255 @@
+//! What every screen is made of: cells that fit, wrapped sentences, the title bar, the footer, boxes, windows of long lists.
+//! Never builds a row that is not visible.
+
+use super::app::App;
+use super::keys::{self, Place};
+use super::theme::{Look, Tone};
+use super::words;
+use crate::model::{Level, text};
+use ratatui::{
+    Frame,
+    layout::Rect,
+    style::Style,
+    text::{Line, Span},
+    widgets::{Block, Borders, Clear, Paragraph},
+};
+use std::ops::Range;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Cuts in the middle, so that the end of a name stays; counts columns, not characters.
+pub fn cut(words: &str, width: usize) -> String {
+    let mut room = width;
+    loop {
+        let out = text::middle(words, room);
+        if out.width() <= width || room == 0 {
+            return out;
+        }
+        room -= 1;
+    }
+}
+
+/// Cuts a sentence at its end.
+pub fn cut_end(sentence: &str, width: usize) -> String {
+    if sentence.width() <= width {
+        return sentence.to_owned();
+    }
+    let mut out = String::new();
+    for c in sentence.chars() {
+        if out.width() + c.width().unwrap_or(0) + 2 > width {
+            break;
+        }
+        out.push(c);
+    }
+    format!("{}..", out.trim_end())
+}
+
+/// A cell of a row: cut in the middle, filled up to its width.
+pub fn cell(words: &str, width: usize, style: Style) -> Span<'static> {
+    Span::styled(pad(cut(words, width), width), style)
+}
+
+/// A cell with a sentence: cut at its end, filled up.
+pub fn prose(sentence: &str, width: usize, style: Style) -> Span<'static> {
+    Span::styled(pad(cut_end(sentence, width), width), style)
+}
+
+/// A cell with a number: to the right.
+pub fn right(words: &str, width: usize, style: Style) -> Span<'static> {
+    let words = cut(words, width);
+    Span::styled(format!("{}{words}", " ".repeat(width.saturating_sub(words.width()))), style)
+}
+
+fn pad(mut words: String, width: usize) -> String {
+    words.push_str(&" ".repeat(width.saturating_sub(words.width())));
+    words
+}
+
+/// Breaks a sentence at its spaces; a word longer than a line is cut in the middle.
+pub fn wrap(sentence: &str, width: usize) -> Vec<String> {
+    let mut out: Vec<String> = vec![];
+    let mut line = String::new();
+    for word in sentence.split_whitespace() {
+        let word = cut(word, width);
+        if !line.is_empty() && line.width() + 1 + word.width() > width {
+            out.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(&word);
+    }
+    if !line.is_empty() {
+        out.push(line);
+    }
+    out
+}
+
+/// A heading of a pane, then its words, wrapped below each other: ` UNDO     everything …`.
+pub fn labelled(label: &str, words: &str, room: (usize, usize), styles: (Style, Style)) -> Vec<Line<'static>> {
+    let (indent, width) = room;
+    let lines = wrap(words, width.saturating_sub(indent + 1));
+    let line = |(i, words): (usize, String)| {
+        let head = if i == 0 { label } else { "" };
+        Line::from(vec![Span::raw(" "), cell(head, indent, styles.0), Span::styled(words, styles.1)])
+    };
+    lines.into_iter().enumerate().map(line).collect()
+}
+
+/// The part of a list of `n` rows that is shown in `height` rows so that row `at` is among them.
+pub fn window(at: usize, n: usize, height: usize) -> Range<usize> {
+    let start = at.saturating_sub(height / 2).min(n.saturating_sub(height));
+    start..(start + height).min(n)
+}
+
+/// Draws lines from the top of an area; what does not fit is counted in the last row.
+pub fn lines(frame: &mut Frame<'_>, area: Rect, mut lines: Vec<Line<'static>>, look: &Look) {
+    let height = area.height as usize;
+    if lines.len() > height && height > 0 {
+        let hidden = lines.len() - height + 1;
+        lines.truncate(height - 1);
+        let word = if hidden == 1 { "line" } else { "lines" };
+        lines.push(Line::styled(format!("   ... {hidden} more {word}"), look.style(Tone::Dim)));
+    }
+    frame.render_widget(Paragraph::new(lines), area);
+}
+
+/// A rule across the screen.
+pub fn rule(frame: &mut Frame<'_>, area: Rect, look: &Look) {
+    let sign = if look.ascii { "-" } else { "─" };
+    frame.render_widget(Line::styled(sign.repeat(area.width as usize), look.style(Tone::Dim)), area);
+}
+
+/// The first two rows: who, where, how it stands; then the sentence. Gives back what is left.
+pub fn head(frame: &mut Frame<'_>, app: &App, area: Rect, crumb: &str) -> Rect {
+    let look = &app.look;
+    let width = area.width as usize;
+    let (face, state) = words::title_state(app);
+    let sign = look.sign(face);
+    let mut side = if face == super::theme::Face::ToDo { format!("{state} ") } else { format!("{sign} {state} ") };
+    let rehearsal = if app.simulated { "REHEARSAL " } else { "" };
+    let left = format!("| {} > {}{crumb}", app.plan.cluster, app.plan.runbook);
+    let run = if app.run.is_empty() { String::new() } else { format!("  run {} ", app.run) };
+    // The run id gives way first, then the crumbs; never the state.
+    if 10 + rehearsal.len() + left.width() + side.width() + run.width() + 2 <= width {
+        side.push_str(&run);
+    }
+    let room = width.saturating_sub(9 + rehearsal.len() + side.width());
+    let row = Line::from(vec![
+        Span::styled(" castoff ", look.style(Tone::Strong)),
+        Span::styled(rehearsal, look.style(Tone::Warning)),
+        prose(&left, room, look.style(Tone::Plain)),
+        Span::styled(side, look.style(face.tone())),
+    ]);
+    let [title, sentence, line, body] = rows(area, [1, 1, 1]);
+    frame.render_widget(row, title);
+    frame.render_widget(Line::raw(cut_end(&format!(" {}", words::headline(app)), width)), sentence);
+    rule(frame, line, look);
+    body
+}
+
+/// The last row: the keys that work here, and above it the notice, if there is one. Gives back what is left.
+pub fn foot(frame: &mut Frame<'_>, app: &App, area: Rect, place: Place) -> Rect {
+    let look = &app.look;
+    let width = area.width as usize;
+    let mut body = area;
+    body.height = body.height.saturating_sub(1);
+    let mut spans = vec![];
+    let mut used = 0;
+    for binding in keys::here(place).filter(|binding| !binding.word.is_empty()) {
+        if app.why_not(binding.intent).is_some() {
+            continue;
+        }
+        let (key, word) = (format!(" {}", binding.shown), format!(" {}  ", binding.word));
+        if used + key.width() + word.width() > width + 2 {
+            break;
+        }
+        used += key.width() + word.width();
+        spans.push(Span::styled(key, look.style(Tone::Strong)));
+        spans.push(Span::raw(word));
+    }
+    let lesson = "capital = acts";
+    if used + lesson.len() + 1 < width && place != Place::Question {
+        spans.push(right(lesson, width - used - 1, look.style(Tone::Dim)));
+    }
+    frame.render_widget(Line::from(spans), Rect { y: area.y + body.height, height: 1, ..area });
+    if let Some((level, words)) = &app.notice {
+        let tone = match level {
+            Level::Info => Tone::Waiting,
+            Level::Warn => Tone::Warning,
+            Level::Error => Tone::Failed,
+        };
+        body.height = body.height.saturating_sub(1);
+        let sign = if *level == Level::Info { "~" } else { "!" };
+        let row = Line::styled(cut_end(&format!(" {sign} {words}"), width), look.style(tone));
+        frame.render_widget(row, Rect { y: area.y + body.height, height: 1, ..area });
+    }
+    body
+}
+
+/// A box with a title over the middle of an area. Gives back its inside.
+pub fn boxed(frame: &mut Frame<'_>, area: Rect, size: (u16, u16), title: &str, look: &Look) -> Rect {
+    let (width, height) = (size.0.min(area.width), size.1.min(area.height));
+    let place = Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
+    frame.render_widget(Clear, place);
+    let mut block = Block::new().borders(Borders::ALL).title(Span::styled(format!(" {title} "), look.style(Tone::Strong)));
+    if look.ascii {
+        block = block.border_set(ratatui::symbols::border::Set {
+            top_left: "+",
+            top_right: "+",
+            bottom_left: "+",
+            bottom_right: "+",
+            vertical_left: "|",
+            vertical_right: "|",
+            horizontal_top: "-",
+            horizontal_bottom: "-",
+        });
+    }
+    let inside = block.inner(place);
+    frame.render_widget(block, place);
+    inside
+}
+
+/// Cuts rows of these heights from the top; the last part is what is left.
+pub fn rows<const N: usize, const M: usize>(area: Rect, heights: [u16; N]) -> [Rect; M] {
+    let mut out = [Rect { height: 0, ..area }; M];
+    let mut y = area.y;
+    for (i, part) in out.iter_mut().enumerate() {
+        let left = area.bottom().saturating_sub(y);
+        let height = heights.get(i).map_or(left, |height| left.min(*height));
+        *part = Rect { y, height, ..area };
+        y += height;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_fit_whatever_is_in_them() {
+        for words in ["", "short", "cr.backend.ai/stable/python:3.6-ubuntu18.04", "한글 이미지 이름이 아주 깁니다"] {
+            for width in 0..40 {
+                assert_eq!(cell(words, width, Style::new()).width(), width, "{words} in {width}");
+                assert_eq!(right(words, width, Style::new()).width(), width, "{words} in {width}");
+                assert!(cut_end(words, width.max(2)).width() <= width.max(2), "{words} in {width}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_holds_the_selected_row() {
+        for n in [1, 5, 100] {
+            for at in 0..n {
+                let window = window(at, n, 7);
+                assert!(window.contains(&at) && window.len() == n.min(7), "{at} of {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn sentences_break_at_spaces() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(wrap("", 7), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,243 @@
+//! The detail pane of the selected step: what it does, how far it is, what failed, what it keeps, the way back.
+//! Never lists more than fits: the changes page has them all.
+
+use crate::model::{ChangeId, Fault, Status, text};
+use crate::tui::app::App;
+use crate::tui::parts::{self, cell, cut, labelled, prose, right};
+use crate::tui::theme::{Face, Tone};
+use crate::tui::words;
+use ratatui::text::{Line, Span};
+use std::fmt::Write as _;
+
+/// Column in which the words of the pane begin.
+const INDENT: usize = 9;
+
+/// The pane as lines; what is urgent first.
+pub fn lines(app: &App, width: usize, height: usize) -> Vec<Line<'static>> {
+    let look = &app.look;
+    let step = &app.plan.steps[app.step];
+    let (face, word) = words::step_face(&app.state, app.step, app.stalled_since(app.step).is_some());
+    let (dim, plain) = (look.style(Tone::Dim), look.style(Tone::Plain));
+    let room = (INDENT, width);
+    let mut out = vec![Line::from(vec![
+        Span::styled(format!(" STEP {:<3} ", app.step + 1), look.style(Tone::Strong)),
+        prose(&text::clean(&step.title), width.saturating_sub(INDENT + 2 + word.len() + 3), look.style(Tone::Strong)),
+        Span::raw(" "),
+        Span::styled(format!("{} {word}", look.sign(face)), look.style(face.tone())),
+    ])];
+    let does = if face == Face::ToDo { "would" } else { "does" };
+    let does = labelled(does, &text::clean(&step.summary), room, (dim, plain));
+    // What goes on matters more than what was planned, and must not fall out at the bottom.
+    if face == Face::ToDo {
+        out.extend(does);
+        out.extend(counts(app, room));
+    } else {
+        out.extend(counts(app, room));
+        out.extend(causes(app, width, height > 8));
+        // Below it: what the step does, its gate, the way back, what it keeps.
+        out.extend(running(app, width, height.saturating_sub(out.len() + 6).max(4)));
+        out.extend(does);
+    }
+    let open = app.state.steps.get(app.step).is_none_or(|state| state.approved.is_none());
+    if let Some(needs) = words::gate_needs(step).filter(|_| open) {
+        out.extend(labelled("gate", &needs, room, (dim, plain)));
+    }
+    let (class, why) = words::way_back(step);
+    let tone = if words::no_way_back(step) { Tone::Warning } else { Tone::Plain };
+    let back = if words::no_way_back(step) { format!("{class}: {why}") } else { why };
+    out.extend(labelled("undo", &text::clean(&back), room, (dim, look.style(tone))));
+    out.extend(kept(app, room));
+    out
+}
+
+fn counts(app: &App, room: (usize, usize)) -> Vec<Line<'static>> {
+    let look = &app.look;
+    let styles = (look.style(Tone::Dim), look.style(Tone::Plain));
+    if app.state.plan.is_none() {
+        return vec![];
+    }
+    let tally = app.state.tally(app.step);
+    let mut parts = vec![];
+    let named = [
+        (tally.done, "done"),
+        (tally.found, "already"),
+        (tally.running, "running"),
+        (tally.retrying, "waiting"),
+        (tally.failed, "failed"),
+        (tally.skipped, "skipped"),
+        (tally.undone, "undone"),
+        (tally.waiting, if app.state.rolling_back.is_some() { "not run" } else { "to do" }),
+    ];
+    for (n, word) in named.into_iter().filter(|(n, _)| *n > 0) {
+        parts.push(format!("{} {word}", text::number(n)));
+    }
+    let mut out = vec![];
+    if tally.total() > 0 {
+        let words = format!("{}, {} in all", parts.join(", "), text::number(tally.total()));
+        out.extend(labelled("changes", &words, room, styles));
+    }
+    let (done, total) = app.bytes(app.step);
+    if total > 0 {
+        let mut words = format!("{} of {}, {} %", text::bytes(done), text::bytes(total), done.saturating_mul(100) / total);
+        if let Some((rate, over_s)) = app.pace.rate(app.step).filter(|_| done < total) {
+            let _ = write!(words, ", {}/s over the last {over_s} s", text::bytes(rate));
+        }
+        let ends = app.pace.ends(app.step, done, total).map(|(from, to)| ends(app, from, to));
+        match ends {
+            // One row less where rows are few.
+            Some(ends) if words.len() + ends.len() + 2 < room.1.saturating_sub(INDENT) => {
+                out.extend(labelled("bytes", &format!("{words}, {ends}"), room, styles));
+            }
+            ends => {
+                out.extend(labelled("bytes", &words, room, styles));
+                let held = ends.map(|ends| format!("{ends}, if the rate holds"));
+                out.extend(held.iter().flat_map(|words| labelled("ends", words, room, styles)));
+            }
+        }
+    }
+    out
+}
+
+/// Between which minutes the rest is through.
+fn ends(app: &App, from_ms: i64, to_ms: i64) -> String {
+    let (from, to) = (app.look.minute(from_ms), app.look.minute(to_ms));
+    let zone = app.look.zone_name(to_ms);
+    if from == to { format!("about {to} {zone}") } else { format!("between {from} and {to} {zone}") }
+}
+
+/// Failures of the step by cause: count, words, places, and where there is room, what helps.
+fn causes(app: &App, width: usize, hints: bool) -> Vec<Line<'static>> {
+    let look = &app.look;
+    let causes = app.state.causes();
+    let of_step: Vec<_> = causes.iter().filter(|(_, ids)| ids.iter().any(|id| id.step == app.step)).collect();
+    let mut out = vec![];
+    if of_step.is_empty() {
+        return out;
+    }
+    for (fault, ids) in of_step {
+        out.push(cause(app, fault, ids, width));
+        if let Some(hint) = fault.hint.as_ref().filter(|_| hints) {
+            let style = look.style(Tone::Plain);
+            out.extend(labelled("", &text::clean(hint), (9, width), (style, style)));
+        }
+    }
+    out
+}
+
+/// One cause in one row: sign, count, words, places.
+pub fn cause(app: &App, fault: &Fault, ids: &[ChangeId], width: usize) -> Line<'static> {
+    let look = &app.look;
+    let why = width.saturating_sub(10) * 3 / 5;
+    Line::from(vec![
+        Span::styled(format!("  {} ", look.sign(Face::Failed)), look.style(Tone::Failed)),
+        right(&ids.len().to_string(), 4, look.style(Tone::Strong)),
+        Span::raw("  "),
+        prose(&text::clean(&fault.why), why, look.style(Tone::Plain)),
+        Span::raw(" "),
+        prose(&places(app, ids), width.saturating_sub(why + 11), look.style(Tone::Dim)),
+    ])
+}
+
+/// Where failed changes are: each place once, as many as anybody reads.
+pub fn places(app: &App, ids: &[ChangeId]) -> String {
+    let mut names: Vec<&str> = vec![];
+    for id in ids {
+        let place = app.plan.change(*id).place.as_str();
+        if !names.contains(&place) {
+            names.push(place);
+        }
+    }
+    let more = names.len().saturating_sub(8);
+    names.truncate(8);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    text::clean(&format!("{}{more}", names.join(" ")))
+}
+
+/// What is on its way just now: the first few, those in trouble before the others.
+fn running(app: &App, width: usize, most: usize) -> Vec<Line<'static>> {
+    let look = &app.look;
+    let Some(state) = app.state.steps.get(app.step) else { return vec![] };
+    let now = state
+        .changes
+        .iter()
+        .enumerate()
+        .filter(|(_, change)| matches!(change.status, Status::Running | Status::Retrying(_) | Status::Undoing));
+    let mut now: Vec<usize> = now.map(|(n, _)| n).collect();
+    now.sort_by_key(|n| said(app, ChangeId { step: app.step, n: *n }).0 == Face::Running);
+    let mut out = vec![];
+    for n in now.iter().take(most) {
+        let id = ChangeId { step: app.step, n: *n };
+        let planned = app.plan.change(id);
+        let (sign, said) = said(app, id);
+        let name = width.saturating_sub(42).clamp(12, 44);
+        out.push(Line::from(vec![
+            Span::styled(format!("  {} ", look.sign(sign)), look.style(sign.tone())),
+            cell(&text::clean(&planned.place), 8, look.style(Tone::Plain)),
+            Span::raw(" "),
+            cell(&short_subject(&planned.subject, name), name, look.style(Tone::Plain)),
+            Span::raw("  "),
+            prose(&said, width.saturating_sub(name + 15), look.style(Tone::Dim)),
+        ]));
+    }
+    if now.len() > most {
+        out.push(Line::styled(format!("    ... {} more", now.len() - most), look.style(Tone::Dim)));
+    }
+    out
+}
+
+/// A running change in words: phase, share, time since the last sign of life.
+pub fn said(app: &App, id: ChangeId) -> (Face, String) {
+    let status = app.state.status(id);
+    if let Status::Retrying(why) = &status.status {
+        return (Face::Waiting, format!("attempt {} failed: {}", status.attempts, text::clean(why)));
+    }
+    let Some(progress) = app.progress.get(&id) else {
+        let since = status.started_ms.map_or_else(String::new, |at| format!(" for {}", text::duration(app.now_ms - at)));
+        let verb = words::verb(&app.plan.change(id).kind);
+        let doing = if status.status == Status::Undoing { "undoing" } else { verb.doing };
+        return (Face::Running, format!("{doing}{since}"));
+    };
+    let silent = app.now_ms - progress.at_ms;
+    let bytes = app.plan.change(id).change.size_bytes() > 0;
+    let amount = match (progress.total, bytes) {
+        (0, _) => String::new(),
+        (total, true) => format!("  {}% of {}", progress.done.saturating_mul(100) / total, text::bytes(total)),
+        (total, false) => format!("  {} of {}", text::number(progress.done), text::number(total)),
+    };
+    if silent > crate::tui::app::STALLED_MS {
+        (Face::Stalled, format!("stalled for {}{amount}", text::duration(silent)))
+    } else {
+        (Face::Running, format!("{}{amount}", text::clean(&progress.phase)))
+    }
+}
+
+/// A name for a narrow column: registry and project give way first.
+pub fn short_subject(subject: &str, width: usize) -> String {
+    let subject = text::clean(subject);
+    if unicode_width::UnicodeWidthStr::width(subject.as_str()) <= width {
+        return subject;
+    }
+    match subject.parse::<crate::model::ImageRef>() {
+        Ok(image) => image.short(),
+        Err(_) => cut(&subject, width),
+    }
+}
+
+fn kept(app: &App, room: (usize, usize)) -> Vec<Line<'static>> {
+    let step = &app.plan.steps[app.step];
+    if step.kept.is_empty() {
+        return vec![];
+    }
+    let look = &app.look;
+    labelled("keeps", &words::kept(step), room, (look.style(Tone::Dim), look.style(Tone::Plain)))
+}
+
+/// An empty row.
+pub fn gap() -> Line<'static> {
+    Line::raw("")
+}
+
+/// The pane drawn into an area.
+pub fn draw(frame: &mut ratatui::Frame<'_>, app: &App, area: ratatui::layout::Rect) {
+    parts::lines(frame, area, lines(app, area.width as usize, area.height as usize), &app.look);
+}

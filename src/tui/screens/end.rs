@@ -1,0 +1,143 @@
+//! The last page: what is left to do, what every step did, the way back. The same lines go into the scrollback.
+//! Never a colour in the plain lines: they are read in files and tickets too.
+
+use super::steps;
+use crate::model::{Outcome, State, Status, text};
+use crate::tui::app::App;
+use crate::tui::parts::{cut_end, lines, wrap};
+use crate::tui::theme::{Look, Tone};
+use crate::tui::words;
+use ratatui::{Frame, layout::Rect, text::Line};
+use std::{fmt::Write as _, path::Path};
+use unicode_width::UnicodeWidthStr;
+
+pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
+    let page = end_page(&app.state, &app.run, &app.folder, &app.look, area.width);
+    let out = page.into_iter().map(|line| {
+        let heading = line.starts_with(" LEFT TO DO") || line.starts_with(" STEPS");
+        let tone = if heading { Tone::Strong } else { Tone::Plain };
+        Line::styled(line, app.look.style(tone))
+    });
+    let mut out: Vec<Line<'_>> = out.skip(2).collect();
+    out.push(Line::styled(" This page stays in your scrollback after you leave. q leaves.", app.look.style(Tone::Dim)));
+    let first = app.scroll.min(out.len().saturating_sub(area.height as usize));
+    out.drain(..first);
+    lines(frame, area, out, &app.look);
+}
+
+/// The end of a run as plain lines of at most `width` columns.
+pub fn end_page(state: &State, run: &str, folder: &Path, look: &Look, width: u16) -> Vec<String> {
+    let width = (width as usize).clamp(40, 120);
+    let Some(plan) = &state.plan else { return vec![] };
+    let left = left_to_do(state);
+    let outcome = state.finished.as_ref().map_or_else(|| "NOT OVER".to_owned(), |outcome| words::outcome_face(outcome).1);
+    let head = format!(" castoff  run {run}  {}  {}", plan.cluster, plan.runbook);
+    let mut out = vec![format!("{head}{:>room$}", outcome, room = width.saturating_sub(head.width() + 1)), "-".repeat(width)];
+    if !left.is_empty() {
+        out.push(" LEFT TO DO BY HAND".to_owned());
+        for (i, words) in left.iter().enumerate() {
+            for (n, line) in wrap(words, width.saturating_sub(6)).into_iter().enumerate() {
+                out.push(if n == 0 { format!(" {:>2}  {line}", i + 1) } else { format!("     {line}") });
+            }
+        }
+        out.push(String::new());
+    }
+    out.push(" STEPS".to_owned());
+    out.extend((0..plan.steps.len()).map(|step| step_line(state, step, look, width)));
+    out.push(String::new());
+    let took = text::duration(state.last_ms - state.begun_ms);
+    let time = format!("{} to {}, {took}", look.clock(state.begun_ms), look.clock_with_zone(state.last_ms));
+    out.push(cut_end(&format!(" time     {time}, by {}", text::clean(&state.by)), width));
+    let mended = mended(state);
+    if mended > 0 {
+        out.push(cut_end(
+            &format!(" mended   {} failed at first and were done in a later attempt", text::count(mended, "change")),
+            width,
+        ));
+    }
+    out.push(cut_end(&format!(" journal  {}", folder.display()), width));
+    if !matches!(state.finished, Some(Outcome::RolledBack)) && !state.order.is_empty() {
+        let to = state.order.iter().map(|id| id.step).min().unwrap_or_default();
+        let lost: Vec<String> = (0..plan.steps.len())
+            .filter(|step| words::no_way_back(&plan.steps[*step]) && state.order.iter().any(|id| id.step == *step))
+            .map(|step| format!("step {}: {}", step + 1, words::way_back(&plan.steps[step]).0))
+            .collect();
+        let but = if lost.is_empty() { String::new() } else { format!("   ({})", lost.join(", ")) };
+        out.push(cut_end(&format!(" undo     castoff rollback {run} --to {}{but}", plan.steps[to].id), width));
+    }
+    out
+}
+
+fn step_line(state: &State, step: usize, look: &Look, width: usize) -> String {
+    let (face, word) = words::step_face(state, step, false);
+    let title = state.plan.as_ref().map_or("", |plan| plan.steps[step].title.as_str());
+    let tally = state.tally(step);
+    let mut parts = vec![];
+    for (n, word) in [
+        (tally.done, "done"),
+        (tally.found, "already so"),
+        (tally.undone, "undone"),
+        (tally.skipped, "skipped"),
+        (tally.failed, "failed"),
+        (tally.waiting, "not made"),
+    ] {
+        if n > 0 {
+            parts.push(format!("{} {word}", text::number(n)));
+        }
+    }
+    let changed = if parts.is_empty() { "-".to_owned() } else { parts.join(", ") };
+    let took = steps::took(state, step, state.last_ms);
+    let longest = state.plan.iter().flat_map(|plan| &plan.steps).map(|step| step.title.width()).max().unwrap_or_default();
+    let (room, word_width, took_width) = if width < 80 { (width - 38, 12, 0) } else { (width - 58, 18, 7) };
+    let room = room.min(longest).max(16);
+    let title = cut_end(&text::clean(title), room);
+    let mut line = format!(" {} {:>2}  {title}{}", look.sign(face), step + 1, " ".repeat(room.saturating_sub(title.width())));
+    let _ = write!(line, "  {:<word_width$}", cut_end(word, word_width));
+    if took_width > 0 {
+        let _ = write!(line, " {took:>took_width$}");
+    }
+    let _ = write!(line, "   {changed}");
+    cut_end(&line, width)
+}
+
+/// What a person has to do, because castoff did not.
+fn left_to_do(state: &State) -> Vec<String> {
+    let Some(plan) = &state.plan else { return vec![] };
+    let back = state.finished == Some(Outcome::RolledBack);
+    let mut reasons: Vec<(String, Vec<String>)> = vec![];
+    for (step, planned) in plan.steps.iter().enumerate() {
+        for change in &planned.changes {
+            let now = &state.steps[step].changes[change.id.n];
+            let why = match &now.status {
+                // After a rollback only what we did and did not undo is left.
+                Status::Skipped(_) | Status::Failed(_) if back && !now.ours => continue,
+                Status::Skipped(why) => format!("step {}, {}: left out: {}", step + 1, planned.title, why),
+                Status::Failed(fault) | Status::UndoFailed(fault) => {
+                    format!("step {}, {}: {}", step + 1, planned.title, fault.why)
+                }
+                _ => continue,
+            };
+            let what = format!("{} on {}", change.subject, change.place);
+            match reasons.iter_mut().find(|(w, _)| *w == why) {
+                Some((_, whats)) => whats.push(what),
+                None => reasons.push((why, vec![what])),
+            }
+        }
+    }
+    let mut out: Vec<String> = reasons
+        .into_iter()
+        .map(|(why, whats)| {
+            let more = if whats.len() > 2 { format!(" and {} more", whats.len() - 2) } else { String::new() };
+            text::clean(&format!("{why}   ({}{more})", whats[..whats.len().min(2)].join(", ")))
+        })
+        .collect();
+    let notes = plan.notes.iter().filter(|note| note.hint.is_some() && !back);
+    out.extend(notes.map(|note| text::clean(&format!("{}: {}: {}", note.subject, note.why, note.hint.as_deref().unwrap_or("")))));
+    out
+}
+
+/// Changes that were tried more than once and are done.
+fn mended(state: &State) -> u64 {
+    let again = |change: &&crate::model::ChangeState| change.status == Status::Done && change.attempts > 1;
+    state.steps.iter().flat_map(|step| &step.changes).filter(again).count() as u64
+}

@@ -1,0 +1,249 @@
+//! A question that fills the screen: a gate's sentence, a rollback, a reason. Consequence first, the sentence last.
+//! Never hides the sentence, the way back or the safe way out, however small the screen.
+
+use super::{detail::gap, rollback};
+use crate::model::{Target, text};
+use crate::tui::app::App;
+use crate::tui::parts::{boxed, cell, cut_end, labelled, prose, wrap};
+use crate::tui::question::{Field, Purpose, Question, Wanted};
+use crate::tui::theme::{Face, Tone};
+use crate::tui::words;
+use ratatui::{
+    Frame,
+    layout::Rect,
+    text::{Line, Span},
+    widgets::Paragraph,
+};
+
+const WIDEST: u16 = 100;
+const LOW: u16 = 16;
+/// Column in which the words of a fact begin.
+pub const INDENT: usize = 14;
+
+/// What a question says before it asks.
+pub struct Case {
+    pub title: String,
+    /// What it means; never left out.
+    pub head: Vec<Line<'static>>,
+    /// What was seen; its end gives way on a small screen.
+    pub facts: Vec<Line<'static>>,
+    /// What enter does: `Approve`.
+    pub act: &'static str,
+}
+
+pub fn draw(frame: &mut Frame<'_>, app: &App, question: &Question, area: Rect) {
+    let width = area.width.min(WIDEST) as usize - 4;
+    let mut case = match &question.purpose {
+        Purpose::Approve(step) => approve(app, *step, width),
+        Purpose::RollBack(to) => rollback::case(app, *to, width),
+        Purpose::Skip(target) => skip(app, target, width),
+        Purpose::Abort => abort(app, width),
+    };
+    let mut foot = foot(app, question, case.act, width);
+    if area.height < LOW {
+        foot.remove(0);
+    }
+    let room = (area.height as usize).saturating_sub(2 + foot.len());
+    let wanted = case.head.len() + case.facts.len();
+    if wanted > room {
+        // The facts give way first, down to one row that counts them; then what it means, from its end.
+        let facts = room.saturating_sub(case.head.len()).max(1);
+        if case.facts.len() > facts {
+            let hidden = case.facts.len() - (facts - 1);
+            case.facts.truncate(facts - 1);
+            case.facts.push(Line::styled(format!("   ... {hidden} more, F2 lists them"), app.look.style(Tone::Dim)));
+        }
+        case.head.truncate(room.saturating_sub(case.facts.len()));
+    }
+    let height = u16::try_from(case.head.len() + case.facts.len() + foot.len() + 2).unwrap_or(u16::MAX);
+    let inside = boxed(frame, area, (area.width.min(WIDEST), height), &case.title, &app.look);
+    let inside = Rect { x: inside.x + 1, width: inside.width.saturating_sub(2), ..inside };
+    let mut lines = case.head;
+    lines.extend(case.facts);
+    lines.extend(foot);
+    frame.render_widget(Paragraph::new(lines), inside);
+}
+
+fn approve(app: &App, step: usize, width: usize) -> Case {
+    let look = &app.look;
+    let planned = &app.plan.steps[step];
+    let (dim, plain) = (look.style(Tone::Dim), look.style(Tone::Plain));
+    let room = (INDENT, width);
+    let mut head = vec![];
+    let (class, why) = words::way_back(planned);
+    if words::no_way_back(planned) {
+        let warning = look.style(Tone::Warning);
+        head.extend(labelled(class, &text::clean(&why), room, (warning, warning)));
+    }
+    let Some(gate) = &planned.gate else {
+        return Case { title: text::clean(&planned.title), head, facts: vec![], act: "Approve" };
+    };
+    for sentence in &gate.text {
+        head.extend(wrap(&text::clean(sentence), width - 1).into_iter().map(|line| Line::raw(format!(" {line}"))));
+    }
+    head.push(gap());
+    head.extend(labelled("will do", &text::clean(&planned.summary), room, (dim, plain)));
+    let pending = planned.pending().count() as u64;
+    let mut places: Vec<&str> = planned.pending().map(|change| change.place.as_str()).collect();
+    places.sort_unstable();
+    places.dedup();
+    if pending > 0 {
+        let at = match places.as_slice() {
+            [one] => format!("on {one}"),
+            many => format!("in {}", text::count(many.len() as u64, "place")),
+        };
+        head.extend(labelled("changes", &text::clean(&format!("{} {at}", text::number(pending))), room, (dim, plain)));
+    }
+    if !planned.kept.is_empty() {
+        head.extend(labelled("will keep", &words::kept(planned), room, (dim, plain)));
+    }
+    if !words::no_way_back(planned) {
+        head.extend(labelled("way back", &text::clean(&why), room, (dim, plain)));
+    }
+    head.push(gap());
+    let before = app.plan.steps[..step].iter().filter(|s| words::asks(s.gate.as_ref())).count() + 1;
+    Case {
+        title: format!("{}   question {before} of {}", text::clean(&gate.title), words::questions(app)),
+        head,
+        facts: facts(app, step, width),
+        act: "Approve",
+    }
+}
+
+/// How the checks of a gate stand, with the age of the answer.
+pub fn facts(app: &App, step: usize, width: usize) -> Vec<Line<'static>> {
+    let look = &app.look;
+    let Some(gate) = &app.plan.steps[step].gate else { return vec![] };
+    let mut out = vec![];
+    let problems = app.problems(step);
+    let age = app.report.as_ref().filter(|report| report.step == step).map_or_else(
+        || "being read".to_owned(),
+        |report| format!("read {}, {} ago", look.clock_with_zone(report.read_at_ms), text::age(app.now_ms - report.read_at_ms)),
+    );
+    out.push(Line::from(vec![
+        Span::styled(format!(" {:<INDENT$}", "FACTS"), look.style(Tone::Strong)),
+        Span::styled(if gate.checks.is_empty() { "no check is asked".to_owned() } else { age }, look.style(Tone::Dim)),
+    ]));
+    let problems = problems.unwrap_or_default();
+    for problem in problems {
+        out.push(super::waiting::row(app, problem, width));
+        if let Some(hint) = &problem.hint {
+            out.push(Line::from(vec![
+                Span::raw("       "),
+                prose(&text::clean(hint), width.saturating_sub(8), look.style(Tone::Dim)),
+            ]));
+        }
+    }
+    let known = app.problems(step).is_some();
+    for check in gate.checks.iter().filter(|_| problems.is_empty()) {
+        let face = if known { Face::Done } else { Face::ToDo };
+        out.push(Line::from(vec![
+            Span::styled(format!("   {}  ", look.sign(face)), look.style(face.tone())),
+            prose(&text::clean(&check.title()), width.saturating_sub(7), look.style(Tone::Plain)),
+        ]));
+    }
+    let age = app.now_ms - app.plan.read_at_ms;
+    let words = format!("plan {}, the one you read; made {} ago", app.plan.plan, text::age(age));
+    out.push(Line::from(vec![
+        Span::styled(format!("   {}  ", look.sign(Face::Done)), look.style(Tone::Done)),
+        prose(&words, width.saturating_sub(7), look.style(Tone::Plain)),
+    ]));
+    out
+}
+
+fn skip(app: &App, target: &Target, width: usize) -> Case {
+    let look = &app.look;
+    let causes = app.state.causes();
+    let ids: Vec<_> = match target {
+        Target::Failed => causes.iter().flat_map(|(_, ids)| ids.iter().copied()).collect(),
+        Target::Changes(ids) => ids.clone(),
+    };
+    let n = text::count(ids.len() as u64, "change");
+    let words = format!(
+        "{n} will be left out: never tried again, and told at the end as left to do by hand. Later steps may count on them."
+    );
+    let mut head: Vec<Line<'_>> = wrap(&words, width - 1).into_iter().map(|line| Line::raw(format!(" {line}"))).collect();
+    head.push(gap());
+    let row = |id: &crate::model::ChangeId| {
+        let planned = app.plan.change(*id);
+        Line::from(vec![
+            Span::styled(format!("   {}  ", look.sign(Face::Failed)), look.style(Tone::Failed)),
+            cell(&text::clean(&planned.place), 12, look.style(Tone::Plain)),
+            Span::raw(" "),
+            cell(&text::clean(&planned.subject), width.saturating_sub(20), look.style(Tone::Plain)),
+        ])
+    };
+    Case { title: format!("SKIP {n}"), head, facts: ids.iter().map(row).collect(), act: "Skip" }
+}
+
+fn abort(app: &App, width: usize) -> Case {
+    let mut undone = 0;
+    let mut open = 0;
+    for step in 0..app.state.steps.len() {
+        let tally = app.state.tally(step);
+        undone += tally.done;
+        open += tally.waiting + tally.running + tally.retrying + tally.failed;
+    }
+    let sentences = [
+        "The run ends here for good: it cannot be resumed. Nothing is undone.".to_owned(),
+        format!("{} done stay as they are; {} are not made.", text::count(undone, "change"), text::count(open, "change")),
+        "To stop for now and go on later, leave instead: esc, then q.".to_owned(),
+    ];
+    let mut head = vec![];
+    for sentence in sentences {
+        head.extend(wrap(&sentence, width - 1).into_iter().map(|line| Line::raw(format!(" {line}"))));
+    }
+    Case { title: "ABORT THE RUN".to_owned(), head, facts: vec![], act: "Abort" }
+}
+
+/// The fields, what was wrong, and the two ways on.
+fn foot(app: &App, question: &Question, act: &str, width: usize) -> Vec<Line<'static>> {
+    let look = &app.look;
+    let mut out = vec![gap()];
+    for (i, field) in question.fields.iter().enumerate() {
+        let label = match &field.wanted {
+            Wanted::Exactly(sentence) => vec![
+                Span::raw(" To do this, type   "),
+                Span::styled(cut_end(&text::clean(sentence), width.saturating_sub(20)), look.style(Tone::Strong)),
+            ],
+            Wanted::Reason => vec![Span::raw(" Say why, for the journal")],
+        };
+        out.push(Line::from(label));
+        out.push(typed(app, field, i == question.at && !question.sent, width));
+    }
+    let note = match (&question.note, question.sent) {
+        (_, true) => Line::styled(" ~ sent; it counts when the journal has it", look.style(Tone::Waiting)),
+        (Some(note), _) => Line::styled(cut_end(&format!(" ! {note}"), width), look.style(Tone::Warning)),
+        _ => gap(),
+    };
+    out.push(note);
+    let state = match question.lacks() {
+        Some(why) => format!("({why})"),
+        None => String::new(),
+    };
+    let answer = if question.lacks().is_some() { Tone::Dim } else { Tone::Strong };
+    out.push(Line::from(vec![
+        Span::raw(" "),
+        Span::styled("[ esc  Not now ]", look.style(Tone::Selected)),
+        Span::styled(cut_end(&format!("    enter  {act}   {state}"), width.saturating_sub(18)), look.style(answer)),
+    ]));
+    out
+}
+
+fn typed(app: &App, field: &Field, active: bool, width: usize) -> Line<'static> {
+    let look = &app.look;
+    let value: Vec<char> = field.input.value().chars().collect();
+    let room = width.saturating_sub(6);
+    let cursor = field.input.cursor();
+    let first = (cursor + 1).saturating_sub(room);
+    let part = |range: std::ops::Range<usize>| value.get(range).map_or_else(String::new, |part| part.iter().collect::<String>());
+    let before = part(first.min(value.len())..cursor.min(value.len()));
+    let under = value.get(cursor).map_or_else(|| " ".to_owned(), char::to_string);
+    let after = part((cursor + 1).min(value.len())..(first + room).min(value.len()).max((cursor + 1).min(value.len())));
+    let style = look.style(if field.holds() { Tone::Strong } else { Tone::Plain });
+    let mut spans = vec![Span::styled("   > ", look.style(if active { Tone::NeedsYou } else { Tone::Dim }))];
+    spans.push(Span::styled(before, style));
+    spans.push(Span::styled(under, look.style(if active { Tone::Selected } else { Tone::Plain })));
+    spans.push(Span::styled(after, style));
+    Line::from(spans)
+}

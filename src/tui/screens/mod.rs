@@ -1,0 +1,21 @@
+//! The screens and boxes, one a file. Each draws a part of the interface's state.
+//! Never holds a state of its own.
+
+pub mod changes;
+mod detail;
+pub mod end;
+pub mod failure;
+pub mod gate;
+pub mod help;
+pub mod leave;
+pub mod ledger;
+pub mod log;
+pub mod notes;
+pub mod overview;
+pub mod plan;
+pub mod resume;
+mod rollback;
+mod sides;
+mod steps;
+pub mod too_small;
+pub mod waiting;

@@ -1,0 +1,55 @@
+//! What the operator should know or do by hand, and what stands in the way of the plan, with what helps.
+//! Never shortens a hint: here it has room.
+
+use crate::model::{Problem, text};
+use crate::tui::app::App;
+use crate::tui::parts::{cut_end, labelled, lines};
+use crate::tui::theme::Tone;
+use ratatui::{Frame, layout::Rect, text::Line};
+
+pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
+    let look = &app.look;
+    let width = area.width as usize;
+    let plan = &app.plan;
+    let mut out = vec![
+        Line::styled(format!(" {}", text::clean(&plan.title)), look.style(Tone::Strong)),
+        Line::raw(cut_end(&format!(" {}", text::clean(&plan.found)), width)),
+        Line::raw(cut_end(
+            &format!(
+                " at once: {} on a host, {} asking a registry, {} in all; up to {}; a change is given up after {}",
+                plan.limits.per_host,
+                plan.limits.per_registry,
+                plan.limits.total,
+                text::count(u64::from(plan.limits.attempts), "attempt"),
+                text::age(i64::try_from(plan.limits.deadline_s).unwrap_or(i64::MAX).saturating_mul(1000))
+            ),
+            width,
+        )),
+        Line::raw(""),
+    ];
+    let all = plan
+        .blockers
+        .iter()
+        .map(|p| ("IN THE WAY", Tone::Failed, p))
+        .chain(plan.notes.iter().map(|p| ("note", Tone::Warning, p)));
+    for (word, tone, problem) in all.skip(app.scroll) {
+        if out.len() > area.height as usize {
+            break;
+        }
+        out.extend(problem_lines(app, word, tone, problem, width));
+    }
+    if plan.blockers.is_empty() && plan.notes.is_empty() {
+        out.push(Line::raw(" There is nothing to note."));
+    }
+    lines(frame, area, out, look);
+}
+
+fn problem_lines(app: &App, word: &str, tone: Tone, problem: &Problem, width: usize) -> Vec<Line<'static>> {
+    let look = &app.look;
+    let words = format!("{}: {}", text::clean(&problem.subject), text::clean(&problem.why));
+    let mut out = labelled(word, &words, (12, width), (look.style(tone), look.style(Tone::Plain)));
+    if let Some(hint) = &problem.hint {
+        out.extend(labelled("helps", &text::clean(hint), (12, width), (look.style(Tone::Dim), look.style(Tone::Plain))));
+    }
+    out
+}

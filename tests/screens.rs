@@ -1,0 +1,386 @@
+//! Every screen of the terminal interface as a picture, and what no key may ever do.
+//! Never starts a run: the screens see entries and nothing else.
+
+#[path = "screens/sample.rs"]
+mod sample;
+
+use castoff::model::{Command, Entry, Event, Stamped};
+use castoff::tui::{app::App, draw::draw};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use proptest::prelude::*;
+use ratatui::{Terminal, backend::TestBackend};
+use sample::{NIGHT_MS, Story, start};
+
+const SIZES: [(u16, u16); 3] = [(120, 36), (80, 24), (60, 16)];
+
+/// Types one key a second after everything else.
+fn press(app: &mut App, code: KeyCode) -> Option<Command> {
+    app.key(KeyEvent::new(code, KeyModifiers::NONE), app.now_ms + 1000)
+}
+
+fn letter(app: &mut App, c: char) -> Option<Command> {
+    press(app, KeyCode::Char(c))
+}
+
+fn type_in(app: &mut App, sentence: &str) {
+    for c in sentence.chars() {
+        assert_eq!(letter(app, c), None);
+    }
+}
+
+fn feed(app: &mut App, entries: &[Stamped]) {
+    for stamped in entries {
+        app.event(Event::Entry(stamped.clone()), stamped.at_ms);
+    }
+}
+
+/// A run that was begun here and has come this far.
+fn running(story: &Story) -> App {
+    let mut app = App::new(start(story.plan.clone(), vec![]), NIGHT_MS).unwrap();
+    app.run = "7f3a".to_owned();
+    feed(&mut app, &story.entries);
+    app.tick(story.at_ms);
+    app
+}
+
+fn picture(app: &mut App, (width, height): (u16, u16)) -> String {
+    app.size = (width, height);
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| draw(frame, app)).unwrap();
+    terminal.backend().to_string().lines().map(|line| format!("{}\n", line.trim_matches('"').trim_end())).collect()
+}
+
+fn check(name: &str, app: &mut App) {
+    for size in SIZES {
+        insta::assert_snapshot!(format!("{name}-{}x{}", size.0, size.1), picture(app, size));
+    }
+}
+
+fn fresh() -> App {
+    App::new(start(sample::plan(), vec![]), NIGHT_MS).unwrap()
+}
+
+fn blocked() -> App {
+    let mut plan = sample::plan();
+    plan.blockers = vec![
+        sample::problem("agent gpu-05", "12 GB free, 17 GB needed", Some("free space where the engine keeps its data")),
+        sample::problem("image cr.backend.ai/stable/r-base:3.6-ubuntu18.04", "registry answered 401", None),
+    ];
+    App::new(start(plan, vec![]), NIGHT_MS).unwrap()
+}
+
+fn pulling() -> App {
+    let story = sample::pulling();
+    let mut app = running(&story);
+    // A minute of pulling, so that there is a rate and an end.
+    for second in 0..=60 {
+        for progress in sample::progress(&story, second) {
+            app.event(Event::Progress(progress), story.at_ms + second * 1000);
+        }
+        app.tick(story.at_ms + second * 1000);
+    }
+    app
+}
+
+fn draining() -> App {
+    let story = sample::draining();
+    let mut app = running(&story);
+    for n in [9, 7, 3] {
+        app.event(Event::Gate(sample::sessions(&story, n)), story.at_ms + 60_000);
+    }
+    app.tick(story.at_ms + 725_000);
+    app
+}
+
+fn asking() -> App {
+    let story = sample::asking();
+    let mut app = running(&story);
+    let report = castoff::model::GateReport { step: 10, problems: vec![], read_at_ms: story.at_ms };
+    app.event(Event::Gate(report), story.at_ms + 4000);
+    type_in(&mut app, "remove 57 im");
+    app
+}
+
+fn resumed() -> App {
+    let story = sample::pulling();
+    let mut app = App::new(start(story.plan.clone(), story.entries.clone()), story.at_ms + 660_000).unwrap();
+    app.event(Event::Survey(sample::survey(&story)), story.at_ms + 664_000);
+    app
+}
+
+#[test]
+fn the_plan() {
+    check("plan", &mut fresh());
+    let mut app = fresh();
+    app.step = 3;
+    check("plan-keys", &mut app);
+    app.step = 10;
+    check("plan-remove", &mut app);
+}
+
+#[test]
+fn a_plan_that_cannot_be_run() {
+    let mut app = blocked();
+    assert_eq!(letter(&mut app, 'E'), None);
+    check("blocked", &mut app);
+    assert_eq!(letter(&mut app, 'n'), None);
+    check("notes", &mut app);
+}
+
+#[test]
+fn the_ledger() {
+    let mut app = fresh();
+    letter(&mut app, 'v');
+    check("ledger", &mut app);
+}
+
+#[test]
+fn a_pull_with_progress() {
+    check("pulling", &mut pulling());
+    let mut app = pulling();
+    press(&mut app, KeyCode::Enter);
+    for _ in 0..31 {
+        letter(&mut app, 'j');
+    }
+    check("changes", &mut app);
+}
+
+#[test]
+fn a_gate_that_waits_by_itself() {
+    check("draining", &mut draining());
+}
+
+#[test]
+fn a_question_half_typed() {
+    check("question", &mut asking());
+}
+
+#[test]
+fn a_question_with_checks_that_do_not_hold() {
+    let story = sample::asking();
+    let mut app = running(&story);
+    let mut report = sample::sessions(&story, 3);
+    report.step = 10;
+    app.event(Event::Gate(report), story.at_ms + 4000);
+    type_in(&mut app, "remove 57 images from prod-a");
+    assert_eq!(press(&mut app, KeyCode::Enter), None);
+    check("question-held", &mut app);
+}
+
+#[test]
+fn a_failure() {
+    let mut app = running(&sample::failed());
+    check("failure", &mut app);
+    letter(&mut app, 'R');
+    check("retry", &mut app);
+}
+
+#[test]
+fn a_resumed_run() {
+    check("resume", &mut resumed());
+}
+
+#[test]
+fn the_way_back() {
+    let mut story = Story::begin();
+    story.steps(0..10).gate(10);
+    let mut app = running(&story);
+    press(&mut app, KeyCode::Esc);
+    letter(&mut app, 'B');
+    type_in(&mut app, "the window ends");
+    check("rollback", &mut app);
+}
+
+#[test]
+fn ends() {
+    check("end", &mut running(&sample::over()));
+    check("rolled-back", &mut running(&sample::rolled_back()));
+    check("stuck", &mut running(&sample::stuck()));
+}
+
+#[test]
+fn boxes_and_pages() {
+    let mut app = pulling();
+    letter(&mut app, 'q');
+    check("leave", &mut app);
+    press(&mut app, KeyCode::Esc);
+    letter(&mut app, '?');
+    check("help", &mut app);
+    press(&mut app, KeyCode::Esc);
+    letter(&mut app, 'l');
+    for _ in 0..5 {
+        letter(&mut app, 'k');
+    }
+    check("log", &mut app);
+}
+
+#[test]
+fn paused() {
+    let mut story = sample::pulling();
+    story.push(Entry::Paused { why: "asked by the operator".to_owned(), by: "kim on ops-01".to_owned() });
+    let mut app = running(&story);
+    check("paused", &mut app);
+    assert_eq!(letter(&mut app, 'P'), Some(Command::Continue));
+}
+
+#[test]
+fn too_small() {
+    insta::assert_snapshot!(picture(&mut pulling(), (50, 12)));
+}
+
+/// Every row with the styles of its cells, for looks in which the letters alone say too little.
+fn styled(app: &mut App, (width, height): (u16, u16)) -> String {
+    app.size = (width, height);
+    let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+    terminal.draw(|frame| draw(frame, app)).unwrap();
+    format!("{:?}", terminal.backend().buffer())
+}
+
+#[test]
+fn without_colors_and_in_ascii() {
+    for (name, mut app) in [("pulling", pulling()), ("question", asking())] {
+        app.look.mono = true;
+        let drawn = styled(&mut app, (80, 24));
+        for color in ["Red", "Green", "Yellow", "Magenta", "Cyan", "Blue", "White", "Black"] {
+            assert!(!drawn.contains(color), "{color} in {name}");
+        }
+        assert!(drawn.contains("REVERSED"), "the selected row is to be seen in {name}");
+        insta::assert_snapshot!(format!("mono-{name}"), drawn);
+        app.look.ascii = true;
+        let drawn = picture(&mut app, (80, 24));
+        assert!(drawn.is_ascii(), "{drawn}");
+        insta::assert_snapshot!(format!("ascii-{name}"), drawn);
+    }
+}
+
+#[test]
+fn a_gate_sentence_approves_and_nothing_else() {
+    let mut app = asking();
+    assert_eq!(press(&mut app, KeyCode::Enter), None);
+    type_in(&mut app, "ages from prod-a");
+    let approve = Command::Approve { step: 10, plan: "9c1e4f02".to_owned(), typed: "remove 57 images from prod-a".to_owned() };
+    assert_eq!(press(&mut app, KeyCode::Enter), Some(approve));
+    assert_eq!(press(&mut app, KeyCode::Enter), None, "an answer is sent once");
+}
+
+#[test]
+fn a_refusal_asks_again_from_the_beginning() {
+    let mut app = asking();
+    type_in(&mut app, "ages from prod-a");
+    assert!(press(&mut app, KeyCode::Enter).is_some());
+    app.event(Event::Refused("a session came back".to_owned()), app.now_ms);
+    assert!(picture(&mut app, (120, 36)).contains("a session came back"));
+    assert_eq!(press(&mut app, KeyCode::Enter), None);
+}
+
+#[test]
+fn keys_before_400_ms_are_lost() {
+    let story = sample::asking();
+    let mut app = running(&story);
+    let opened_ms = story.at_ms;
+    for c in "remove 57 images from prod-a".chars() {
+        app.key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE), opened_ms + 399);
+    }
+    assert_eq!(app.key(KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE), opened_ms + 400), None);
+    app.paste("remove 57 images from prod-a", opened_ms + 1000);
+    assert_eq!(app.key(KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE), opened_ms + 1000), None);
+}
+
+#[test]
+fn ctrl_c_has_three_degrees() {
+    let mut app = pulling();
+    let at_ms = app.now_ms;
+    let mut ctrl_c = |after_ms: i64| app.key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL), at_ms + after_ms);
+    assert_eq!(ctrl_c(0), Some(Command::Stop));
+    assert_eq!(ctrl_c(6000), None, "too late for a second one");
+    assert_eq!(ctrl_c(7000), Some(Command::StopNow));
+    assert_eq!(ctrl_c(8000), None);
+    assert!(app.left.is_some());
+}
+
+#[test]
+fn a_plan_and_a_resumed_run_begin_with_a_capital() {
+    let mut app = fresh();
+    assert_eq!(letter(&mut app, 'E'), Some(Command::Begin));
+    assert_eq!(letter(&mut app, 'E'), None);
+    let mut app = resumed();
+    assert_eq!(letter(&mut app, 'C'), Some(Command::Begin));
+}
+
+#[test]
+fn foreign_text_never_reaches_the_terminal() {
+    let mut plan = sample::plan();
+    for step in &mut plan.steps {
+        step.title.push_str("\u{1b}[2J\u{202e}");
+        step.summary.push_str("\u{1b}]52;c;QQ==\u{7}");
+        for change in &mut step.changes {
+            change.subject.push_str("\u{1b}[31m");
+            change.place.push('\u{7}');
+        }
+    }
+    let mut story = sample::failed();
+    story.plan = plan.clone();
+    story.entries[0].entry = Entry::Planned { plan: Box::new(plan.clone()), by: "kim\u{1b}[0m".to_owned() };
+    let mut apps = vec![running(&story), App::new(start(plan, vec![]), NIGHT_MS).unwrap()];
+    for app in &mut apps {
+        for key in ['?', 'l', 'n', 'v'] {
+            letter(app, key);
+            let drawn = picture(app, (120, 36));
+            assert!(!drawn.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{drawn}");
+            press(app, KeyCode::Esc);
+        }
+    }
+}
+
+/// Every screen that a key can be pressed on.
+fn everywhere() -> Vec<App> {
+    let mut closed = asking();
+    press(&mut closed, KeyCode::Esc);
+    let mut retry = running(&sample::failed());
+    letter(&mut retry, 'R');
+    let mut leave = pulling();
+    letter(&mut leave, 'q');
+    let mut out = vec![fresh(), blocked(), pulling(), draining(), resumed(), closed, retry, leave];
+    out.extend([sample::failed(), sample::over(), sample::rolled_back(), sample::stuck()].iter().map(running));
+    out
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_lower_case_key_and_no_enter_writes(keys in prop::collection::vec(0usize..40, 0..40)) {
+        let others = [
+            KeyCode::Enter, KeyCode::Esc, KeyCode::Up, KeyCode::Down, KeyCode::Tab, KeyCode::Backspace, KeyCode::PageDown,
+            KeyCode::Home, KeyCode::End, KeyCode::Char('/'), KeyCode::Char('?'), KeyCode::Char(']'), KeyCode::Char(' '),
+            KeyCode::F(1),
+        ];
+        for mut app in everywhere() {
+            for key in &keys {
+                let code = u8::try_from(*key).ok().filter(|n| *n < 26).map_or_else(|| others[key - 26], |n| KeyCode::Char(char::from(b'a' + n)));
+                // An open question is another matter: letters go into its sentence.
+                if let Some(command) = press(&mut app, code) {
+                    prop_assert_eq!(command, Command::Recheck);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn random_keys_at_a_gate_never_approve(keys in prop::collection::vec(32u8..127, 1000)) {
+        let story = sample::asking();
+        let mut app = running(&story);
+        app.tick(story.at_ms + 1000);
+        for key in keys {
+            let code = match key {
+                b'~' => KeyCode::Enter,
+                b'}' => KeyCode::Backspace,
+                b'{' => KeyCode::Esc,
+                key => KeyCode::Char(char::from(key)),
+            };
+            let command = press(&mut app, code);
+            let approves = matches!(command, Some(Command::Approve { .. }));
+            prop_assert!(!approves);
+        }
+    }
+}
