@@ -29,7 +29,7 @@ impl Action for DeleteMetadata {
         }
         let rows = if backend_ai.era == Era::Etcd { vec![] } else { old_rows(world, old, backend_ai.era) };
         let summary =
-            format!("delete {} and {} of {old}", text::count(keys.len() as u64, "key"), text::count(rows.len() as u64, "row"),);
+            format!("delete {} and {} of {old}", text::count(keys.len() as u64, "key"), text::count(rows.len() as u64, "row"));
         let delete = |(key, value)| KeyDiff { key, before: Some(value), after: None };
         let diffs: Vec<KeyDiff> = keys.into_iter().map(delete).collect();
         let mut changes: Vec<Change> =
