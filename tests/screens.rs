@@ -332,6 +332,31 @@ fn foreign_text_never_reaches_the_terminal() {
     }
 }
 
+#[test]
+fn ten_thousand_changes_are_drawn_in_a_moment() {
+    let mut plan = sample::plan();
+    let one = plan.steps[1].changes[0].clone();
+    plan.steps[1].changes = (0..10_000)
+        .map(|n| castoff::model::PlannedChange { id: castoff::model::ChangeId { step: 1, n }, ..one.clone() })
+        .collect();
+    let mut story = Story::of(plan);
+    story.step(0).gate(1).approve(1);
+    for n in 0..200 {
+        story.start(1, n);
+    }
+    let mut app = running(&story);
+    for key in [KeyCode::Esc, KeyCode::Enter, KeyCode::Char('G')] {
+        press(&mut app, key);
+        let begun = std::time::Instant::now();
+        for _ in 0..10 {
+            picture(&mut app, (120, 36));
+        }
+        // A frame is 100 ms; this is without optimization and on a busy machine.
+        assert!(begun.elapsed().as_millis() < 3000, "{:?} for ten pictures", begun.elapsed());
+    }
+    assert!(picture(&mut app, (120, 36)).contains("2.10000"));
+}
+
 /// Every screen that a key can be pressed on.
 fn everywhere() -> Vec<App> {
     let mut closed = asking();

@@ -82,10 +82,10 @@ pub async fn run(start: Start, mut events: Receiver<Event>, commands: Sender<Com
     if matches!(left, Ok(Left::Detached)) {
         reader.forget();
         // Nobody is there to answer: the engine stops at its safe point, and its last words are taken so that it can end.
-        let _ = commands.send(Command::Stop).await;
-        drop(commands);
         if app.begun {
-            while events.recv().await.is_some() {}
+            let stop = commands.send(Command::Stop);
+            let listen = async { while events.recv().await.is_some() {} };
+            let _ = tokio::join!(stop, listen);
         }
     } else {
         drop(reader);
@@ -167,7 +167,9 @@ async fn turn(
                 if std::mem::take(&mut app.redraw) {
                     screen.clear()?;
                 }
-                picture(app, screen)?;
+                if picture(app, screen).is_err() {
+                    return Ok(lost());
+                }
             }
             event = events.recv(), if !app.over => {
                 terminal::guarded(|| {

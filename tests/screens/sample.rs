@@ -360,7 +360,10 @@ pub struct Story {
 
 impl Story {
     pub fn begin() -> Self {
-        let plan = plan();
+        Self::of(plan())
+    }
+
+    pub fn of(plan: Plan) -> Self {
         let mut story = Self { plan: plan.clone(), entries: vec![], at_ms: NIGHT_MS };
         story.push(Entry::Planned { plan: Box::new(plan), by: "kim on ops-01".to_owned() });
         story

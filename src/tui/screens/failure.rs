@@ -4,7 +4,7 @@
 use super::detail;
 use crate::model::{FaultKind, Next, Stop, text};
 use crate::tui::app::App;
-use crate::tui::parts::{cut_end, labelled, lines, rows, rule, window};
+use crate::tui::parts::{cut_end, labelled, lines, rows, rule, selected, window};
 use crate::tui::theme::Tone;
 use ratatui::{
     Frame,
@@ -36,7 +36,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let out: Vec<Line<'_>> = shown
         .map(|i| {
             let row = detail::cause(app, &causes[i].0, &causes[i].1, width);
-            if i == app.cause { row.patch_style(look.style(Tone::Selected)) } else { row }
+            if i == app.cause { selected(&row, width, look) } else { row }
         })
         .collect();
     frame.render_widget(Paragraph::new(out), list);
@@ -122,7 +122,7 @@ fn ways(app: &App, stuck: bool, width: usize) -> Vec<Line<'static>> {
     } else {
         let all = if causes.len() > 1 { "asks which cause; " } else { "" };
         vec![
-            ("R", "retry", format!("{all}safe, each change is looked at first   (recommended, once the cause is mended)")),
+            ("R", "retry", format!("{all}safe: looks first   (recommended, once mended)")),
             ("S", "skip", format!("leave out {n} with this cause, with a reason")),
             ("B", "roll back", "undo what this run has done; shows the way back first".to_owned()),
             ("A", "abort", "end the run here for good; nothing is undone".to_owned()),
