@@ -1,7 +1,7 @@
 //! Cast off from Docker Hub.
 
 pub mod actions;
-
+pub mod cli;
 pub mod cluster;
 pub mod engine;
 pub mod headless;

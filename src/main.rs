@@ -1,1 +1,22 @@
-fn main() {}
+//! Parses, runs, prints the error chain, and ends with the exit code that says what happened.
+
+use castoff::cli;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rustls::crypto::ring::default_provider().install_default().expect("nothing has installed a provider before");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a thread can be started");
+    let result = runtime.block_on(cli::main());
+    // A blocking read of a terminal that is gone must not hold the process.
+    runtime.shutdown_background();
+    match result {
+        Ok(exit) => ExitCode::from(exit as u8),
+        Err(failure) => {
+            eprintln!("error: {:#}", failure.error);
+            if let Some(hint) = failure.hint {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}

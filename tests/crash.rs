@@ -176,6 +176,13 @@ async fn walk(runbook: &Runbook, crash_at: usize, turn: Turn) -> usize {
     if ending.is_none() {
         ending = process(state.path(), &sim, &plan, &Fuse::new(usize::MAX), turn).await;
     }
+    if turn != Turn::Forward && ending == Some(Ending::Finished(Outcome::Done)) {
+        // It was over before the question came: a finished run is rolled back by the next process.
+        ending = process(state.path(), &sim, &plan, &fuse, turn).await;
+        if ending.is_none() {
+            ending = process(state.path(), &sim, &plan, &Fuse::new(usize::MAX), turn).await;
+        }
+    }
     let entries = castoff::journal::read(state.path(), "run").await.unwrap();
     let started: Vec<_> =
         entries.iter().filter_map(|e| if let Entry::Started { change } = &e.entry { Some(*change) } else { None }).collect();

@@ -19,7 +19,7 @@ pub fn left_over(inventory: &Inventory, moved: &Move) -> Vec<Problem> {
     let mut out = vec![];
     for row in inventory.rows("session_templates") {
         let text = |column: &str| row.get(column).and_then(Json::as_str).unwrap_or("");
-        let named = row.get("template").and_then(|t| t.pointer("/spec/kernel/image")).and_then(Json::as_str).unwrap_or("");
+        let named = text("image");
         if is_old(named) {
             let name = if text("name").is_empty() { text("id") } else { text("name") };
             let hint = "nothing rewrites templates: its owner has to save it anew with the new image".to_owned();

@@ -50,6 +50,13 @@ impl RescanImages {
         let Some(registry) = world.registries.get(&self.registry) else { return vec![] };
         let known = |image: &ImageRef, manifest: &Manifest| Known { name: image.to_string(), config: manifest.config.clone() };
         let counterparts: BTreeSet<&ImageRef> = about.ledger.iter().filter_map(|line| line.new.as_ref()).collect();
+        // Another tag of a counterpart's image is the same record for those versions.
+        let covered: BTreeSet<(&str, &Digest)> = registry
+            .images
+            .iter()
+            .filter(|(i, _)| counterparts.contains(i))
+            .map(|(i, m)| (i.repository.as_str(), &m.digest))
+            .collect();
         let mut out: Vec<Vec<Known>> = vec![];
         let mut others: BTreeMap<(&str, &Digest), Vec<Known>> = BTreeMap::new();
         for (image, manifest) in &registry.images {
@@ -57,7 +64,7 @@ impl RescanImages {
             let skipped = SKIPPED.iter().any(|word| image.repository.contains(word));
             if counterparts.contains(image) {
                 out.push(vec![known(image, manifest)]);
-            } else if taken && !skipped {
+            } else if taken && !skipped && !covered.contains(&(image.repository.as_str(), &manifest.digest)) {
                 others.entry((&image.repository, &manifest.digest)).or_default().push(known(image, manifest));
             }
         }

@@ -1,6 +1,6 @@
 //! Exit codes, one meaning each, and failures that carry theirs. Scripts rely on the numbers: they never change.
 
-use crate::cluster::secret::SecretError;
+use crate::cluster::{config::ConfigError, secret::SecretError};
 use crate::engine::EngineError;
 use crate::headless::Left;
 use crate::journal::JournalError;
@@ -89,6 +89,12 @@ impl From<anyhow::Error> for Failure {
 impl From<Mistake> for Failure {
     fn from(mistake: Mistake) -> Self {
         Self { exit: Exit::Usage, error: mistake.into(), hint: None }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self { exit: Exit::Usage, error: error.into(), hint: None }
     }
 }
 

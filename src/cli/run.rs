@@ -197,7 +197,7 @@ impl Going {
             let options =
                 headless::Options { json: common.format == Format::Json, approved, wait: front.wait.map(Duration::from_secs) };
             stop_on_signals(command_to.clone());
-            let left = headless::run(&self.entries, event_from, command_to, self.first, options).await;
+            let left = headless::run(&self.entries, event_from, command_to, self.first.clone(), options).await;
             Exit::of_headless(&left)
         } else {
             return Err(Failure::new(
@@ -209,28 +209,27 @@ impl Going {
         if let Ending::Cut(n) = ending {
             eprintln!("{n} changes were on the way; their outcome is looked up on resume");
         }
-        self.last_words(&self.state.clone(), headless, common).await?;
+        last_words(&self.state, &self.run, self.simulated, headless, common).await?;
         Ok(exit)
     }
+}
 
-    /// What stays in the scrollback: the end page, or how to go on.
-    async fn last_words(&self, state: &Path, headless: bool, common: &Common) -> Result<(), Failure> {
-        let entries = journal::read(state, &self.run).await?;
-        let folded = State::fold(&entries)?;
-        if folded.plan.is_none() {
-            return Ok(());
-        }
-        let text = report::end_text(&self.run, &folded, &journal::folder(state, &self.run).display().to_string());
-        if headless && common.format == Format::Json {
-            eprint!("{text}");
-        } else {
-            let _ = write!(std::io::stdout(), "{text}");
-        }
-        if folded.finished.is_none() && !self.simulated {
-            eprintln!("go on with: castoff resume {}", self.run);
-        }
-        Ok(())
+/// What stays in the scrollback: the end page, and how to go on.
+async fn last_words(state: &Path, run: &str, simulated: bool, headless: bool, common: &Common) -> Result<(), Failure> {
+    let folded = State::fold(&journal::read(state, run).await?)?;
+    if folded.plan.is_none() {
+        return Ok(());
     }
+    let text = report::end_text(run, &folded, &journal::folder(state, run).display().to_string());
+    if headless && common.format == Format::Json {
+        eprint!("{text}");
+    } else {
+        let _ = write!(std::io::stdout(), "{text}");
+    }
+    if folded.finished.is_none() && !simulated {
+        eprintln!("go on with: castoff resume {run}");
+    }
+    Ok(())
 }
 
 /// The cluster that is meant: the embedded one, or the one of the cluster file.
@@ -359,7 +358,11 @@ fn new_name() -> String {
 /// Who answers gates: the user, and who became it.
 fn operator() -> String {
     let name = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
-    let user = name("USER").or_else(|| name("LOGNAME")).unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let of_uid =
+        |line: &str| (line.split(':').nth(2) == Some(&uid)).then(|| line.split(':').next().unwrap_or_default().to_owned());
+    let user = passwd.lines().find_map(of_uid).unwrap_or_else(|| format!("uid {uid}"));
     let user = name("SUDO_USER").map_or(user.clone(), |real| format!("{real} as {user}"));
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     crate::model::text::clean(&format!("{user} on {host}"))

@@ -1,9 +1,19 @@
 //! The cluster file: where the parts of a cluster are and by what names their secrets go. TOML, read once.
-//! It never holds a secret.
+//! It never holds a secret, and no error of it shows one.
+
+mod checks;
+mod place;
+
+pub use place::ConfigError;
 
 use super::secret::Secret;
+use crate::model::image::canonical_registry;
+use etcetera::BaseStrategy;
+use place::Place;
 use serde::Deserialize;
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use toml::de::DeTable;
 
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -24,6 +34,81 @@ pub struct ClusterFile {
     pub registries: BTreeMap<String, RegistryConfig>,
 }
 
+impl ClusterFile {
+    /// The file that was asked for, or the first that is there: `castoff.toml` in this folder, `castoff/cluster.toml`
+    /// in the operator's configuration folder, `/etc/castoff/cluster.toml`.
+    pub fn load(explicit: Option<&Path>) -> Result<Self, ConfigError> {
+        let places = explicit.map_or_else(usual_places, |path| vec![path.to_owned()]);
+        for place in &places {
+            match std::fs::read_to_string(place) {
+                Ok(text) => return Self::parse(&text, place),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && explicit.is_none() => {}
+                Err(error) => {
+                    return Err(ConfigError::new(format!("cannot read the cluster file `{}`: {error}", place.display())));
+                }
+            }
+        }
+        let looked: Vec<String> = places.iter().map(|place| format!("`{}`", place.display())).collect();
+        Err(ConfigError::new(format!(
+            "there is no cluster file: looked for {}\nhint: `castoff init` on a manager host writes one",
+            looked.join(", ")
+        )))
+    }
+
+    /// Reads a cluster file; `origin` names it in errors, and relative paths in it start from its folder.
+    pub fn parse(text: &str, origin: &Path) -> Result<Self, ConfigError> {
+        let place = Place { text, origin };
+        let table = DeTable::parse(text).map_err(|e| place.syntax_error(&e))?;
+        // Before anything that may quote a value: a secret written here by mistake must not reach an error.
+        place.refuse(table.get_ref(), &checks::secrets(table.get_ref()))?;
+        let mut file: Self = toml::from_str(text).map_err(|e| place.syntax_error(&e))?;
+        place.refuse(table.get_ref(), &checks::all(&file))?;
+        file.resolve(origin.parent().unwrap_or(Path::new("")));
+        file.registries =
+            file.registries.into_iter().map(|(name, registry)| (canonical_registry(&name).to_owned(), registry)).collect();
+        Ok(file)
+    }
+
+    /// What the operator should know before relying on this file: connections that nobody protects.
+    pub fn notes(&self) -> Vec<String> {
+        let registries = self.registries.iter().filter_map(|(name, registry)| match registry {
+            _ if registry.url.starts_with("http://") => Some(format!("registry `{name}` is asked without TLS")),
+            _ if registry.insecure => Some(format!("the certificate of registry `{name}` is not verified")),
+            _ => None,
+        });
+        let agents = self.agents.iter().filter(|agent| agent.docker.starts_with("tcp://") && agent.tls.is_none());
+        registries.chain(agents.map(|agent| format!("the Docker Engine of `{}` is asked without TLS", agent.name))).collect()
+    }
+
+    fn resolve(&mut self, folder: &Path) {
+        let etcd = self.etcd.iter_mut().flat_map(|etcd| [&mut etcd.ca, &mut etcd.cert, &mut etcd.key]).flatten();
+        let postgres = self.postgres.iter_mut().filter_map(|postgres| postgres.ca.as_mut());
+        let registries = self.registries.values_mut().filter_map(|registry| registry.ca.as_mut());
+        let discovered = self.discover.iter_mut().filter_map(|discover| discover.agents.tls.as_mut());
+        let tls = self.agents.iter_mut().filter_map(|agent| agent.tls.as_mut()).chain(discovered);
+        let tls = tls.flat_map(|tls| [&mut tls.ca, &mut tls.cert, &mut tls.key]);
+        for path in etcd.chain(postgres).chain(registries).chain(tls).chain(&mut self.ssh.config) {
+            *path = folder.join(&*path);
+        }
+        let etcd = self.etcd.iter_mut().filter_map(|etcd| etcd.password.as_mut());
+        let postgres = self.postgres.iter_mut().filter_map(|postgres| postgres.password.as_mut());
+        let registries = self.registries.values_mut().filter_map(|registry| registry.password.as_mut());
+        for secret in etcd.chain(postgres).chain(registries) {
+            if let Secret::File(path) = secret {
+                *path = folder.join(&*path);
+            }
+        }
+    }
+}
+
+fn usual_places() -> Vec<PathBuf> {
+    let own = etcetera::choose_base_strategy().ok().map(|base| base.config_dir().join("castoff/cluster.toml"));
+    let mut places = vec![PathBuf::from("castoff.toml")];
+    places.extend(own);
+    places.push(PathBuf::from("/etc/castoff/cluster.toml"));
+    places
+}
+
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Etcd {
@@ -33,6 +118,7 @@ pub struct Etcd {
     pub namespace: String,
     pub username: Option<String>,
     pub password: Option<Secret>,
+    /// Without it the system's own authorities are asked.
     pub ca: Option<PathBuf>,
     pub cert: Option<PathBuf>,
     pub key: Option<PathBuf>,
@@ -48,6 +134,7 @@ pub struct Postgres {
     /// `postgres://user@host:port/database?sslmode=…`, without a password.
     pub url: String,
     pub password: Option<Secret>,
+    /// With it the server's certificate and name are verified, unless the URL has an `sslmode` of its own.
     pub ca: Option<PathBuf>,
 }
 
@@ -157,3 +244,6 @@ pub struct RegistryConfig {
     #[serde(default)]
     pub insecure: bool,
 }
+
+#[cfg(test)]
+mod tests;

@@ -292,7 +292,7 @@ fn fault(what: &str, error: &Error) -> Fault {
     let why = words(error);
     let with = |kind| Fault::new(kind, what, &why);
     let login = "set `username` and `password` of `[etcd]` in the cluster file to a user that may read and write `/sorna/`";
-    if why.contains("certificate") || why.contains("HandshakeFailure") {
+    if why.to_ascii_lowercase().contains("certificate") || why.contains("received fatal alert") {
         return with(FaultKind::Lasting)
             .hint("set `ca`, and `cert` and `key` if etcd asks for them, in `[etcd]` of the cluster file");
     }
@@ -309,6 +309,9 @@ fn fault(what: &str, error: &Error) -> Fault {
             3 | 5 | 6 | 9 | 12 | 13 | 15 => with(FaultKind::Lasting),
             8 if why.contains("space") => {
                 with(FaultKind::Space).hint("etcd is full: compact, defragment and disarm its alarm first")
+            }
+            _ if why.contains("stream closed") || why.contains("http2") => {
+                with(FaultKind::Passing).hint("if this etcd speaks TLS, write `https://` in `endpoints` of the cluster file")
             }
             _ => with(FaultKind::Passing),
         },
@@ -331,6 +334,10 @@ fn words(error: &Error) -> String {
             words.push(text);
         }
         cause = error.source();
+    }
+    // Says nothing where there is another word.
+    if words.len() > 1 {
+        words.retain(|word| word != "transport error");
     }
     words.join(": ")
 }

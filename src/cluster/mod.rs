@@ -2,10 +2,16 @@
 //! It decides nothing: it reads, says where a change stands, makes it true or untrue.
 
 pub mod config;
+pub mod docker;
 pub mod etcd;
+pub mod init;
+pub mod live;
+pub mod manager;
 pub mod postgres;
+pub mod registry;
 pub mod secret;
 pub mod sim;
+pub mod ssh;
 
 use crate::model::{Change, Fault, Inventory, Standing, Wants};
 use async_trait::async_trait;

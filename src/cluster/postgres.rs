@@ -9,11 +9,13 @@ use crate::model::world::sort_rows;
 use crate::model::{Era, Fault, FaultKind, Row, Session};
 use rows::{TABLES, Table};
 use secrecy::ExposeSecret;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Postgres, Transaction};
 use std::{collections::BTreeMap, sync::Mutex, time::Duration};
 
 const CONNECT: Duration = Duration::from_secs(5);
+/// For the single attempt that tells why there was no connection.
+const EXPLAIN: Duration = Duration::from_secs(2);
 /// For a whole call: a connection, and statements of at most 15 s each.
 const CALL: Duration = Duration::from_secs(30);
 const READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -60,10 +62,20 @@ impl PostgresClient {
             options = options.password(password.expose_secret());
         }
         if let Some(ca) = &config.ca {
-            options = options.ssl_root_cert(ca);
+            let pem = tokio::fs::read(ca).await;
+            let pem = pem.map_err(|e| Fault::new(FaultKind::Lasting, what, format!("`{}`: {e}", ca.display())))?;
+            options = options.ssl_root_cert_from_pem(pem);
+            // Whoever names an authority wants it asked; the default would take any certificate.
+            if !config.url.contains("sslmode=") && !config.url.contains("ssl-mode=") {
+                options = options.ssl_mode(PgSslMode::VerifyFull);
+            }
         }
         options = options.statement_cache_capacity(0).application_name("castoff").disable_statement_logging();
-        let place = format!("{}:{}/{}", options.get_host(), options.get_port(), options.get_database().unwrap_or_default());
+        let host = match options.get_socket() {
+            Some(socket) => socket.display().to_string(),
+            None => format!("{}:{}", options.get_host(), options.get_port()),
+        };
+        let place = format!("{host}/{}", options.get_database().unwrap_or_default());
         let pool = Mutex::new(pool(&options));
         Ok(Self { options, place, pool })
     }
@@ -165,7 +177,7 @@ impl PostgresClient {
 
     /// The pool only says that it waited; the reason is what a single attempt says.
     async fn why_no_connection(&self, what: &str) -> Fault {
-        match tokio::time::timeout(CONNECT, PgConnection::connect_with(&self.options)).await {
+        match tokio::time::timeout(EXPLAIN, PgConnection::connect_with(&self.options)).await {
             Ok(Err(error)) => fault(what, &error),
             Ok(Ok(_)) => Fault::new(FaultKind::Passing, what, "all connections were busy"),
             Err(_) => Fault::new(FaultKind::Passing, what, format!("no answer for {} s", CONNECT.as_secs())),
@@ -228,13 +240,20 @@ fn pool(options: &PgConnectOptions) -> PgPool {
 /// name a key, for elsewhere they may hold a whole row.
 fn fault(what: &str, error: &sqlx::Error) -> Fault {
     let with = |kind, why: &str| Fault::new(kind, what, why);
+    let authority = "set `ca` of `[postgres]` in the cluster file to the authority that signed the server's certificate";
     match error {
+        sqlx::Error::Io(error) if error.to_string().contains("certificate") => {
+            with(FaultKind::Lasting, &error.to_string()).hint(authority)
+        }
         sqlx::Error::Io(error) => with(FaultKind::Passing, &error.to_string()),
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::BeginFailed => {
             with(FaultKind::Passing, &error.to_string())
         }
+        sqlx::Error::Tls(error) if error.to_string().contains("certificate") => {
+            with(FaultKind::Lasting, &error.to_string()).hint(authority)
+        }
         sqlx::Error::Tls(error) => with(FaultKind::Lasting, &error.to_string())
-            .hint("set `ca` of `[postgres]` in the cluster file to the authority that signed the server's certificate"),
+            .hint("turn TLS on at the server, or write `?sslmode=disable` into `url` of `[postgres]` in the cluster file"),
         sqlx::Error::Database(error) => {
             let code = error.code().unwrap_or_default();
             let message = error.message();

@@ -28,7 +28,12 @@ impl Secret {
         match self {
             Self::Env(name) => {
                 let from = || format!("the environment variable `{name}`");
-                std::env::var(name).map(SecretString::from).map_err(|e| SecretError { from: from(), why: e.to_string() })
+                // Not the error's own words: they quote a value that is no UTF-8.
+                let why = |error| match error {
+                    std::env::VarError::NotPresent => "it is not set".to_owned(),
+                    std::env::VarError::NotUnicode(_) => "it is no UTF-8".to_owned(),
+                };
+                std::env::var(name).map(SecretString::from).map_err(|e| SecretError { from: from(), why: why(e) })
             }
             Self::File(path) => {
                 let from = || format!("the file `{}`", path.display());

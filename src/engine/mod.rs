@@ -9,7 +9,7 @@ use crate::cluster::Cluster;
 use crate::journal::{Journal, JournalError};
 use crate::model::{
     ChangeId, Command, Entry, Event, Fault, FaultKind, Level, Next, Outcome, Part, Plan, Stamped, Standing, State, Status, Stop,
-    SurveyLine, Target, Wants, run::IllegalEntry, text,
+    SurveyLine, Target, Wants, WayBack, run::IllegalEntry, text,
 };
 use flight::Flights;
 use gate::GateWatch;
@@ -223,6 +223,17 @@ impl Engine {
 
     async fn undo(&mut self, open: Vec<ChangeId>) -> Result<(), EngineError> {
         let limits = self.state.limits;
+        let (lost, open): (Vec<ChangeId>, Vec<ChangeId>) =
+            open.into_iter().partition(|id| matches!(self.plan().change(*id).way_back, WayBack::None(_)));
+        if !lost.is_empty() {
+            // The plan said so before anything began: it is no failure of the way back.
+            let leave = |change| {
+                let WayBack::None(why) = &self.plan().change(change).way_back else { return None };
+                Some(Entry::Skipped { change, why: format!("no way back, as the plan said: {why}"), by: "the plan".to_owned() })
+            };
+            let entries = lost.into_iter().filter_map(leave).collect();
+            return self.write(entries).await;
+        }
         let mut starting = vec![];
         for id in open {
             let planned = self.plan().change(id).clone();

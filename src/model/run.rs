@@ -290,7 +290,10 @@ impl State {
             Retrying(_) => !back && matches!(from, Waiting | Running | Retrying(_) | Failed(_)),
             Done => change.ours && matches!(from, Running | Retrying(_)),
             Failed(_) => matches!(from, Waiting | Running | Retrying(_)),
-            Skipped(_) => matches!(from, Waiting | Retrying(_) | Failed(_)) || (back && matches!(from, Undoing | UndoFailed(_))),
+            Skipped(_) => {
+                matches!(from, Waiting | Retrying(_) | Failed(_))
+                    || (back && matches!(from, Running | Done | Undoing | UndoFailed(_)))
+            }
             Undoing => back && change.ours && matches!(from, Running | Retrying(_) | Done | Failed(_) | Undoing | UndoFailed(_)),
             Undone => matches!(from, Undoing),
             UndoFailed(_) => matches!(from, Undoing),

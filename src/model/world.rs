@@ -19,7 +19,7 @@ impl Inventory {
                 None => Standing::Neither(format!("there is no manager `{manager}`")),
             },
             Change::Keys { diffs } => keys_standing(diffs, |key| self.keys.get(key)),
-            Change::Rows { diffs } => rows_standing(diffs, |table, key| self.row(table, key)),
+            Change::Rows { diffs } => rows_standing(diffs, |diff| self.row(&diff.table, &diff.key)),
             Change::Rescan { registry, expect, .. } => rescan_standing(expect, &self.known_images(registry)),
             Change::Alias { alias, architecture, before, after } => {
                 let found = self.aliases().into_iter().find(|a| a.alias == *alias);
@@ -296,8 +296,8 @@ pub fn keys_standing<'a>(diffs: &[KeyDiff], found: impl Fn(&str) -> Option<&'a V
 }
 
 /// The standing of rows that change together, for rows that were read.
-pub fn rows_standing<'a>(diffs: &[RowDiff], found: impl Fn(&str, &str) -> Option<&'a Row>) -> Standing {
-    all(diffs.iter().map(|diff| (diff.before == diff.after, row_standing(diff, found(&diff.table, &diff.key)))))
+pub fn rows_standing<'d, 'r>(diffs: &'d [RowDiff], found: impl Fn(&'d RowDiff) -> Option<&'r Row>) -> Standing {
+    all(diffs.iter().map(|diff| (diff.before == diff.after, row_standing(diff, found(diff)))))
 }
 
 /// Folds the standings of parts that change together: a mixture is neither. Parts that are equal on both sides (true)
@@ -329,4 +329,25 @@ pub fn sort_rows(table: &str, rows: &mut [Row]) {
     rows.sort_by(|a, b| {
         a.get(column).and_then(serde_json::Value::as_str).cmp(&b.get(column).and_then(serde_json::Value::as_str))
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_password_does_not_hide_that_the_rest_is_back() {
+        let url = KeyDiff { key: "r".to_owned(), before: Some(Value::text("https://r")), after: None };
+        let password = KeyDiff { key: "r/password".to_owned(), before: Some(Value::Hidden), after: None };
+        let (there, hidden) = (Value::text("https://r"), Value::Hidden);
+        let standing = |diffs: &[KeyDiff], url: bool, password: bool| {
+            keys_standing(diffs, |key| if key == "r" { url.then_some(&there) } else { password.then_some(&hidden) })
+        };
+        let both = [url, password.clone()];
+        assert_eq!(standing(&both, true, true), Standing::Before);
+        assert_eq!(standing(&both, true, false), Standing::Before);
+        assert_eq!(standing(&both, false, false), Standing::After);
+        assert!(matches!(standing(&both, false, true), Standing::Neither(_)));
+        assert_eq!(standing(&[password], false, false), Standing::After);
+    }
 }

@@ -68,6 +68,28 @@ async fn rows_go_there_and_back_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn thousands_of_rows_are_one_change() {
+    let (database, client) = database().await;
+    database
+        .execute(
+            "INSERT INTO images (name, image, registry, registry_id, architecture, config_digest, size_bytes, type, labels, resources, tag)
+             SELECT 'index.docker.io/lablup/r:' || n, 'r', 'index.docker.io', '00000000-0000-4000-8000-000000000001', 'x86_64',
+                 'sha256:x', n, 'COMPUTE', json_build_object('n', n), '{}', n FROM generate_series(1, 5000) n",
+        )
+        .await;
+    let before = database.texts(DUMP).await;
+    let tables = client.read_tables().await.expect("tables");
+    let hub = tables["images"].iter().filter(|row| row["registry"] == "index.docker.io" && row["id"] != PYTHON);
+    let diffs: Vec<RowDiff> = hub.map(|row| deletion("images", row["id"].as_str().expect("an id"), row.clone())).collect();
+    assert_eq!(diffs.len(), 5001);
+    client.write(&diffs, true).await.expect("there");
+    assert_eq!(client.standing(&diffs).await, Ok(Standing::After));
+    client.write(&diffs, false).await.expect("back");
+    assert_eq!(client.standing(&diffs).await, Ok(Standing::Before));
+    assert_eq!(database.texts(DUMP).await, before);
+}
+
+#[tokio::test]
 async fn a_row_may_be_added_with_defaults_and_taken_away() {
     let (database, client) = database().await;
     let before = database.texts(DUMP).await;
@@ -177,8 +199,8 @@ async fn an_edit_at_the_same_moment_is_seen() {
 
 #[tokio::test]
 async fn of_two_writers_one_wins() {
-    let (_database, one) = database().await;
-    let two = PostgresClient::new(&_database.config()).await.expect("a client");
+    let (database, one) = database().await;
+    let two = PostgresClient::new(&database.config()).await.expect("a client");
     for n in 0..10 {
         let status = |n: i32| json!({ "status": format!("S{n}") });
         let before = if n == 0 { json!({ "status": "ALIVE" }) } else { status(n) };
@@ -193,6 +215,42 @@ async fn of_two_writers_one_wins() {
         let reset = [update("images", PYTHON, json!({ "status": found["status"] }), status(n + 1))];
         one.write(&reset, true).await.expect("a reset");
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_was_cut_is_made_again() {
+    let (database, client) = database().await;
+    assert_eq!(client.era().await, Ok(Era::Postgres));
+    let cut = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity WHERE application_name = 'castoff' AND datname = current_database()";
+    assert_eq!(database.texts(cut).await, ["true"]);
+    assert_eq!(client.era().await, Ok(Era::Postgres));
+    // Cut in the middle of a write: nothing of it happened, and trying again is allowed.
+    let mut other = database.connect().await;
+    sqlx::raw_sql("BEGIN; SELECT FROM images FOR UPDATE").execute(&mut other).await.expect("locks");
+    let before = database.texts(DUMP).await;
+    let diffs = [update("images", PYTHON, json!({ "status": "ALIVE" }), json!({ "status": "DELETED" }))];
+    let later = async {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        assert_eq!(database.texts(cut).await, ["true"]);
+    };
+    let (result, ()) = tokio::join!(client.write(&diffs, true), later);
+    assert_eq!(result.expect_err("cut").kind, FaultKind::Passing);
+    assert_eq!(database.texts(DUMP).await, before);
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.expect("a commit");
+    assert_eq!(client.write(&diffs, true).await, Ok(()));
+}
+
+/// The engine runs the calls of both clients on many threads.
+#[tokio::test]
+async fn calls_can_be_spawned() {
+    let (_database, client) = database().await;
+    let task = tokio::spawn(async move {
+        client.write(&[], true).await?;
+        client.standing(&[]).await?;
+        client.replace_images("none", &[]).await?;
+        client.read_tables().await
+    });
+    assert!(task.await.expect("a task").is_ok());
 }
 
 #[tokio::test]

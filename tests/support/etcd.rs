@@ -38,7 +38,7 @@ impl Etcd {
         let server = Self { child, folder, endpoint };
         let begin = Instant::now();
         while std::net::TcpStream::connect(server.address()).is_err() {
-            assert!(begin.elapsed() < Duration::from_secs(20), "etcd did not come up: see {:?}", server.folder.path());
+            assert!(begin.elapsed() < Duration::from_secs(20), "etcd did not come up: see {}", server.folder.path().display());
             std::thread::sleep(Duration::from_millis(50));
         }
         server

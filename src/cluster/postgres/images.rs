@@ -86,19 +86,20 @@ impl PostgresClient {
             let Some(table) = Table::read(&mut writing, "images").await? else {
                 return Err(Fault::new(FaultKind::Missing, self.what("write"), "there is no table `images`").into());
             };
-            let found = by_id(&table.rows_for_update(&mut writing, "registry", registry).await?);
+            let found = by_id(&table.rows_where(&mut writing, "registry", vec![registry.to_owned()], "FOR UPDATE").await?);
             let wanted = by_id(wanted);
             // Away with the new ones first: a name may come back under its old id.
-            for id in found.keys().filter(|id| !wanted.contains_key(*id)) {
-                self.refuse_if_held(&mut writing, id).await?;
-                table.delete(&mut writing, id).await?;
-            }
+            let added: Vec<String> = found.keys().filter(|id| !wanted.contains_key(*id)).cloned().collect();
+            self.refuse_if_held(&mut writing, &added).await?;
+            table.delete(&mut writing, added).await?;
             for (id, row) in &wanted {
-                match found.get(id) {
-                    Some(there) if there == row => {}
-                    Some(_) => table.update(&mut writing, id, row).await?,
-                    None => table.insert(&mut writing, row).await?,
+                if found.get(id).is_some_and(|there| there != row) {
+                    table.update(&mut writing, id, row).await?;
                 }
+            }
+            let lost: Vec<&Row> = wanted.iter().filter(|(id, _)| !found.contains_key(*id)).map(|(_, row)| row).collect();
+            for alike in lost.chunk_by(|a, b| a.keys().eq(b.keys())) {
+                table.insert(&mut writing, alike.iter().copied()).await?;
             }
             writing.commit().await?;
             Ok(())
@@ -106,10 +107,11 @@ impl PostgresClient {
         self.within("write", call).await
     }
 
-    async fn refuse_if_held(&self, writing: &mut PgConnection, id: &str) -> Result<(), Trouble> {
+    /// PostgreSQL would refuse too, but could not name the alias.
+    async fn refuse_if_held(&self, writing: &mut PgConnection, ids: &[String]) -> Result<(), Trouble> {
         let sql = "SELECT a.alias::text, i.name::text FROM image_aliases a JOIN images i ON i.id = a.image \
-                   WHERE i.id::text = $1 ORDER BY a.alias LIMIT 1";
-        let held: Option<(Option<String>, String)> = sqlx::query_as(sql).bind(id).fetch_optional(writing).await?;
+                   WHERE i.id::text = ANY($1) ORDER BY a.alias LIMIT 1";
+        let held: Option<(Option<String>, String)> = sqlx::query_as(sql).bind(ids).fetch_optional(writing).await?;
         let Some((alias, name)) = held else { return Ok(()) };
         let why = format!("alias `{}` points at `{name}`, which a rescan added", alias.unwrap_or_default());
         let hint = "point the alias elsewhere with `backend.ai mgr image dealias` and `alias`, then retry";

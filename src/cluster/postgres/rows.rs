@@ -39,35 +39,37 @@ impl PostgresClient {
         let call = async {
             let mut reading = self.begin(READING).await?;
             let tables = self.tables_of(&mut reading, diffs).await?;
-            let mut found: BTreeMap<(String, String), Row> = BTreeMap::new();
-            for diff in diffs {
-                let row = table_of(&tables, &diff.table)?.row(&mut reading, &diff.key, "").await?;
-                found.extend(row.map(|row| ((diff.table.clone(), diff.key.clone()), row)));
-            }
-            Ok(rows_standing(diffs, |table, key| found.get(&(table.to_owned(), key.to_owned()))))
+            let found = found(&mut reading, &tables, diffs, "").await?;
+            Ok(rows_standing(diffs, |diff| found.get(&(diff.table.as_str(), diff.key.as_str()))))
         };
         self.within("read", call).await
     }
 
-    /// Makes the diffs true (`forward`) or untrue, in one transaction. Each row is locked, compared with what the plan
-    /// saw, and only then written; one that is already right is left alone. The way back takes the diffs in reverse
-    /// order, so that a row comes back before the rows that point at it. Hidden columns come back as NULL.
+    /// Makes the diffs true (`forward`) or untrue, in one transaction. Every row is locked, compared with what the plan
+    /// saw, and only then is anything written; a row that is already right is left alone. The way back takes the diffs in
+    /// reverse order, so that a row comes back before the rows that point at it. Hidden columns come back as NULL.
     pub async fn write(&self, diffs: &[RowDiff], forward: bool) -> Result<(), Fault> {
+        let ordered: Vec<RowDiff> = if forward { diffs.to_vec() } else { diffs.iter().rev().map(turned).collect() };
         let call = async {
             let mut writing = self.begin(WRITING).await?;
-            let tables = self.tables_of(&mut writing, diffs).await?;
-            let ordered: Vec<RowDiff> = if forward { diffs.to_vec() } else { diffs.iter().rev().map(turned).collect() };
+            let tables = self.tables_of(&mut writing, &ordered).await?;
+            let found = found(&mut writing, &tables, &ordered, "FOR UPDATE").await?;
+            let mut due = vec![];
             for diff in &ordered {
-                let table = table_of(&tables, &diff.table)?;
-                let found = table.row(&mut writing, &diff.key, "FOR UPDATE").await?;
-                match row_standing(diff, found.as_ref()) {
+                match row_standing(diff, found.get(&(diff.table.as_str(), diff.key.as_str()))) {
                     Standing::After => {}
+                    Standing::Before => due.push(diff),
                     Standing::Neither(why) => return Err(Fault::new(FaultKind::Drift, self.what("write"), why).into()),
-                    Standing::Before => match (&diff.before, &diff.after) {
-                        (_, None) => table.delete(&mut writing, &diff.key).await?,
-                        (None, Some(row)) => table.insert(&mut writing, row).await?,
-                        (Some(_), Some(row)) => table.update(&mut writing, &diff.key, row).await?,
-                    },
+                }
+            }
+            for alike in due.chunk_by(|a, b| alike(a, b)) {
+                let Some((table, first)) = alike.first().and_then(|first| Some((tables.get(&first.table)?, first))) else {
+                    continue;
+                };
+                match (&first.before, &first.after) {
+                    (_, None) => table.delete(&mut writing, alike.iter().map(|diff| diff.key.clone()).collect()).await?,
+                    (None, Some(_)) => table.insert(&mut writing, alike.iter().filter_map(|diff| diff.after.as_ref())).await?,
+                    (Some(_), Some(row)) => table.update(&mut writing, &first.key, row).await?,
                 }
             }
             writing.commit().await?;
@@ -93,8 +95,36 @@ impl PostgresClient {
     }
 }
 
-fn table_of<'a>(tables: &'a BTreeMap<String, Table>, name: &str) -> Result<&'a Table, Fault> {
-    tables.get(name).ok_or_else(|| Fault::new(FaultKind::Missing, format!("table `{name}`"), "it was not read"))
+/// Every row that the diffs name, by table and key.
+async fn found<'a>(
+    transaction: &mut PgConnection,
+    tables: &BTreeMap<String, Table>,
+    diffs: &'a [RowDiff],
+    lock: &'static str,
+) -> Result<BTreeMap<(&'a str, &'a str), Row>, Trouble> {
+    let mut found = BTreeMap::new();
+    for (name, table) in tables {
+        let keys: Vec<String> = diffs.iter().filter(|diff| diff.table == *name).map(|diff| diff.key.clone()).collect();
+        let rows = table.rows_where(transaction, key_column(table.name), keys, lock).await?;
+        let key = |row: &Row| row.get(key_column(table.name)).and_then(Json::as_str).map(str::to_owned);
+        let mut rows: BTreeMap<String, Row> = rows.into_iter().filter_map(|row| Some((key(&row)?, row))).collect();
+        for diff in diffs.iter().filter(|diff| diff.table == *name) {
+            if let Some(row) = rows.remove(&diff.key) {
+                found.insert((diff.table.as_str(), diff.key.as_str()), row);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whether two neighbours can be written by one statement: deletions from one table, or insertions of the same columns.
+fn alike(a: &RowDiff, b: &RowDiff) -> bool {
+    a.table == b.table
+        && match ((&a.before, &a.after), (&b.before, &b.after)) {
+            ((_, None), (_, None)) => true,
+            ((None, Some(a)), (None, Some(b))) => a.keys().eq(b.keys()),
+            _ => false,
+        }
 }
 
 fn turned(diff: &RowDiff) -> RowDiff {
@@ -121,36 +151,36 @@ impl Table {
         Ok(json_rows(sqlx::query_scalar(AssertSqlSafe(self.select(""))).fetch_all(transaction).await?)?)
     }
 
-    /// The rows whose column has this value, locked against others until the transaction ends.
-    pub(super) async fn rows_for_update(
+    /// The rows whose column has one of these values; with `FOR UPDATE` locked against others until the transaction ends.
+    pub(super) async fn rows_where(
         &self,
         transaction: &mut PgConnection,
         column: &'static str,
-        value: &str,
+        values: Vec<String>,
+        lock: &'static str,
     ) -> Result<Vec<Row>, Trouble> {
-        let sql = self.select(&format!("WHERE {}::text = $1 FOR UPDATE", quoted(column)));
-        Ok(json_rows(sqlx::query_scalar(AssertSqlSafe(sql)).bind(value).fetch_all(transaction).await?)?)
+        let sql = self.select(&format!("WHERE {}::text = ANY($1) {lock}", quoted(column)));
+        Ok(json_rows(sqlx::query_scalar(AssertSqlSafe(sql)).bind(values).fetch_all(transaction).await?)?)
     }
 
-    async fn row(&self, transaction: &mut PgConnection, key: &str, lock: &'static str) -> Result<Option<Row>, Trouble> {
-        let sql = self.select(&format!("WHERE {}::text = $1 {lock}", quoted(key_column(self.name))));
-        let texts = sqlx::query_scalar(AssertSqlSafe(sql)).bind(key).fetch_all(transaction).await?;
-        Ok(json_rows(texts)?.into_iter().next())
-    }
-
-    /// A row as it was, defaults for the columns it does not name.
-    pub(super) async fn insert(&self, transaction: &mut PgConnection, row: &Row) -> Result<(), Trouble> {
-        let row = without_hidden(row);
+    /// Rows as they were, all naming the same columns; defaults for the columns they do not name.
+    pub(super) async fn insert(
+        &self,
+        transaction: &mut PgConnection,
+        rows: impl Iterator<Item = &Row> + Send,
+    ) -> Result<(), Trouble> {
+        let rows: Vec<Row> = rows.map(without_hidden).collect();
         let (mut names, mut values) = (String::new(), String::new());
-        for (column, kind, travel) in self.of_row(&row)? {
+        for (column, kind, travel) in self.of_row(rows.first().unwrap_or(&Row::new()))? {
             let comma = if names.is_empty() { "" } else { ", " };
             let _ = write!(names, "{comma}{}", quoted(column));
             let _ = write!(values, "{comma}{}", value_of(column, kind, *travel));
         }
         let table = self.name;
-        let sql = format!("INSERT INTO {table} ({names}) SELECT {values} FROM json_populate_record(NULL::{table}, $1::json) p");
-        let text = Json::Object(row).to_string();
-        self.one(sqlx::query(AssertSqlSafe(sql)).bind(text).execute(transaction).await?.rows_affected())
+        let sql = format!("INSERT INTO {table} ({names}) SELECT {values} {}", from_json(table));
+        let count = rows.len();
+        let text = Json::Array(rows.into_iter().map(Json::Object).collect()).to_string();
+        self.all(sqlx::query(AssertSqlSafe(sql)).bind(text).execute(transaction).await?.rows_affected(), count)
     }
 
     /// Only the columns that are named; hidden ones stay as they are.
@@ -164,24 +194,23 @@ impl Table {
             return Ok(());
         }
         let (table, assignments, key_column) = (self.name, assignments.join(", "), quoted(key_column(self.name)));
-        let sql = format!(
-            "UPDATE {table} SET {assignments} FROM json_populate_record(NULL::{table}, $1::json) p \
-             WHERE {table}.{key_column}::text = $2"
-        );
-        let text = Json::Object(row).to_string();
-        self.one(sqlx::query(AssertSqlSafe(sql)).bind(text).bind(key).execute(transaction).await?.rows_affected())
+        let sql = format!("UPDATE {table} SET {assignments} {} WHERE {table}.{key_column}::text = $2", from_json(table));
+        let text = Json::Array(vec![Json::Object(row)]).to_string();
+        self.all(sqlx::query(AssertSqlSafe(sql)).bind(text).bind(key).execute(transaction).await?.rows_affected(), 1)
     }
 
-    pub(super) async fn delete(&self, transaction: &mut PgConnection, key: &str) -> Result<(), Trouble> {
-        let sql = format!("DELETE FROM {} WHERE {}::text = $1", self.name, quoted(key_column(self.name)));
-        self.one(sqlx::query(AssertSqlSafe(sql)).bind(key).execute(transaction).await?.rows_affected())
+    pub(super) async fn delete(&self, transaction: &mut PgConnection, keys: Vec<String>) -> Result<(), Trouble> {
+        let sql = format!("DELETE FROM {} WHERE {}::text = ANY($1)", self.name, quoted(key_column(self.name)));
+        let count = keys.len();
+        self.all(sqlx::query(AssertSqlSafe(sql)).bind(keys).execute(transaction).await?.rows_affected(), count)
     }
 
-    fn one(&self, affected: u64) -> Result<(), Trouble> {
-        if affected == 1 {
+    /// The last guard before a commit: as many rows were written as were meant.
+    fn all(&self, affected: u64, meant: usize) -> Result<(), Trouble> {
+        if affected == meant as u64 {
             return Ok(());
         }
-        let why = format!("{affected} rows of `{}` would have changed in place of one", self.name);
+        let why = format!("{affected} rows of `{}` would have changed in place of {meant}", self.name);
         Err(Fault::new(FaultKind::Drift, "cannot write PostgreSQL", why).into())
     }
 
@@ -221,11 +250,16 @@ fn travel(table: &str, column: &str, kind: &str) -> Travel {
     }
 }
 
-/// The expression that gives a column its value out of `$1`, the row as JSON, and `p`, the row as a record.
+/// `$1`, an array of rows: each as JSON (`e`) and as a record of the table (`p`).
+fn from_json(table: &str) -> String {
+    format!("FROM json_array_elements($1::json) e CROSS JOIN LATERAL json_populate_record(NULL::{table}, e) p")
+}
+
+/// The expression that gives a column its value out of `e` or `p`.
 fn value_of(column: &str, kind: &str, travel: Travel) -> String {
     match travel {
         // `kind` is a type's name out of the catalog.
-        Travel::Text | Travel::MaybeHidden => format!("($1::json ->> '{}')::{}", column.replace('\'', "''"), quoted(kind)),
+        Travel::Text | Travel::MaybeHidden => format!("(e ->> '{}')::{}", column.replace('\'', "''"), quoted(kind)),
         Travel::Plain | Travel::Hidden => format!("p.{}", quoted(column)),
     }
 }

@@ -1,0 +1,264 @@
+//! What a cluster file must say beyond its shape: names once, addresses that castoff can speak to, secrets by name.
+//! Pure: it asks no file and no host.
+
+use super::place::{Problem, password_in_url};
+use super::{ClusterFile, Tls};
+use crate::cluster::secret::Secret;
+use crate::model::image::canonical_registry;
+use toml::de::{DeTable, DeValue};
+
+/// Secrets written out where their name should stand. Asked before anything else, of the bare syntax.
+pub(super) fn secrets(table: &DeTable) -> Vec<Problem> {
+    let mut problems = vec![];
+    in_table(table, &mut vec![], &mut problems);
+    problems
+}
+
+fn in_table(table: &DeTable, path: &mut Vec<String>, problems: &mut Vec<Problem>) {
+    for (key, value) in table {
+        path.push(key.get_ref().to_string());
+        if key.get_ref() == "password" {
+            if !names_a_secret(value.get_ref()) {
+                problems.push(Problem {
+                    path: path.clone(),
+                    message: "`password` must say where the password is, not what it is".to_owned(),
+                    hint:
+                        "`password = { env = \"NAME\" }`, `{ file = \"/path\" }` or `{ command = [\"program\", \"argument\"] }`"
+                            .to_owned(),
+                });
+            }
+        } else {
+            in_value(value.get_ref(), path, problems);
+        }
+        path.pop();
+    }
+}
+
+fn in_value(value: &DeValue, path: &mut Vec<String>, problems: &mut Vec<Problem>) {
+    match value {
+        DeValue::Table(table) => in_table(table, path, problems),
+        DeValue::Array(array) => {
+            for (i, member) in array.iter().enumerate() {
+                path.push(i.to_string());
+                in_value(member.get_ref(), path, problems);
+                path.pop();
+            }
+        }
+        DeValue::String(text) if password_in_url(text).is_some() => problems.push(Problem {
+            path: path.clone(),
+            message: "a URL must not hold a password".to_owned(),
+            hint: "take it out of the URL and set `password = { env = \"NAME\" }` beside it".to_owned(),
+        }),
+        _ => {}
+    }
+}
+
+fn names_a_secret(value: &DeValue) -> bool {
+    let DeValue::Table(table) = value else { return false };
+    let known = |name: &str| ["env", "file", "command"].contains(&name);
+    table.len() == 1 && table.keys().all(|key| known(key.get_ref()))
+}
+
+/// Everything else, of the file as it was read.
+pub(super) fn all(file: &ClusterFile) -> Vec<Problem> {
+    let mut checks = Checks { problems: vec![] };
+    checks.name(&["name"], &file.name);
+    checks.etcd(file);
+    checks.postgres(file);
+    checks.managers(file);
+    checks.agents(file);
+    checks.discover(file);
+    checks.registries(file);
+    checks.problems
+}
+
+struct Checks {
+    problems: Vec<Problem>,
+}
+
+impl Checks {
+    fn wrong(&mut self, path: &[&str], message: impl Into<String>, hint: impl Into<String>) {
+        let path = path.iter().map(|part| (*part).to_owned()).collect();
+        self.problems.push(Problem { path, message: message.into(), hint: hint.into() });
+    }
+
+    fn name(&mut self, path: &[&str], name: &str) {
+        if name.trim().is_empty() || name.chars().any(char::is_control) {
+            self.wrong(path, "a name needs at least one letter, and no control characters", "it is shown, and typed at gates");
+        }
+    }
+
+    fn etcd(&mut self, file: &ClusterFile) {
+        let Some(etcd) = &file.etcd else { return };
+        let at = |field: &'static str| ["etcd", field];
+        if etcd.endpoints.is_empty() {
+            self.wrong(&at("endpoints"), "`endpoints` is empty", "`endpoints = [\"http://127.0.0.1:2379\"]`");
+        }
+        for (i, endpoint) in etcd.endpoints.iter().enumerate() {
+            if !has_scheme(endpoint, &["http", "https"]) {
+                let message = format!("`{endpoint}` is no address of an etcd");
+                self.wrong(&["etcd", "endpoints", &i.to_string()], message, "`http://host:2379` or `https://host:2379`");
+            }
+        }
+        if etcd.namespace.is_empty() || etcd.namespace.contains('/') {
+            self.wrong(
+                &at("namespace"),
+                "a namespace is one part of a key: not empty, without `/`",
+                "it is `namespace` in `[etcd]` of manager.toml, most often `local`",
+            );
+        }
+        self.login(&["etcd"], etcd.username.as_ref(), etcd.password.as_ref());
+        if etcd.cert.is_some() != etcd.key.is_some() {
+            self.wrong(&["etcd"], "`cert` and `key` belong together", "set both or none");
+        }
+        let plain = etcd.endpoints.iter().any(|endpoint| endpoint.starts_with("http://"));
+        if plain && (etcd.ca.is_some() || etcd.cert.is_some()) {
+            self.wrong(&at("endpoints"), "certificates are of no use with `http://`", "write `https://`, or take them out");
+        }
+    }
+
+    fn postgres(&mut self, file: &ClusterFile) {
+        let Some(postgres) = &file.postgres else { return };
+        if !has_scheme(&postgres.url, &["postgres", "postgresql"]) {
+            let message = format!("`{}` is no address of a PostgreSQL", postgres.url);
+            self.wrong(&["postgres", "url"], message, "`postgres://user@host:5432/database`");
+        } else if postgres.url.contains(":///") || postgres.url.contains("@/") {
+            let hint = "for a socket: `postgres://user@localhost/database?host=/var/run/postgresql`";
+            self.wrong(&["postgres", "url"], "this address names no host", hint);
+        }
+        self.secret(&["postgres"], postgres.password.as_ref());
+    }
+
+    fn managers(&mut self, file: &ClusterFile) {
+        for (i, manager) in file.managers.iter().enumerate() {
+            let i_text = i.to_string();
+            let at = |field: &'static str| ["managers", &i_text, field];
+            self.name(&at("name"), &manager.name);
+            if file.managers[..i].iter().any(|other| other.name == manager.name) {
+                self.wrong(&at("name"), format!("there are two managers `{}`", manager.name), "names tell them apart");
+            }
+            self.host(&at("host"), &manager.host);
+            let service = &manager.service;
+            for (field, words) in [("stop", &service.stop), ("start", &service.start), ("status", &service.status)] {
+                if words.is_empty() {
+                    self.wrong(
+                        &["managers", &i_text, "service", field],
+                        format!("`{field}` is empty"),
+                        "a list of words, as in `[\"systemctl\", \"stop\", \"backendai-manager\"]`",
+                    );
+                }
+            }
+            if manager.cli.is_empty() {
+                self.wrong(&at("cli"), "`cli` is empty", "a list of words, as in `[\"backend.ai\", \"mgr\"]`");
+            }
+            if manager.api.as_ref().is_some_and(|api| !has_scheme(api, &["http", "https"])) {
+                self.wrong(&at("api"), "this is no address of an API", "`http://host:8080`");
+            }
+        }
+    }
+
+    fn agents(&mut self, file: &ClusterFile) {
+        for (i, agent) in file.agents.iter().enumerate() {
+            let i_text = i.to_string();
+            let at = |field: &'static str| ["agents", &i_text, field];
+            self.name(&at("name"), &agent.name);
+            if file.agents[..i].iter().any(|other| other.name == agent.name) {
+                self.wrong(&at("name"), format!("there are two agents `{}`", agent.name), "names tell them apart");
+            }
+            self.engine(&at("docker"), &agent.docker, agent.tls.as_ref());
+            if let Some(host) = &agent.host {
+                self.host(&at("host"), host);
+            }
+        }
+    }
+
+    fn discover(&mut self, file: &ClusterFile) {
+        let Some(discover) = &file.discover else { return };
+        let at = |field: &'static str| ["discover", "agents", field];
+        let agents = &discover.agents;
+        if file.postgres.is_none() {
+            self.wrong(
+                &at("from"),
+                "agents cannot be found: there is no `[postgres]`",
+                "add `[postgres]`, or write `[[agents]]`",
+            );
+        }
+        for (field, text) in [("docker", Some(&agents.docker)), ("host", agents.host.as_ref())] {
+            let rest = text.map(|text| text.replace("{host}", "").replace("{id}", ""));
+            if rest.is_some_and(|rest| rest.contains(['{', '}'])) {
+                self.wrong(&at(field), "only `{host}` and `{id}` are filled in", "`tcp://{host}:2376`");
+            }
+        }
+        self.engine(&at("docker"), &agents.docker, agents.tls.as_ref());
+        if let Some(host) = &agents.host {
+            self.host(&at("host"), host);
+        }
+    }
+
+    fn registries(&mut self, file: &ClusterFile) {
+        let mut seen = vec![];
+        for (name, registry) in &file.registries {
+            let at = |field: &'static str| ["registries", name, field];
+            if name.is_empty() || name.contains('/') || name.chars().any(|c| c.is_whitespace() || c.is_control()) {
+                let message = format!("`{name}` is no name of a registry");
+                self.wrong(
+                    &["registries", name],
+                    message,
+                    "write it as in image names, without scheme and path: `cr.backend.ai`",
+                );
+            }
+            if seen.contains(&canonical_registry(name)) {
+                let message = format!("`{name}` and another entry are the same registry");
+                self.wrong(&["registries", name], message, "`docker.io`, `index.docker.io` and `registry-1.docker.io` are one");
+            }
+            seen.push(canonical_registry(name));
+            if !has_scheme(&registry.url, &["http", "https"]) {
+                let message = format!("`{}` is no address of a registry", registry.url);
+                self.wrong(&at("url"), message, "`https://host`, or `http://host` for a registry without TLS");
+            }
+            self.login(&["registries", name], registry.username.as_ref(), registry.password.as_ref());
+        }
+    }
+
+    fn login(&mut self, path: &[&str], username: Option<&String>, password: Option<&Secret>) {
+        if username.is_some() != password.is_some() {
+            self.wrong(path, "`username` and `password` belong together", "set both or none");
+        }
+        self.secret(path, password);
+    }
+
+    fn secret(&mut self, path: &[&str], secret: Option<&Secret>) {
+        let empty = match secret {
+            Some(Secret::Env(name)) => name.is_empty(),
+            Some(Secret::File(file)) => file.as_os_str().is_empty(),
+            Some(Secret::Command(words)) => words.is_empty(),
+            None => false,
+        };
+        if empty {
+            self.wrong(&[path, &["password"]].concat(), "the secret's name is empty", "`password = { env = \"NAME\" }`");
+        }
+    }
+
+    fn host(&mut self, path: &[&str], host: &str) {
+        if host != "local" && !has_scheme(host, &["ssh"]) {
+            self.wrong(path, format!("`{host}` is no host"), "`ssh://user@host`, or `local`");
+        }
+    }
+
+    fn engine(&mut self, path: &[&str], docker: &str, tls: Option<&Tls>) {
+        if !has_scheme(docker, &["unix", "tcp", "ssh"]) {
+            let message = format!("`{docker}` is no address of a Docker Engine");
+            self.wrong(path, message, "`unix:///var/run/docker.sock`, `tcp://host:2376` or `ssh://user@host`");
+        } else if tls.is_some() && !docker.starts_with("tcp://") {
+            self.wrong(path, "`tls` is for `tcp://` only", "take `tls` out, or write `tcp://host:2376`");
+        }
+    }
+}
+
+fn has_scheme(text: &str, schemes: &[&str]) -> bool {
+    let rest = |scheme: &&str| text.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
+    schemes
+        .iter()
+        .find_map(rest)
+        .is_some_and(|rest| !rest.is_empty() && !rest.contains(|c: char| c.is_whitespace() || c.is_control()))
+}

@@ -1,0 +1,459 @@
+//! Runs commands on the machines of a cluster, here or over the operator's own ssh, and forwards remote sockets.
+//! It never goes through a local shell, and no child gets a secret in its environment.
+
+use super::config::Ssh;
+use crate::model::{Fault, FaultKind};
+use openssh::{ForwardType, Session, Stdio};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    sync::{Mutex, Semaphore},
+    time::timeout,
+};
+
+/// Handshakes at once: sshd drops strangers from the tenth on (`MaxStartups 10:30:100`).
+const HANDSHAKES: usize = 8;
+/// Commands at once over one connection: sshd allows ten (`MaxSessions`), the rest is left to the operator.
+const COMMANDS: usize = 8;
+const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(20);
+/// For what only the local ssh process has to answer.
+const LOCAL_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a daemon that a command left behind may hold our pipes.
+const PIPES_GRACE: Duration = Duration::from_millis(500);
+/// What is kept of an output: its end.
+const OUTPUT_LIMIT: usize = 1 << 20;
+
+/// Where commands run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    Local,
+    Ssh(Destination),
+}
+
+/// `user@host:port` as written; everything that is not written comes from the operator's ssh configuration.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Destination {
+    user: Option<String>,
+    host: String,
+    port: Option<u16>,
+}
+
+impl Place {
+    /// `local` or `ssh://user@host[:port]`.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        if text == "local" {
+            return Ok(Self::Local);
+        }
+        let bad = || {
+            Fault::new(FaultKind::Lasting, format!("`{text}`"), "it is neither `local` nor `ssh://user@host`")
+                .hint("correct `host` in the cluster file")
+        };
+        text.strip_prefix("ssh://").and_then(Destination::parse).map(Self::Ssh).ok_or_else(bad)
+    }
+}
+
+impl Destination {
+    /// A word that begins with `-` would be an option to ssh, so it is refused.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (user, host) = text.rsplit_once('@').map_or((None, text), |(user, host)| (Some(user), host));
+        let (host, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((address, "")) => (address, None),
+            Some((address, rest)) => (address, Some(rest.strip_prefix(':')?.parse().ok()?)),
+            None => match host.rsplit_once(':') {
+                Some((host, port)) => (host, Some(port.parse().ok()?)),
+                None => (host, None),
+            },
+        };
+        let plain = |word: &str| {
+            !word.is_empty()
+                && !word.starts_with('-')
+                && !word.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/')
+        };
+        (plain(host) && user.is_none_or(plain)).then(|| Self { user: user.map(str::to_owned), host: host.to_owned(), port })
+    }
+}
+
+impl std::fmt::Display for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        f.write_str(&self.host)?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+/// What a command left: its exit code (`None` after a signal) and the end of what it wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Output {
+    /// The last line with words on it that it wrote to stderr: what a person would quote.
+    pub fn last_words(&self) -> String {
+        let line = self.stderr.lines().rev().find(|line| !line.trim().is_empty());
+        line.map_or_else(|| format!("it ended with code {}", self.code.unwrap_or(-1)), |line| line.trim().to_owned())
+    }
+}
+
+/// Runs commands in one place. Cheap to clone; the sessions are shared.
+#[derive(Clone)]
+pub struct Runner {
+    place: Place,
+    sessions: Arc<Sessions>,
+}
+
+impl Runner {
+    pub fn new(place: Place, sessions: &Arc<Sessions>) -> Self {
+        Self { place, sessions: Arc::clone(sessions) }
+    }
+
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Runs a list of words. Whatever the exit code is, it is an answer; a `Fault` is: not started, or not ended in time.
+    pub async fn run(&self, words: &[String], working_dir: Option<&str>, deadline: Duration) -> Result<Output, Fault> {
+        let program = words.first().map_or("", String::as_str);
+        let what = format!("`{program}`");
+        if program.is_empty() {
+            return Err(Fault::new(FaultKind::Lasting, "the command", "the list of words is empty"));
+        }
+        let ended = match &self.place {
+            Place::Local => timeout(deadline, self.sessions.run_local(words, working_dir)).await,
+            Place::Ssh(destination) => {
+                let line = remote_line(words, working_dir, deadline);
+                timeout(deadline, self.sessions.run_remote(destination, &line, &what)).await
+            }
+        };
+        ended.map_err(|_| Fault::new(FaultKind::Passing, what, format!("it did not end within {} s", deadline.as_secs())))?
+    }
+
+    /// The path of a local socket that leads to a socket over there. Only for `Place::Ssh`; kept and renewed when the
+    /// connection died.
+    pub async fn forward(&self, socket: &str) -> Result<PathBuf, Fault> {
+        match &self.place {
+            Place::Local => Ok(PathBuf::from(socket)),
+            Place::Ssh(destination) => self.sessions.link(destination).await?.forward(socket, destination).await,
+        }
+    }
+}
+
+/// Locked while a connection is made: others who need it wait for the one attempt.
+type Slot = Arc<Mutex<Option<Arc<Link>>>>;
+
+/// Every ssh connection of this castoff: one for each destination, shared, made again when it died.
+pub struct Sessions {
+    config: Option<PathBuf>,
+    /// Environment variables that hold secrets: taken away from every child.
+    secret_variables: Vec<String>,
+    slots: Mutex<BTreeMap<Destination, Slot>>,
+    handshakes: Semaphore,
+}
+
+impl Sessions {
+    pub fn new(ssh: &Ssh, secret_variables: Vec<String>) -> Arc<Self> {
+        let (slots, handshakes) = (Mutex::default(), Semaphore::new(HANDSHAKES));
+        Arc::new(Self { config: ssh.config.clone(), secret_variables, slots, handshakes })
+    }
+
+    fn command(&self, program: &str) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(program);
+        command.stdin(std::process::Stdio::null()).kill_on_drop(true);
+        for name in &self.secret_variables {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    async fn run_local(&self, words: &[String], working_dir: Option<&str>) -> Result<Output, Fault> {
+        let (program, arguments) = (&words[0], &words[1..]);
+        let mut command = self.command(program);
+        command.args(arguments).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).process_group(0);
+        if let Some(folder) = working_dir {
+            command.current_dir(folder);
+        }
+        let mut child = command.spawn().map_err(|e| not_started(program, working_dir, &e))?;
+        let group = Group::of(&child);
+        let pipes = (drain(child.stdout.take()), drain(child.stderr.take()));
+        let (stdout, stderr) = (tokio::spawn(pipes.0), tokio::spawn(pipes.1));
+        let exit = child.wait().await.map_err(|e| Fault::new(FaultKind::Lasting, format!("`{program}`"), e.to_string()))?;
+        group.ended();
+        let (stdout, stderr) = tokio::join!(rest_of(stdout), rest_of(stderr));
+        Ok(Output { code: exit.code(), stdout, stderr })
+    }
+
+    async fn run_remote(&self, destination: &Destination, line: &str, what: &str) -> Result<Output, Fault> {
+        let connection = self.link(destination).await?;
+        let fault = |e: openssh::Error| {
+            let kind = match &e {
+                openssh::Error::Remote(io) if io.kind() == std::io::ErrorKind::NotFound => FaultKind::Missing,
+                openssh::Error::RemoteProcessTerminated | openssh::Error::Disconnected => FaultKind::Passing,
+                _ => FaultKind::Lasting,
+            };
+            Fault::new(kind, format!("{what} on `{destination}`"), root_cause(&e))
+        };
+        let _turn = connection.commands.acquire().await;
+        let mut command = connection.session.shell(line);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().await.map_err(fault)?;
+        let (stdout, stderr) = (drain(child.stdout().take()), drain(child.stderr().take()));
+        let (stdout, stderr, status) = tokio::join!(stdout, stderr, child.wait());
+        Ok(Output { code: status.map_err(fault)?.code(), stdout, stderr })
+    }
+
+    async fn link(&self, destination: &Destination) -> Result<Arc<Link>, Fault> {
+        let slot = Arc::clone(self.slots.lock().await.entry(destination.clone()).or_default());
+        let mut slot = slot.lock().await;
+        if let Some(link) = slot.as_ref()
+            && matches!(timeout(LOCAL_DEADLINE, link.session.check()).await, Ok(Ok(())))
+        {
+            return Ok(Arc::clone(link));
+        }
+        *slot = None;
+        let _turn = self.handshakes.acquire().await;
+        let link = Arc::new(self.connect(destination).await?);
+        *slot = Some(Arc::clone(&link));
+        Ok(link)
+    }
+
+    /// Starts the operator's ssh as the master of a session. Done here and not by `SessionBuilder`, which would hand
+    /// castoff's whole environment on to ssh and to every ProxyCommand.
+    async fn connect(&self, destination: &Destination) -> Result<Link, Fault> {
+        let what = format!("ssh to `{destination}`");
+        let fault = |kind, why: &str| Fault::new(kind, &what, why);
+        let folder =
+            private_folder().map_err(|e| fault(FaultKind::Lasting, &format!("no private folder for its socket: {e}")))?;
+        let log = folder.path().join("log");
+        let mut command = self.command("ssh");
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        command.arg("-E").arg(&log).arg("-S").arg(folder.path().join("master")).args(["-M", "-f", "-N"]);
+        // Idle connections end by themselves, also when castoff was killed.
+        for option in ["ControlPersist=300", "BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=10"] {
+            command.args(["-o", option]);
+        }
+        command.args(["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3", "-o", "StreamLocalBindMask=0177"]);
+        if let Some(config) = &self.config {
+            command.arg("-F").arg(config);
+        }
+        if let Some(user) = &destination.user {
+            command.arg("-l").arg(user);
+        }
+        if let Some(port) = destination.port {
+            command.arg("-p").arg(port.to_string());
+        }
+        command.arg("--").arg(&destination.host);
+        let status = timeout(HANDSHAKE_DEADLINE, command.status())
+            .await
+            .map_err(|_| fault(FaultKind::Passing, "no answer within 20 s"))?
+            .map_err(|e| fault(FaultKind::Lasting, &format!("`ssh` cannot be started: {e}")))?;
+        if !status.success() {
+            let words = tokio::fs::read_to_string(&log).await.unwrap_or_default();
+            return Err(refused_by_ssh(&what, &words));
+        }
+        let session = Session::new_native_mux(folder);
+        Ok(Link { session, commands: Semaphore::new(COMMANDS), forwards: Mutex::default() })
+    }
+}
+
+/// One open connection. Dropping it ends the ssh process and removes its private folder with all forwarded sockets.
+struct Link {
+    session: Session,
+    commands: Semaphore,
+    forwards: Mutex<BTreeMap<String, PathBuf>>,
+}
+
+impl Link {
+    async fn forward(&self, socket: &str, destination: &Destination) -> Result<PathBuf, Fault> {
+        let mut forwards = self.forwards.lock().await;
+        if let Some(path) = forwards.get(socket) {
+            return Ok(path.clone());
+        }
+        let folder = self.session.control_socket().parent().unwrap_or(Path::new("/tmp"));
+        let path = folder.join(format!("s{}", forwards.len()));
+        let what = format!("forwarding `{socket}` of `{destination}`");
+        let asked = self.session.request_port_forward(ForwardType::Local, path.as_path(), Path::new(socket));
+        match timeout(LOCAL_DEADLINE, asked).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => return Err(Fault::new(FaultKind::Lasting, what, root_cause(&e))),
+            Err(_) => return Err(Fault::new(FaultKind::Passing, what, "ssh did not answer within 5 s")),
+        }
+        forwards.insert(socket.to_owned(), path.clone());
+        Ok(path)
+    }
+}
+
+/// Kills a local command with everything it started, unless it has ended.
+struct Group(Option<rustix::process::Pid>);
+
+impl Group {
+    fn of(child: &tokio::process::Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw))
+    }
+
+    /// What it left running on purpose (a service's start script does) is left alone.
+    fn ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// One line for the remote shell: every word quoted, ended over there soon after nobody waits for it any more.
+fn remote_line(words: &[String], working_dir: Option<&str>, deadline: Duration) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| quote(word)).collect();
+    let folder = working_dir.map_or_else(String::new, |folder| format!("cd -- {} && ", quote(folder)));
+    let limit = deadline.as_secs().max(1) + 5;
+    // Without coreutils' `timeout` it runs unwatched: a missing tool is no reason to fail.
+    format!("t=; command -v timeout >/dev/null 2>&1 && t='timeout -k 5 {limit}'; {folder}exec $t {}", quoted.join(" "))
+}
+
+/// For a POSIX shell: within single quotes nothing is special but the single quote.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | ',' | '@' | '+');
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+fn not_started(program: &str, working_dir: Option<&str>, e: &std::io::Error) -> Fault {
+    let kind = match e.kind() {
+        std::io::ErrorKind::NotFound => FaultKind::Missing,
+        std::io::ErrorKind::PermissionDenied => FaultKind::Denied,
+        _ => FaultKind::Lasting,
+    };
+    let place = working_dir.map_or_else(String::new, |folder| format!(" in `{folder}`"));
+    Fault::new(kind, format!("`{program}`{place}"), e.to_string())
+}
+
+/// ssh says why in its log; the last line with words is the reason.
+fn refused_by_ssh(what: &str, log: &str) -> Fault {
+    let why = log.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("ssh ended without a word");
+    let (kind, hint) = if log.contains("Host key verification failed") || log.contains("HOST IDENTIFICATION HAS CHANGED") {
+        (FaultKind::Denied, Some("its host key is not the known one: check it, then connect once by hand"))
+    } else if log.contains("Permission denied") {
+        (FaultKind::Denied, Some("castoff never types a password: load a key that this host accepts"))
+    } else if log.contains("Could not resolve hostname") {
+        (FaultKind::Lasting, Some("neither DNS nor the ssh configuration knows the name"))
+    } else {
+        (FaultKind::Passing, None)
+    };
+    let fault = Fault::new(kind, what, why);
+    match hint {
+        Some(hint) => fault.hint(hint),
+        None => fault,
+    }
+}
+
+/// Sockets may have 107 characters at most, so a long TMPDIR is not used.
+fn private_folder() -> std::io::Result<tempfile::TempDir> {
+    use std::os::unix::fs::PermissionsExt;
+    let temporary = std::env::temp_dir();
+    let base = if temporary.as_os_str().len() <= 50 { temporary.as_path() } else { Path::new("/tmp") };
+    let only_mine = std::fs::Permissions::from_mode(0o700);
+    tempfile::Builder::new().prefix("castoff-").permissions(only_mine).tempdir_in(base)
+}
+
+/// The deepest source says why; the layers above only say where.
+pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+async fn rest_of(mut pipe: tokio::task::JoinHandle<String>) -> String {
+    if let Ok(text) = timeout(PIPES_GRACE, &mut pipe).await {
+        return text.unwrap_or_default();
+    }
+    pipe.abort();
+    String::new()
+}
+
+/// Reads to the end and keeps the end. A pipe that fails in between ends there: the exit code tells the rest.
+async fn drain(pipe: Option<impl AsyncRead + Unpin>) -> String {
+    let mut kept = Vec::new();
+    let Some(mut pipe) = pipe else { return String::new() };
+    let mut chunk = vec![0; 16 << 10];
+    while let Ok(n @ 1..) = pipe.read(&mut chunk).await {
+        kept.extend_from_slice(&chunk[..n]);
+        if kept.len() > 2 * OUTPUT_LIMIT {
+            kept.drain(..kept.len() - OUTPUT_LIMIT);
+        }
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expect: Option<&str>) {
+        let place = Place::parse(text).ok().map(|place| match place {
+            Place::Local => "local".to_owned(),
+            Place::Ssh(destination) => destination.to_string(),
+        });
+        assert_eq!(place.as_deref(), expect, "{text}");
+    }
+
+    #[test]
+    fn places_are_parsed_and_options_are_no_hosts() {
+        check("local", Some("local"));
+        check("ssh://root@gpu-3", Some("root@gpu-3"));
+        check("ssh://gpu-3:2222", Some("gpu-3:2222"));
+        check("ssh://[fe80::1]:22", Some("fe80::1:22"));
+        for text in ["", "gpu-3", "ssh://", "ssh://-oProxyCommand=x", "ssh://-l@gpu", "ssh://a b", "ssh://a:b", "ssh://a/b"] {
+            check(text, None);
+        }
+    }
+
+    #[test]
+    fn words_reach_a_shell_unchanged() {
+        let words = ["printf", "%s|", "", "a b", "it's", "$HOME", "`id`", "a;b&c", "\"", "\\", "!x", "한글", "*", "-n", "a\nb"];
+        let line = remote_line(&words.map(str::to_owned), Some("/tmp"), Duration::from_secs(5));
+        let output = std::process::Command::new("sh").args(["-c", &line]).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(said.split('|').collect::<Vec<_>>()[..13], words[2..], "{line}");
+    }
+
+    #[test]
+    fn the_deadline_ends_a_command_with_its_children() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let runner = Runner::new(Place::Local, &Sessions::new(&Ssh::default(), vec![]));
+            let folder = tempfile::tempdir().unwrap();
+            let mark = folder.path().join("mark");
+            let script = format!("(sleep 2; touch {}) & sleep 60", mark.display());
+            let words = ["sh", "-c", &script].map(str::to_owned);
+            let fault = runner.run(&words, None, Duration::from_millis(300)).await.unwrap_err();
+            assert_eq!(fault.kind, FaultKind::Passing);
+            tokio::time::sleep(Duration::from_millis(2300)).await;
+            assert!(!mark.exists(), "a child of the command lived on");
+        });
+    }
+
+    #[test]
+    fn secrets_stay_out_of_the_environment_of_children() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            // PATH stands for a secret here: it is surely set.
+            let runner = Runner::new(Place::Local, &Sessions::new(&Ssh::default(), vec!["PATH".to_owned()]));
+            let output = runner.run(&["/usr/bin/env".to_owned()], Some("/"), Duration::from_secs(5)).await.unwrap();
+            assert_eq!(output.code, Some(0));
+            assert!(!output.stdout.lines().any(|line| line.starts_with("PATH=")));
+        });
+    }
+}
