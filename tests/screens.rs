@@ -37,7 +37,7 @@ fn feed(app: &mut App, entries: &[Stamped]) {
 /// A run that was begun here and has come this far.
 fn running(story: &Story) -> App {
     let mut app = App::new(start(story.plan.clone(), vec![]), NIGHT_MS).unwrap();
-    app.run = "7f3a".to_owned();
+    "7f3a".clone_into(&mut app.run);
     feed(&mut app, &story.entries);
     app.tick(story.at_ms);
     app
@@ -47,7 +47,8 @@ fn picture(app: &mut App, (width, height): (u16, u16)) -> String {
     app.size = (width, height);
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| draw(frame, app)).unwrap();
-    terminal.backend().to_string().lines().map(|line| format!("{}\n", line.trim_matches('"').trim_end())).collect()
+    let drawn = terminal.backend().to_string();
+    drawn.lines().map(|line| line.trim_matches('"').trim_end()).collect::<Vec<_>>().join("\n")
 }
 
 fn check(name: &str, app: &mut App) {

@@ -146,7 +146,9 @@ async fn turn(
                     due = Some(Instant::now());
                 }
                 Heard::Continued => {
-                    terminal::take(title)?;
+                    if terminal::take(title).is_err() {
+                        return Ok(lost());
+                    }
                     app.redraw = true;
                     due = Some(Instant::now());
                 }
@@ -164,9 +166,7 @@ async fn turn(
             () = sleep_until(at) => {
                 due = None;
                 drawn = Instant::now();
-                if std::mem::take(&mut app.redraw) {
-                    screen.clear()?;
-                }
+                // A terminal that takes no picture is gone, whatever the error is called.
                 if picture(app, screen).is_err() {
                     return Ok(lost());
                 }
@@ -197,7 +197,9 @@ async fn turn(
         if std::mem::take(&mut app.suspend) {
             terminal::restore();
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
-            terminal::take(title)?;
+            if terminal::take(title).is_err() {
+                return Ok(lost());
+            }
             app.redraw = true;
             due = Some(Instant::now());
         }
@@ -225,6 +227,9 @@ fn picture(app: &mut App, screen: &mut terminal::Screen) -> io::Result<()> {
         execute!(io::stdout(), Print("\x07"))?;
     }
     execute!(io::stdout(), BeginSynchronizedUpdate)?;
+    if std::mem::take(&mut app.redraw) {
+        screen.clear()?;
+    }
     let drawn = terminal::guarded(|| screen.draw(|frame| draw::draw(frame, app)).map(|_| ()));
     execute!(io::stdout(), EndSynchronizedUpdate)?;
     drawn

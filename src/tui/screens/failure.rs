@@ -54,7 +54,7 @@ fn cause(app: &App, stuck: bool, width: usize, height: usize) -> Vec<Line<'stati
     let (dim, plain, strong) = (look.style(Tone::Dim), look.style(Tone::Plain), look.style(Tone::Strong));
     let room = (INDENT, width);
     let step = ids[0].step;
-    let root = labelled("ROOT CAUSE", &text::clean(&fault.why), room, (strong, look.style(Tone::Failed)));
+    let why = labelled("ROOT CAUSE", &text::clean(&fault.why), room, (strong, look.style(Tone::Failed)));
     let what = labelled("WHAT", &text::clean(&fault.what), room, (strong, plain));
     let mut seen = vec![];
     let first = ids.iter().filter_map(|id| app.state.status(*id).ended_ms).min();
@@ -100,10 +100,10 @@ fn cause(app: &App, stuck: bool, width: usize, height: usize) -> Vec<Line<'stati
     let helps = labelled("WHAT HELPS", &text::clean(&hint), room, (strong, plain));
     let details = labelled("DETAILS", &app.folder.display().to_string(), room, (strong, dim));
     // In the order of reading; the number tells what gives way first on a small screen.
-    let mut blocks = vec![(5, root), (2, what), (1, seen), (3, state), (4, helps), (0, details)];
+    let mut blocks = vec![(5, why), (2, what), (1, seen), (3, state), (4, helps), (0, details)];
     while blocks.len() > 1 && blocks.iter().map(|(_, lines)| lines.len()).sum::<usize>() > height {
-        let least = blocks.iter().map(|(rank, _)| *rank).min();
-        blocks.retain(|(rank, _)| Some(*rank) != least);
+        let lowest = blocks.iter().map(|(rank, _)| *rank).min();
+        blocks.retain(|(rank, _)| Some(*rank) != lowest);
     }
     blocks.into_iter().flat_map(|(_, lines)| lines).collect()
 }
