@@ -7,6 +7,7 @@ mod run;
 
 pub use exit::{Exit, Failure};
 
+use crate::tui;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -41,6 +42,18 @@ struct Common {
     /// Plain characters only
     #[arg(long, global = true)]
     ascii: bool,
+}
+
+impl Common {
+    /// Colours and characters, as the options and the environment say.
+    fn look(&self) -> tui::Look {
+        let color = match self.color {
+            When::Auto => None,
+            When::Always => Some(true),
+            When::Never => Some(false),
+        };
+        tui::Look::from_environment(|name| std::env::var(name).ok(), self.ascii, color)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -10,9 +10,10 @@ use crate::cluster::{
 use crate::engine::{Ending, Engine, Setup};
 use crate::headless;
 use crate::journal::{self, Journal};
-use crate::model::{Command, Inventory, Plan, Stamped, State};
+use crate::model::{Command, Inventory, Next, Plan, Stamped, State, Stop};
 use crate::report;
 use crate::runbook::Runbook;
+use crate::tui;
 use anyhow::Context;
 use std::{
     collections::BTreeMap,
@@ -186,6 +187,7 @@ impl Going {
             events,
             by: operator(),
             approvals: self.approvals.clone(),
+            lingers: !headless,
             now_ms,
             recheck: Duration::from_secs(if self.simulated { 2 } else { 5 }),
             backoff: Duration::from_secs(1),
@@ -194,16 +196,23 @@ impl Going {
         let engine = tokio::spawn(engine.run(plan));
         let exit = if headless {
             let approved = self.approvals.keys().cloned().collect();
-            let options =
-                headless::Options { json: common.format == Format::Json, approved, wait: front.wait.map(Duration::from_secs) };
+            let json = common.format == Format::Json;
+            let options = headless::Options { json, approved, wait: front.wait.map(Duration::from_secs) };
             stop_on_signals(command_to.clone());
-            let left = headless::run(&self.entries, event_from, command_to, self.first.clone(), options).await;
+            let left = headless::run(&self.entries, event_from, command_to, self.first, options).await;
             Exit::of_headless(&left)
         } else {
-            return Err(Failure::new(
-                Exit::Usage,
-                format!("the terminal interface is not here yet; plan {} in {}", shown.plan, folder.display()),
-            ));
+            let start = tui::Start {
+                plan: shown,
+                entries: self.entries,
+                run: self.run.clone(),
+                simulated: self.simulated,
+                folder,
+                look: common.look(),
+                rollback_to: self.rollback_to,
+            };
+            let left = tui::run(start, event_from, command_to).await?;
+            of_terminal(left, &self.state, &self.run).await?
         };
         let ending = engine.await.context("the engine ended unexpectedly")??;
         if let Ending::Cut(n) = ending {
@@ -214,10 +223,33 @@ impl Going {
     }
 }
 
+/// The exit code of a run that was left in the terminal.
+async fn of_terminal(left: tui::Left, state: &Path, run: &str) -> Result<Exit, Failure> {
+    Ok(match left {
+        tui::Left::Signal(15) => Exit::Terminated,
+        tui::Left::Signal(1) => Exit::HungUp,
+        tui::Left::Signal(_) => Exit::Interrupted,
+        tui::Left::Detached => Exit::Stopped,
+        tui::Left::Stopped | tui::Left::Finished => {
+            let folded = State::fold(&journal::read(state, run).await?)?;
+            match (&folded.finished, folded.next()) {
+                (Some(outcome), _) => Exit::of_outcome(outcome),
+                (None, Next::Stop(Stop::Stuck)) => Exit::RollbackFailed,
+                (None, Next::Stop(Stop::Failed(_))) => Exit::StepFailed,
+                (None, Next::Plan) => Exit::NotApproved,
+                (None, _) if folded.causes().is_empty() => Exit::Stopped,
+                (None, _) => Exit::StepFailed,
+            }
+        }
+    })
+}
+
 /// What stays in the scrollback: the end page, and how to go on.
 async fn last_words(state: &Path, run: &str, simulated: bool, headless: bool, common: &Common) -> Result<(), Failure> {
     let folded = State::fold(&journal::read(state, run).await?)?;
     if folded.plan.is_none() {
+        // Nothing was begun, so nothing is to be kept.
+        let _ = std::fs::remove_dir_all(journal::folder(state, run));
         return Ok(());
     }
     let text = report::end_text(run, &folded, &journal::folder(state, run).display().to_string());

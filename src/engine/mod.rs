@@ -28,6 +28,8 @@ pub struct Setup {
     pub by: String,
     /// Gates answered ahead: id of a step to the id of the plan it was answered for.
     pub approvals: BTreeMap<String, String>,
+    /// Stay when the run is over, for a front end that may still ask for a rollback.
+    pub lingers: bool,
     /// Unix time in milliseconds.
     pub now_ms: fn() -> i64,
     /// How often a waiting gate asks its checks.
@@ -65,7 +67,8 @@ pub struct Engine {
     stopping: Option<Instant>,
     /// A rollback or an abort was asked; it begins when nothing is in flight.
     after_flights: Option<Entry>,
-    begun: bool,
+    /// The front end may still ask: its end of the channel is there.
+    listening: bool,
 }
 
 /// How long a stop waits for what is in flight. A pull that is cut off is repeated at no harm.
@@ -87,7 +90,7 @@ impl Engine {
             report_to,
             stopping: None,
             after_flights: None,
-            begun: false,
+            listening: true,
         })
     }
 
@@ -112,7 +115,10 @@ impl Engine {
             let wake = self.wake();
             tokio::select! {
                 Some(report) = self.reports.recv() => reports.push(report),
-                command = self.setup.commands.recv() => commands.push(command.unwrap_or(Command::Stop)),
+                command = self.setup.commands.recv(), if self.listening => {
+                    self.listening = command.is_some();
+                    commands.push(command.unwrap_or(Command::Stop));
+                }
                 () = tokio::time::sleep_until(wake) => {}
             }
             // Everything that is ready shares one durable write.
@@ -139,7 +145,6 @@ impl Engine {
                 Some(Command::Begin) => break,
                 None | Some(Command::Stop | Command::StopNow) => return Ok(Some(Ending::Stopped)),
                 Some(Command::RollBack { to, why }) if self.state.plan.is_some() => {
-                    self.begun = true;
                     self.obey(Command::RollBack { to, why }).await?;
                     return Ok(None);
                 }
@@ -150,7 +155,6 @@ impl Engine {
                 Some(_) => self.refuse("the run has not begun").await,
             }
         }
-        self.begun = true;
         let by = self.setup.by.clone();
         if self.state.plan.is_none() {
             let plan = Box::new(plan.expect("a new run is begun with a plan"));
@@ -174,7 +178,7 @@ impl Engine {
             }
             if self.stopping.is_some() {
                 self.pause_for_stop().await?;
-                return Ok(Some(Ending::Stopped));
+                return Ok(Some(self.state.finished.clone().map_or(Ending::Stopped, Ending::Finished)));
             }
         }
         if self.stopping.is_some_and(|until| Instant::now() >= until) {
@@ -188,13 +192,10 @@ impl Engine {
         }
         match self.state.next() {
             Next::Plan => {}
+            Next::Over if self.setup.lingers => {}
             Next::Over => return Ok(Some(Ending::Finished(self.state.finished.clone().unwrap_or(Outcome::Done)))),
-            Next::Finish(outcome) => {
-                if self.flights.is_empty() {
-                    self.write(vec![Entry::Finished { outcome: outcome.clone() }]).await?;
-                    return Ok(Some(Ending::Finished(outcome)));
-                }
-            }
+            Next::Finish(outcome) if self.flights.is_empty() => self.write(vec![Entry::Finished { outcome }]).await?,
+            Next::Finish(_) => {}
             Next::Gate(step) => self.stand_at_gate(step).await?,
             Next::Apply(open) => {
                 let limits = self.state.limits;
