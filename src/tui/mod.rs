@@ -228,7 +228,9 @@ fn picture(app: &mut App, screen: &mut terminal::Screen) -> io::Result<()> {
     }
     execute!(io::stdout(), BeginSynchronizedUpdate)?;
     if std::mem::take(&mut app.redraw) {
-        screen.clear()?;
+        // `clear` would ask the terminal where the cursor is; a late answer would be typed text.
+        let size = screen.size()?;
+        screen.resize(size.into())?;
     }
     let drawn = terminal::guarded(|| screen.draw(|frame| draw::draw(frame, app)).map(|_| ()));
     execute!(io::stdout(), EndSynchronizedUpdate)?;
