@@ -1,7 +1,7 @@
 //! The run in words: the face of a step and of a change, the state in the title, the sentence below it.
 //! Never says "done" of what was not read back, and never hides what a wait is for.
 
-use super::app::{App, Leaving};
+use super::app::{App, Leaving, Screen};
 use super::lines::outcome_words;
 use super::theme::Face;
 use crate::model::{Ask, ChangeState, Gate, Next, Outcome, PlannedStep, State, Status, Stop, WayBack, text};
