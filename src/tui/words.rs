@@ -145,8 +145,11 @@ pub fn headline(app: &App) -> String {
         Next::Gate(step) => {
             let waited = state.steps[step].gate_reached_ms.map_or_else(String::new, |at| text::duration(app.now_ms - at));
             if asks(state.gate(step)) {
-                let how =
-                    if app.popup.is_some() { "Nothing is running. There is no time limit." } else { "enter opens the question." };
+                let how = match (&app.popup, app.screen) {
+                    (Some(_), _) => "Nothing is running. There is no time limit.",
+                    (None, Screen::Overview | Screen::Changes | Screen::Waiting) => "enter opens the question.",
+                    (None, _) => "The overview opens the question.",
+                };
                 return format!("Step {} waits for your answer for {waited}. {how}", step + 1);
             }
             let problems = app.problems(step).map_or(0, <[_]>::len) as u64;
