@@ -2,7 +2,7 @@
 //! Never builds a row that is not visible.
 
 use super::app::App;
-use super::keys::{self, Place};
+use super::keys::{self, Intent, Place};
 use super::theme::{Look, Tone};
 use super::words;
 use crate::model::{Level, text};
@@ -166,7 +166,10 @@ pub fn foot(frame: &mut Frame<'_>, app: &App, area: Rect, place: Place) -> Rect 
         if app.why_not(binding.intent).is_some() {
             continue;
         }
-        let (key, word) = (format!(" {}", binding.shown), format!(" {}  ", binding.word));
+        // One key for both: what it would do now is what it is called.
+        let goes_on = binding.intent == Intent::Pause && app.state.paused.is_some();
+        let word = if goes_on { "go on" } else { binding.word };
+        let (key, word) = (format!(" {}", binding.shown), format!(" {word}  "));
         if used + key.width() + word.width() > width + 2 {
             break;
         }
