@@ -270,12 +270,15 @@ impl Engine {
     async fn take_reports(&mut self, reports: Vec<Report>) -> Result<(), EngineError> {
         let mut entries = vec![];
         let mut to_apply = vec![];
+        // Asked to stand still while it looked: what has not begun does not begin.
+        let still = self.stopping.is_some() || self.after_flights.is_some() || self.state.paused.is_some();
         for report in reports {
             match report {
                 Report::Gate { step, inventory } => self.gate_was_read(step, &inventory).await,
                 Report::Looked { id, standing } => {
                     let ours = self.state.status(id).ours;
                     match standing {
+                        Ok(Standing::Before) if still => {}
                         Ok(Standing::Before) => {
                             entries.push(Entry::Started { change: id });
                             to_apply.push(id);
