@@ -218,7 +218,7 @@ impl Going {
         if let Ending::Cut(n) = ending {
             eprintln!("{n} changes were on the way; their outcome is looked up on resume");
         }
-        last_words(&self.state, &self.run, self.simulated, headless, common).await?;
+        last_words(&self.state, &self.run, headless, common).await?;
         Ok(exit)
     }
 }
@@ -245,21 +245,24 @@ async fn of_terminal(left: tui::Left, state: &Path, run: &str) -> Result<Exit, F
 }
 
 /// What stays in the scrollback: the end page, and how to go on.
-async fn last_words(state: &Path, run: &str, simulated: bool, headless: bool, common: &Common) -> Result<(), Failure> {
+async fn last_words(state: &Path, run: &str, headless: bool, common: &Common) -> Result<(), Failure> {
     let folded = State::fold(&journal::read(state, run).await?)?;
     if folded.plan.is_none() {
         // Nothing was begun, so nothing is to be kept.
         let _ = std::fs::remove_dir_all(journal::folder(state, run));
         return Ok(());
     }
-    let text = report::end_text(run, &folded, &journal::folder(state, run).display().to_string());
+    let text = if folded.finished.is_some() {
+        let width = u16::try_from(columns()).unwrap_or(120);
+        let look = tui::Look::from_environment(|name| std::env::var(name).ok(), common.ascii, Some(false));
+        tui::end_page(&folded, run, &journal::folder(state, run), &look, width).join("\n") + "\n"
+    } else {
+        report::status_text(run, &folded, None)
+    };
     if headless && common.format == Format::Json {
         eprint!("{text}");
     } else {
         let _ = write!(std::io::stdout(), "{text}");
-    }
-    if folded.finished.is_none() && !simulated {
-        eprintln!("go on with: castoff resume {run}");
     }
     Ok(())
 }

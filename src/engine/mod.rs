@@ -470,7 +470,7 @@ impl Engine {
 
     /// When the loop has to look again even if nothing happens.
     fn wake(&self) -> Instant {
-        let far = Instant::now() + Duration::from_secs(3600);
+        let far = Instant::now() + Duration::from_hours(1);
         [self.flights.next_start(), self.gate.next_check(), self.stopping].into_iter().flatten().min().unwrap_or(far)
     }
 }

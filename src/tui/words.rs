@@ -1,7 +1,7 @@
 //! The run in words: the face of a step and of a change, the state in the title, the sentence below it.
 //! Never says "done" of what was not read back, and never hides what a wait is for.
 
-use super::app::{App, Leaving};
+use super::app::{App, Leaving, Screen};
 use super::lines::outcome_words;
 use super::theme::Face;
 use crate::model::{Ask, ChangeState, Gate, Next, Outcome, PlannedStep, State, Status, Stop, WayBack, text};
@@ -145,8 +145,11 @@ pub fn headline(app: &App) -> String {
         Next::Gate(step) => {
             let waited = state.steps[step].gate_reached_ms.map_or_else(String::new, |at| text::duration(app.now_ms - at));
             if asks(state.gate(step)) {
-                let how =
-                    if app.popup.is_some() { "Nothing is running. There is no time limit." } else { "enter opens the question." };
+                let how = match (&app.popup, app.screen) {
+                    (Some(_), _) => "Nothing is running. There is no time limit.",
+                    (None, Screen::Overview | Screen::Changes | Screen::Waiting) => "enter opens the question.",
+                    (None, _) => "The overview opens the question.",
+                };
                 return format!("Step {} waits for your answer for {waited}. {how}", step + 1);
             }
             let problems = app.problems(step).map_or(0, <[_]>::len) as u64;
