@@ -2,6 +2,7 @@
 //! command lines. The details are tested on the lab of the era between (`tests/live`), never here.
 
 #[path = "support/lab.rs"]
+#[expect(dead_code, reason = "the terminal's tests need another part of it")]
 mod lab;
 
 use lab::Lab;

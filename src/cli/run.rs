@@ -236,7 +236,7 @@ impl Going {
             eprintln!("{n} changes were on the way; their outcome is looked up on resume");
         }
         drop(self.held);
-        last_words(&self.state, &self.run, headless, common).await?;
+        last_words(&self.state, &self.run, self.simulated, headless, common).await?;
         Ok(exit)
     }
 }
@@ -263,7 +263,7 @@ async fn of_terminal(left: tui::Left, state: &Path, run: &str) -> Result<Exit, F
 }
 
 /// What stays in the scrollback: the end page, and how to go on.
-async fn last_words(state: &Path, run: &str, headless: bool, common: &Common) -> Result<(), Failure> {
+async fn last_words(state: &Path, run: &str, simulated: bool, headless: bool, common: &Common) -> Result<(), Failure> {
     let folded = State::fold(&journal::read(state, run).await?)?;
     if folded.plan.is_none() {
         // Nothing was begun, so nothing is to be kept.
@@ -277,12 +277,21 @@ async fn last_words(state: &Path, run: &str, headless: bool, common: &Common) ->
     } else {
         report::status_text(run, &folded, None)
     };
+    let text = if simulated { rehearsed(&text) } else { text };
     if headless && common.format == Format::Json {
         eprint!("{text}");
     } else {
         let _ = write!(std::io::stdout(), "{text}");
     }
     Ok(())
+}
+
+/// The simulated cluster ends with the program: no command could find it again.
+fn rehearsed(text: &str) -> String {
+    let way_on = |line: &&str| ["castoff resume", "castoff rollback", "castoff report"].iter().any(|way| line.contains(way));
+    let mut out: String = text.lines().filter(|line| !way_on(line)).flat_map(|line| [line, "\n"]).collect();
+    out.push_str("a rehearsal: no cluster was touched, nothing is to be resumed or rolled back\n");
+    out
 }
 
 /// The cluster that is meant: the embedded one, or the one of the cluster file.

@@ -4,7 +4,7 @@
 use super::Left;
 use super::app::{App, Leaving, Popup, Screen};
 use super::keys::{Intent, Place, intent};
-use super::question::{Answer, DEAF_MS, Field, Purpose, Question};
+use super::question::{Answer, DEAF_MS, Field, NOT_YET, Purpose, Question};
 use super::words;
 use crate::model::{Ask, ChangeId, Command, Level, Next, Stop, Target};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -220,7 +220,7 @@ impl App {
                 None
             }
             Answer::Given(_) if problems > 0 => {
-                question.note = Some("not yet: the checks above do not hold; F5 reads the cluster again".to_owned());
+                question.note = Some(NOT_YET.to_owned());
                 None
             }
             Answer::Given(typed) => {
