@@ -36,15 +36,16 @@ fn rollback_from_each_step_gives_back_the_start() {
     assert!(lab.asks("manager", &["status"]), "the manager runs");
 }
 
-/// SIGTERM as soon as a change of the step has begun: it is finished, and nothing after it begins.
+/// SIGTERM as soon as a change of the step has begun: it is finished, and nothing long after it begins.
 fn run_into(lab: &Lab, plan: &Value, step: &str) {
-    let approvals = approvals(plan, &GATES);
+    // Without the last gate: what goes from the agents has its own turn.
+    let approvals = approvals(plan, &GATES[..3]);
     let mut words = vec!["run", "backend-ai", "--headless"];
     words.extend(approvals.iter().map(String::as_str));
     let mut run = lab.watch(&words);
     run.until_entry("started", &number(plan, step));
     let code = run.terminate();
-    assert_eq!(code, Some(13), "stopped in `{step}`, to be gone on with");
+    assert!(matches!(code, Some(12 | 13)), "stopped in `{step}` or at the last gate, to be gone on with: {code:?}");
 }
 
 fn roll_back(lab: &Lab, plan: &Value) {
@@ -52,6 +53,24 @@ fn roll_back(lab: &Lab, plan: &Value) {
     lab.castoff(&["rollback", "--headless", approval]).ends_with(16).says(&["ROLLED BACK"]);
     let entries = lab.entries();
     assert!(!entries.iter().any(|entry| entry["is"] == "undo-failed"), "{entries:#?}");
+}
+
+#[test]
+fn kill_9_in_a_rollback_then_resume_goes_on_back() {
+    let lab = Lab::drained();
+    let start = World::exact(&lab);
+    let plan = lab.plan();
+    lab.run(&plan, &["pull", "stop"]).ends_with(12);
+    let approval = &approvals(&plan, &["rollback"])[0];
+    let mut back = lab.watch(&["rollback", "--headless", approval]);
+    back.until_entry("undo-started", &number(&plan, "rescan"));
+    back.kill();
+    let mut back = lab.watch(&["resume", "--headless"]);
+    back.until_entry("undone", &number(&plan, "stop"));
+    back.kill();
+    lab.castoff(&["resume", "--headless"]).ends_with(16).says(&["ROLLED BACK"]);
+    same(&start, &World::exact(&lab));
+    assert!(lab.asks("manager", &["status"]), "the manager runs");
 }
 
 #[test]

@@ -103,7 +103,7 @@ const RUNBOOK: &[Wrong] = &[
         right: "id = \"stop\"",
         wrong: "id = \"pull\"",
         code: 2,
-        says: &["two steps have the id `pull`", "wrong-runbook.toml:44:"],
+        says: &["two steps have the id `pull`", "wrong-runbook.toml:42:7"],
     },
 ];
 

@@ -195,6 +195,7 @@ impl Lab {
         self.castoff(&words)
     }
 
+    /// Goes on with the newest run, with these gates answered ahead.
     pub fn resume(&self, plan: &Value, gates: &[&str]) -> Said {
         let approvals = approvals(plan, gates);
         let mut words = vec!["resume", "--headless"];

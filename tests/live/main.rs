@@ -5,6 +5,7 @@
 
 mod back;
 mod cut;
+mod faults;
 mod gates;
 mod input;
 mod lab;

@@ -22,7 +22,12 @@ impl World {
             }
         }
         AGENTS.iter().for_each(|agent| facts.extend(lab.images(agent)));
-        Self(facts)
+        let world = Self(facts);
+        // Nothing compared with nothing would be the same.
+        for kind in ["etcd ", "row domains ", "row images ", "row image_aliases ", "image gpu-1 ", "image gpu-3 "] {
+            assert!(!world.of(kind).is_empty(), "no `{kind}` was read");
+        }
+        world
     }
 
     /// The same without what the manager makes up at each rescan: ids of rows and times.
