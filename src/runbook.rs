@@ -7,8 +7,8 @@ pub use written::{SHIPPED, schema};
 use crate::actions::{self, About, Action, Drawn, Move};
 use crate::model::plan::{PLAN_VERSION, plan_name};
 use crate::model::{
-    Ask, Change, ChangeId, Check, Gate, Inventory, Kept, Limits, Mistake, Part, Plan, PlannedChange, PlannedStep, Problem,
-    Standing, Totals, Wants, text,
+    Ask, Change, ChangeId, Check, Digest, Gate, Inventory, Kept, Limits, Mistake, Part, Plan, PlannedChange, PlannedStep,
+    Problem, Standing, Totals, Wants, text,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -150,7 +150,7 @@ impl Runbook {
         let unneeded: Vec<usize> = self.steps.iter().enumerate().filter(|(_, step)| unneeded(step)).map(|(i, _)| i).collect();
         for index in unneeded {
             planned[index].clear();
-            drawn[index].summary = "not needed: nothing would change meanwhile".to_owned();
+            "not needed: nothing would change meanwhile".clone_into(&mut drawn[index].summary);
             let names = self.steps[index].needed_for.join(", ");
             drawn[index].kept.push(Kept {
                 subject: self.steps[index].title.clone(),
@@ -270,7 +270,6 @@ fn totals(steps: &[PlannedStep]) -> Totals {
 
 /// What would be done decides the id; when the cluster was read does not.
 fn hash(plan: &Plan) -> String {
-    use sha2::Digest as _;
     let ledger: Vec<_> = plan
         .ledger
         .iter()
@@ -278,6 +277,5 @@ fn hash(plan: &Plan) -> String {
         .collect();
     let what = (&plan.runbook, &plan.cluster, &plan.steps, ledger, plan.limits);
     let text = serde_json::to_string(&what).expect("a plan is plain data");
-    let hex: String = sha2::Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
-    plan_name(&format!("sha256:{hex}").parse().expect("a SHA-256 in hex is a digest"))
+    plan_name(&Digest::of(&text))
 }

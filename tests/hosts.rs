@@ -4,7 +4,13 @@
 //! Every test puts back what it changed.
 
 use castoff::{
-    cluster::{Cluster, config::ClusterFile, config::RegistryConfig, live::Live, registry::RegistryClient},
+    cluster::{
+        Cluster,
+        config::{AgentConfig, ClusterFile, RegistryConfig},
+        live::Live,
+        registry::RegistryClient,
+        ssh::{Place, Runner, Sessions},
+    },
     model::{
         Change, ContainerState, Digest, Era, Fault, FaultKind, ImageRef, Inventory, KeyDiff, Known, Manifest, Part, RowDiff,
         Service, Standing, Value, Wants, backend_ai,
@@ -21,6 +27,8 @@ use std::{
 
 const JULIA: &str = "cr.backend.ai/community/julia:1.6-ubuntu18.04";
 const R_BASE: &str = "cr.backend.ai/community/r-base:4.0-ubuntu18.04";
+/// The largest of the lab: 35 MB.
+const NODE_NEW: &str = "cr.backend.ai/stable/node:14-ubuntu18.04";
 const PRIVATE: &str = "cr.backend.ai/secret/llm-lab:2.0";
 const PYTHON_36: &str = "lablup/python:3.6-ubuntu18.04";
 const PYTHON_38: &str = "lablup/python:3.8-ubuntu18.04";
@@ -309,12 +317,14 @@ fn a_slow_pull_shows_its_bytes() {
     let lab = Lab::open();
     run(async {
         let live = lab.live();
-        let change = lab.pull_of("gpu-2", JULIA).await;
-        let _fault = lab.fault(r#"{"rate_bytes":400000}"#);
+        let change = lab.pull_of("gpu-2", NODE_NEW).await;
+        let _fault = lab.fault(r#"{"rate_bytes":10000000}"#);
         let heard = apply(&live, &change).await.unwrap();
         let all = heard.0.lock().unwrap().clone();
         let between = all.iter().filter(|(_, done, total)| *done > 0 && done < total).count();
-        assert!(between > 2, "{all:?}");
+        assert!(between > 5, "{all:?}");
+        assert!(all.windows(2).all(|pair| pair[0].1 <= pair[1].1), "bytes never go back: {all:?}");
+        assert!(heard.phases().contains("pulling") && heard.phases().contains("unpacking"), "{:?}", heard.phases());
         undo(&live, &change).await.unwrap();
     });
 }
@@ -473,6 +483,14 @@ fn what_does_not_answer_is_listed_and_the_rest_is_read() {
     run(async {
         let mut file = lab.file.clone();
         file.agents[0].docker = "unix:///nowhere/docker.sock".to_owned();
+        // A socket that is not there, at the end of a connection that is.
+        let far = AgentConfig {
+            name: "gpu-9".to_owned(),
+            docker: "ssh://root@gpu-3/nowhere/docker.sock".to_owned(),
+            tls: None,
+            host: None,
+        };
+        file.agents.push(far);
         file.registries.get_mut("cr.backend.ai").unwrap().url = "http://127.0.0.1:9".to_owned();
         file.registries.get_mut("docker.io").unwrap().password = None;
         file.managers[0].host = "ssh://root@nowhere.invalid".to_owned();
@@ -486,7 +504,7 @@ fn what_does_not_answer_is_listed_and_the_rest_is_read() {
         let silent: Vec<&str> = inventory.unanswered.iter().map(|one| one.subject.as_str()).collect();
         assert_eq!(
             silent,
-            ["manager mgr-01", "agent gpu-1", "agent gpu-2", "registry cr.backend.ai"],
+            ["manager mgr-01", "agent gpu-1", "agent gpu-2", "agent gpu-9", "registry cr.backend.ai"],
             "{:?}",
             inventory.unanswered
         );
@@ -538,6 +556,38 @@ fn ssh_masters(lab: &Lab) -> Vec<String> {
         }
     }
     found
+}
+
+#[test]
+fn a_command_over_ssh_is_the_same_command() {
+    let lab = Lab::open();
+    run(async {
+        let sessions = Sessions::new(&lab.file.ssh, vec![]);
+        for place in ["local", "ssh://root@mgr-01"] {
+            let runner = Runner::new(Place::parse(place).unwrap(), &sessions);
+            let said = async |words: &[&str], folder: Option<&str>| {
+                let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+                runner.run(&words, folder, Duration::from_secs(10)).await
+            };
+            let odd = "it's $HOME `id` \"x\" \\ ! * 한글\n;&|<>";
+            assert_eq!(said(&["printf", "%s", odd], None).await.unwrap().stdout, odd, "{place}");
+            assert_eq!(said(&["pwd"], Some("/usr/lib")).await.unwrap().stdout.trim(), "/usr/lib");
+            let ended = said(&["sh", "-c", "echo out; echo words >&2; exit 7"], None).await.unwrap();
+            assert_eq!((ended.code, ended.stdout.as_str(), ended.last_words().as_str()), (Some(7), "out\n", "words"));
+            // A crash is an answer too.
+            assert_eq!(said(&["sh", "-c", "kill -SEGV $$"], None).await.unwrap().code, None, "{place}");
+            let missing = said(&["/no/such/program"], None).await;
+            assert!(missing.is_err_and(|fault| fault.kind == FaultKind::Missing), "{place}");
+        }
+        // What nobody waits for any more ends over there as well.
+        let runner = Runner::new(Place::parse("ssh://root@mgr-01").unwrap(), &sessions);
+        let mark = lab.state.join("mark-of-a-late-command");
+        let words = ["sh", "-c", &format!("sleep 9; touch {}", mark.display())].map(str::to_owned);
+        let fault = runner.run(&words, None, Duration::from_secs(1)).await.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Passing);
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        assert!(!mark.exists());
+    });
 }
 
 #[test]

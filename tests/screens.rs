@@ -37,7 +37,7 @@ fn feed(app: &mut App, entries: &[Stamped]) {
 /// A run that was begun here and has come this far.
 fn running(story: &Story) -> App {
     let mut app = App::new(start(story.plan.clone(), vec![]), NIGHT_MS).unwrap();
-    app.run = "7f3a".to_owned();
+    "7f3a".clone_into(&mut app.run);
     feed(&mut app, &story.entries);
     app.tick(story.at_ms);
     app
@@ -47,7 +47,8 @@ fn picture(app: &mut App, (width, height): (u16, u16)) -> String {
     app.size = (width, height);
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| draw(frame, app)).unwrap();
-    terminal.backend().to_string().lines().map(|line| format!("{}\n", line.trim_matches('"').trim_end())).collect()
+    let drawn = terminal.backend().to_string();
+    drawn.lines().map(|line| line.trim_matches('"').trim_end()).collect::<Vec<_>>().join("\n")
 }
 
 fn check(name: &str, app: &mut App) {
@@ -330,6 +331,31 @@ fn foreign_text_never_reaches_the_terminal() {
             press(app, KeyCode::Esc);
         }
     }
+}
+
+#[test]
+fn ten_thousand_changes_are_drawn_in_a_moment() {
+    let mut plan = sample::plan();
+    let one = plan.steps[1].changes[0].clone();
+    plan.steps[1].changes = (0..10_000)
+        .map(|n| castoff::model::PlannedChange { id: castoff::model::ChangeId { step: 1, n }, ..one.clone() })
+        .collect();
+    let mut story = Story::of(plan);
+    story.step(0).gate(1).approve(1);
+    for n in 0..200 {
+        story.start(1, n);
+    }
+    let mut app = running(&story);
+    for key in [KeyCode::Esc, KeyCode::Enter, KeyCode::Char('G')] {
+        press(&mut app, key);
+        let begun = std::time::Instant::now();
+        for _ in 0..10 {
+            picture(&mut app, (120, 36));
+        }
+        // A frame is 100 ms; this is without optimization and on a busy machine.
+        assert!(begun.elapsed().as_millis() < 3000, "{:?} for ten pictures", begun.elapsed());
+    }
+    assert!(picture(&mut app, (120, 36)).contains("2.10000"));
 }
 
 /// Every screen that a key can be pressed on.

@@ -189,6 +189,23 @@ fn the_selected_row_is_reversed_without_colors_too() {
 }
 
 #[test]
+fn the_terminal_is_asked_nothing() {
+    let mut stage = Stage::open("plan", &[]);
+    stage.shows("DRY RUN");
+    let before = stage.raw.lock().unwrap().len();
+    stage.press("\u{c}");
+    stage.until("everything is drawn again", |stage| stage.raw.lock().unwrap().len() > before + 1000);
+    stage.press("q");
+    stage.result();
+    let raw = String::from_utf8_lossy(&stage.raw.lock().unwrap()).into_owned();
+    for question in
+        ["\x1b[6n", "\x1b[5n", "\x1b[c", "\x1b[0c", "\x1b[>c", "\x1b[?u", "\x1b]10;?", "\x1b]11;?", "\x1b[14t", "\x1b[18t"]
+    {
+        assert!(!raw.contains(question), "{question:?}");
+    }
+}
+
+#[test]
 fn a_resize_is_drawn() {
     let mut stage = Stage::open("plan", &[]);
     stage.shows("DRY RUN");

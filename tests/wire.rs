@@ -61,8 +61,12 @@ fn with_login(url: String, folder: &Path) -> RegistryConfig {
     RegistryConfig { url, username: Some("robot".to_owned()), password, ..RegistryConfig::default() }
 }
 
-fn run<T>(test: impl Future<Output = T>) -> T {
+fn client(config: &RegistryConfig) -> RegistryClient {
     let _ = rustls::crypto::ring::default_provider().install_default();
+    RegistryClient::new("cr.backend.ai", config, "amd64").unwrap()
+}
+
+fn run<T>(test: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }
 
@@ -78,8 +82,7 @@ fn a_registry_cannot_have_the_login_sent_elsewhere() {
     let challenge = format!("WWW-Authenticate: Bearer realm=\"http://localhost:{elsewhere}/token\",service=\"x\"\r\n");
     let (port, _) = listen(move |_| reply("401 Unauthorized", &challenge, ""));
     let config = with_login(format!("http://127.0.0.1:{port}"), folder.path());
-    let client = RegistryClient::new("cr.backend.ai", &config, "amd64").unwrap();
-    let fault = run(client.manifest(&image())).unwrap_err();
+    let fault = run(client(&config).manifest(&image())).unwrap_err();
     assert_eq!(fault.kind, FaultKind::Denied, "{fault}");
     assert_eq!(*stolen.lock().unwrap(), Vec::<String>::new());
     assert!(!format!("{fault:?}").contains("the-secret-word"));
@@ -99,8 +102,7 @@ fn a_redirect_to_another_host_carries_no_login() {
         }
     });
     let config = with_login(format!("http://127.0.0.1:{port}"), folder.path());
-    let client = RegistryClient::new("cr.backend.ai", &config, "amd64").unwrap();
-    assert_eq!(run(client.manifest(&image())), Ok(None));
+    assert_eq!(run(client(&config).manifest(&image())), Ok(None));
     let (seen, here) = (seen.lock().unwrap(), here.lock().unwrap());
     assert_eq!((seen.len(), here.len()), (1, 2), "{seen:?} {here:?}");
     assert!(!seen[0].to_ascii_lowercase().contains("authorization"), "{seen:?}");
@@ -111,8 +113,7 @@ fn bytes_that_do_not_fit_their_digest_are_refused() {
     let said = format!("Docker-Content-Digest: sha256:{}\r\n", "0".repeat(64));
     let (port, _) = listen(move |_| reply("200 OK", &said, r#"{"schemaVersion":2,"config":{},"layers":[]}"#));
     let config = RegistryConfig { url: format!("http://127.0.0.1:{port}"), ..RegistryConfig::default() };
-    let client = RegistryClient::new("cr.backend.ai", &config, "amd64").unwrap();
-    let fault = run(client.manifest(&image())).unwrap_err();
+    let fault = run(client(&config).manifest(&image())).unwrap_err();
     assert_eq!(fault.kind, FaultKind::Lasting);
     assert!(fault.why.contains("do not fit the digest"), "{fault}");
 }
@@ -186,7 +187,7 @@ fn a_registry_behind_tls_is_verified_unless_told_otherwise() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let certificates = Certificates::make();
     let url = format!("https://127.0.0.1:{}", certificates.serve("{}", false));
-    let ping = |config: RegistryConfig| run(RegistryClient::new("cr.backend.ai", &config, "amd64").unwrap().ping());
+    let ping = |config: RegistryConfig| run(client(&config).ping());
     let plain = RegistryConfig { url, ..RegistryConfig::default() };
     let fault = ping(plain.clone()).unwrap_err();
     assert_eq!(fault.kind, FaultKind::Lasting, "{fault}");

@@ -2,9 +2,9 @@
 //! raw prefix that would also take `index.docker.io.mirror.corp`. Every value is kept in the plan for the way back.
 
 use super::{About, Action, Drawn};
-use crate::model::backend_ai::{images_key, registry_key};
+use crate::model::backend_ai::{Alias, images_key, registry_key};
 use crate::model::image::backend_ai_registry;
-use crate::model::{Change, Era, Inventory, KeyDiff, Row, RowDiff, text};
+use crate::model::{Change, Era, ImageRef, Inventory, KeyDiff, Problem, Row, RowDiff, text};
 use serde::Deserialize;
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
@@ -28,8 +28,13 @@ impl Action for DeleteMetadata {
             keys.extend(world.keys_within(&registry_key(&backend_ai.namespace, old)));
         }
         let rows = if backend_ai.era == Era::Etcd { vec![] } else { old_rows(world, old, backend_ai.era) };
-        let summary =
-            format!("delete {} and {} of {old}", text::count(keys.len() as u64, "key"), text::count(rows.len() as u64, "row"),);
+        let counts = [(keys.len(), "key"), (rows.len(), "row")].map(|(n, what)| (n > 0).then(|| text::count(n as u64, what)));
+        let counts: Vec<String> = counts.into_iter().flatten().collect();
+        let summary = if counts.is_empty() {
+            format!("nothing of {old} is left")
+        } else {
+            format!("delete {} of {old}", counts.join(" and "))
+        };
         let delete = |(key, value)| KeyDiff { key, before: Some(value), after: None };
         let diffs: Vec<KeyDiff> = keys.into_iter().map(delete).collect();
         let mut changes: Vec<Change> =
@@ -37,8 +42,28 @@ impl Action for DeleteMetadata {
         if !rows.is_empty() {
             changes.push(Change::Rows { diffs: rows });
         }
-        Ok(Drawn { changes, summary, ..Drawn::default() })
+        Ok(Drawn { changes, notes: lost_aliases(world, about, backend_ai.era), summary, ..Drawn::default() })
     }
+}
+
+/// Aliases that no step pointed at a new image: they end with the old one, and whoever uses them has to know.
+fn lost_aliases(world: &Inventory, about: &About<'_>, era: Era) -> Vec<Problem> {
+    let is_old = |target: &str| target.parse::<ImageRef>().is_ok_and(|image| image.registry == about.moved.old_registry());
+    let note = |alias: Alias| {
+        let why = match era {
+            Era::Etcd => format!("points at {}, which Backend.AI does not know any more", alias.target),
+            Era::Mixed | Era::Postgres => format!("is deleted with its image {}", alias.target),
+        };
+        Problem {
+            subject: format!("alias {}", alias.alias),
+            why,
+            hint: Some("tell its users, or point it at another image before the run".to_owned()),
+            owner: None,
+            place: Some(if era == Era::Etcd { "etcd" } else { "postgres" }.to_owned()),
+            since_ms: None,
+        }
+    };
+    world.aliases().into_iter().filter(|alias| is_old(&alias.target)).map(note).collect()
 }
 
 /// Aliases first, then images, then registries: the order in which foreign keys let them go.

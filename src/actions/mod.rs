@@ -121,9 +121,15 @@ fn load<A: Action + DeserializeOwned + 'static>(table: toml::Table) -> Result<Bo
     Ok(Box::new(table.try_into::<A>()?))
 }
 
+/// The schema of a type with everything it refers to inside, so that it can stand inside another.
+pub fn whole_schema<T: JsonSchema>() -> schemars::Schema {
+    let settings = schemars::generate::SchemaSettings::default().with(|settings| settings.inline_subschemas = true);
+    settings.into_generator().into_root_schema_for::<T>()
+}
+
 macro_rules! kind {
     ($name:literal, $action:ty, $about:literal) => {
-        Kind { name: $name, about: $about, load: load::<$action>, schema: || schemars::schema_for!($action) }
+        Kind { name: $name, about: $about, load: load::<$action>, schema: whole_schema::<$action> }
     };
 }
 

@@ -16,7 +16,10 @@ impl Action for PointAliases {
     fn plan(&self, world: &Inventory, about: &About<'_>) -> Result<Drawn, String> {
         let backend_ai = world.backend_ai.as_ref().ok_or("the cluster is not known to be a Backend.AI")?;
         let mut drawn = Drawn::default();
-        for alias in world.aliases() {
+        let mut aliases = world.aliases();
+        // Rows come in the order of their random ids.
+        aliases.sort_by(|a, b| a.alias.cmp(&b.alias));
+        for alias in aliases {
             let Ok(target) = alias.target.parse::<ImageRef>() else {
                 drawn.kept.push(kept(&alias.alias, format!("it points at `{}`, which is no image reference", alias.target)));
                 continue;

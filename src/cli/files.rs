@@ -63,13 +63,12 @@ pub fn check(common: &Common, runbook: &str, sets: &[String]) -> Result<Exit, Fa
         println!("runbook {}: {}", runbook.name, runbook.title);
     }
     let cluster = ClusterFile::load(common.cluster.as_deref())?;
-    println!(
-        "cluster {}: {} managers, {} agents, {} registries",
-        cluster.name,
-        cluster.managers.len(),
-        cluster.agents.len(),
-        cluster.registries.len()
-    );
+    let count = |n: usize, noun| crate::model::text::count(n as u64, noun);
+    let (managers, agents) = (count(cluster.managers.len(), "manager"), count(cluster.agents.len(), "agent"));
+    println!("cluster {}: {managers}, {agents}, {}", cluster.name, count(cluster.registries.len(), "registry"));
+    for note in cluster.notes() {
+        println!("note: {note}");
+    }
     Ok(Exit::Done)
 }
 

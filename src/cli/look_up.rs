@@ -63,7 +63,7 @@ pub async fn runs(common: &Common) -> Result<Exit, Failure> {
         let (runbook, cluster) = plan.map_or(("-", "-"), |plan| (plan.runbook.as_str(), plan.cluster.as_str()));
         match common.format {
             Format::Text => {
-                println!("{run}  {}  {runbook} on {cluster}  {}", report::moment(folded.begun_ms), report::standing(&folded))
+                println!("{run}  {}  {runbook} on {cluster}  {}", report::moment(folded.begun_ms), report::standing(&folded));
             }
             Format::Json => println!(
                 "{}",

@@ -79,9 +79,11 @@ pub async fn run(common: &Common, planned: &Planned, front: &Front) -> Result<Ex
     if planned.simulate {
         state.push("rehearsals");
     }
+    let held = journal::take_cluster(&state, &plan.cluster, &holder())?;
     let run = new_name();
     let journal = Journal::create(&state, &run, &holder()).await?;
     let going = Going {
+        held,
         cluster,
         journal,
         run,
@@ -104,6 +106,7 @@ pub async fn resume(common: &Common, run: Option<String>, front: &Front, retry: 
     }
     let plan = folded.plan.clone().ok_or_else(|| Failure::new(Exit::Usage, format!("run `{run}` never began")))?;
     let cluster = live_named(common, &plan.cluster)?;
+    let held = journal::take_cluster(&state, &plan.cluster, &holder())?;
     let mut journal = Journal::open(&state, &run, &holder()).await?;
     // Read again under the lock: what another castoff wrote until a moment ago counts.
     let mut entries = journal.entries().await?;
@@ -115,8 +118,18 @@ pub async fn resume(common: &Common, run: Option<String>, front: &Front, retry: 
         entries.extend(journal.append(now_ms(), retried).await?);
     }
     let approvals = approvals(front, &plan)?;
-    let going =
-        Going { cluster, journal, run, state, approvals, simulated: false, entries, first: Command::Begin, rollback_to: None };
+    let going = Going {
+        held,
+        cluster,
+        journal,
+        run,
+        state,
+        approvals,
+        simulated: false,
+        entries,
+        first: Command::Begin,
+        rollback_to: None,
+    };
     going.go(common, front, None, is_headless(front)).await
 }
 
@@ -143,10 +156,12 @@ pub async fn rollback(
         return Err(failure.hint(format!("--approve rollback={}", plan.plan)));
     }
     let cluster = live_named(common, &plan.cluster)?;
+    let held = journal::take_cluster(&state, &plan.cluster, &holder())?;
     let journal = Journal::open(&state, &run, &holder()).await?;
     let entries = journal.entries().await?;
     let first = Command::RollBack { to, why: reason.to_owned() };
     let going = Going {
+        held,
         cluster,
         journal,
         run,
@@ -162,6 +177,8 @@ pub async fn rollback(
 
 /// A run that is about to go.
 struct Going {
+    /// The lock of the cluster.
+    held: std::fs::File,
     cluster: Arc<dyn Cluster>,
     journal: Journal,
     run: String,
@@ -218,6 +235,7 @@ impl Going {
         if let Ending::Cut(n) = ending {
             eprintln!("{n} changes were on the way; their outcome is looked up on resume");
         }
+        drop(self.held);
         last_words(&self.state, &self.run, self.simulated, headless, common).await?;
         Ok(exit)
     }
@@ -252,16 +270,28 @@ async fn last_words(state: &Path, run: &str, simulated: bool, headless: bool, co
         let _ = std::fs::remove_dir_all(journal::folder(state, run));
         return Ok(());
     }
-    let text = report::end_text(run, &folded, &journal::folder(state, run).display().to_string());
+    let text = if folded.finished.is_some() {
+        let width = u16::try_from(columns()).unwrap_or(120);
+        let look = tui::Look::from_environment(|name| std::env::var(name).ok(), common.ascii, Some(false));
+        tui::end_page(&folded, run, &journal::folder(state, run), &look, width).join("\n") + "\n"
+    } else {
+        report::status_text(run, &folded, None)
+    };
+    let text = if simulated { rehearsed(&text) } else { text };
     if headless && common.format == Format::Json {
         eprint!("{text}");
     } else {
         let _ = write!(std::io::stdout(), "{text}");
     }
-    if folded.finished.is_none() && !simulated {
-        eprintln!("go on with: castoff resume {run}");
-    }
     Ok(())
+}
+
+/// The simulated cluster ends with the program: no command could find it again.
+fn rehearsed(text: &str) -> String {
+    let way_on = |line: &&str| ["castoff resume", "castoff rollback", "castoff report"].iter().any(|way| line.contains(way));
+    let mut out: String = text.lines().filter(|line| !way_on(line)).flat_map(|line| [line, "\n"]).collect();
+    out.push_str("a rehearsal: no cluster was touched, nothing is to be resumed or rolled back\n");
+    out
 }
 
 /// The cluster that is meant: the embedded one, or the one of the cluster file.

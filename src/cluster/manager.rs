@@ -65,8 +65,11 @@ impl ManagerClient {
         if let Some(version) = self.api_version().await {
             return Ok(version);
         }
-        let script = r#"p=$(command -v "$1") || { echo "$1: not found" >&2; exit 127; }
-p=$(readlink -f "$p") && exec "$(dirname "$p")/python" -c "$2""#;
+        let script = r#"p=$(command -v "$1") && p=$(readlink -f "$p") || { echo "$1: not found" >&2; exit 127; }
+for python in python python3; do
+  [ ! -x "${p%/*}/$python" ] || exec "${p%/*}/$python" -c "$2"
+done
+echo "there is no Python beside $p" >&2; exit 127"#;
         let question = "import ai.backend.manager as m; print(m.__version__)";
         let program = self.config.cli.first().map_or("", String::as_str);
         let words = ["sh", "-c", script, "sh", program, question].map(str::to_owned);
@@ -77,7 +80,7 @@ p=$(readlink -f "$p") && exec "$(dirname "$p")/python" -c "$2""#;
         if output.code == Some(0) && said.starts_with(|c: char| c.is_ascii_digit()) {
             return Ok(said);
         }
-        let words = format!("it is stopped, and the Python beside `{program}` does not tell: {}", output.last_words());
+        let words = format!("its API does not answer, and `{program}` does not tell: {}", output.last_words());
         Err(self.fault(FaultKind::Lasting, "cannot tell the version of", &words))
     }
 

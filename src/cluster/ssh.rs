@@ -83,7 +83,8 @@ impl std::fmt::Display for Destination {
         if let Some(user) = &self.user {
             write!(f, "{user}@")?;
         }
-        f.write_str(&self.host)?;
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        write!(f, "{open}{}{close}", self.host)?;
         self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
 }
@@ -207,14 +208,20 @@ impl Sessions {
         let mut child = command.spawn().await.map_err(fault)?;
         let (stdout, stderr) = (drain(child.stdout().take()), drain(child.stderr().take()));
         let (stdout, stderr, status) = tokio::join!(stdout, stderr, child.wait());
-        Ok(Output { code: status.map_err(fault)?.code(), stdout, stderr })
+        let code = match status {
+            Ok(status) => status.code(),
+            // The protocol has one word for a command that died by a signal and for a lost connection.
+            Err(openssh::Error::RemoteProcessTerminated) if connection.alive().await => None,
+            Err(e) => return Err(fault(e)),
+        };
+        Ok(Output { code, stdout, stderr })
     }
 
     async fn link(&self, destination: &Destination) -> Result<Arc<Link>, Fault> {
         let slot = Arc::clone(self.slots.lock().await.entry(destination.clone()).or_default());
         let mut slot = slot.lock().await;
         if let Some(link) = slot.as_ref()
-            && matches!(timeout(LOCAL_DEADLINE, link.session.check()).await, Ok(Ok(())))
+            && link.alive().await
         {
             return Ok(Arc::clone(link));
         }
@@ -272,6 +279,10 @@ struct Link {
 }
 
 impl Link {
+    async fn alive(&self) -> bool {
+        matches!(timeout(LOCAL_DEADLINE, self.session.check()).await, Ok(Ok(())))
+    }
+
     async fn forward(&self, socket: &str, destination: &Destination) -> Result<PathBuf, Fault> {
         let mut forwards = self.forwards.lock().await;
         if let Some(path) = forwards.get(socket) {
@@ -372,7 +383,9 @@ pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    cause.to_string()
+    let text = cause.to_string();
+    // The number behind it helps nobody.
+    text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words).to_owned()
 }
 
 async fn rest_of(mut pipe: tokio::task::JoinHandle<String>) -> String {
@@ -414,7 +427,7 @@ mod tests {
         check("local", Some("local"));
         check("ssh://root@gpu-3", Some("root@gpu-3"));
         check("ssh://gpu-3:2222", Some("gpu-3:2222"));
-        check("ssh://[fe80::1]:22", Some("fe80::1:22"));
+        check("ssh://[fe80::1]:22", Some("[fe80::1]:22"));
         for text in ["", "gpu-3", "ssh://", "ssh://-oProxyCommand=x", "ssh://-l@gpu", "ssh://a b", "ssh://a:b", "ssh://a/b"] {
             check(text, None);
         }

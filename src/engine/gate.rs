@@ -50,7 +50,7 @@ impl Engine {
         if due && !self.gate.reading {
             if gate.checks.is_empty() {
                 let read_at_ms = (self.setup.now_ms)();
-                self.gate.next_check = Some(Instant::now() + Duration::from_secs(3600));
+                self.gate.next_check = Some(Instant::now() + Duration::from_hours(1));
                 self.tell(GateReport { step, problems: vec![], read_at_ms }).await;
             } else {
                 self.gate.reading = true;

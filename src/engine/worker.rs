@@ -76,7 +76,7 @@ pub async fn undo(
         if !matches!(&outcome, Err(fault) if fault.kind == FaultKind::Passing) {
             break;
         }
-        tokio::time::sleep((tries.backoff * (1 << attempt.min(6))).min(Duration::from_secs(60))).await;
+        tokio::time::sleep((tries.backoff * (1 << attempt.min(6))).min(Duration::from_mins(1))).await;
         outcome = undo_once(&*cluster, &change, tries.deadline, &report).await;
     }
     let _ = to.send(Report::Undone { id, outcome }).await;

@@ -36,10 +36,16 @@ impl Era {
         }
     }
 
-    /// The words after `backend.ai mgr` that rescan one registry.
+    /// The words after `backend.ai mgr` that rescan one registry and no other.
     pub fn rescan_words(self, registry: &str) -> Vec<String> {
-        let group: &[&str] = if self == Self::Etcd { &["etcd", "rescan-images"] } else { &["image", "rescan"] };
-        group.iter().map(|word| (*word).to_owned()).chain([registry.to_owned()]).collect()
+        let words = match self {
+            Self::Etcd => ["etcd", "rescan-images", registry],
+            Self::Mixed => ["image", "rescan", registry],
+            // From 24.09 on the word is the beginning of `registry/project`: without the slash
+            // `cr.backend.ai.mirror.corp` would be scanned too, and its new images be nobody's to undo.
+            Self::Postgres => ["image", "rescan", &format!("{registry}/")],
+        };
+        words.map(str::to_owned).to_vec()
     }
 }
 
@@ -215,6 +221,17 @@ mod tests {
         assert!(is_within("/sorna/local/config/docker/registry/index.docker.io/username", &folder));
         assert!(!is_within("/sorna/local/config/docker/registry/index.docker.io.mirror.corp", &folder));
         assert!(!is_within("/sorna/local/config/docker/registry/index.docker.io%3A443/type", &folder));
+    }
+
+    #[test]
+    fn a_rescan_is_of_one_registry() {
+        for (era, words) in [
+            (Era::Etcd, "etcd rescan-images cr.backend.ai"),
+            (Era::Mixed, "image rescan cr.backend.ai"),
+            (Era::Postgres, "image rescan cr.backend.ai/"),
+        ] {
+            assert_eq!(era.rescan_words("cr.backend.ai").join(" "), words);
+        }
     }
 
     #[test]

@@ -131,6 +131,14 @@ impl From<ImageRef> for String {
 pub struct Digest(String);
 
 impl Digest {
+    /// The SHA-256 of some text.
+    pub fn of(text: &str) -> Self {
+        use sha2::Digest as _;
+        let hash = sha2::Sha256::digest(text);
+        let hex = |out: String, byte: &u8| format!("{out}{byte:02x}");
+        Self(hash.iter().fold("sha256:".to_owned(), hex))
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

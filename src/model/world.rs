@@ -99,15 +99,13 @@ impl Inventory {
                     }
                 }
             }
-            Change::Remove { host, image, id, digest, size_bytes, .. } => {
-                let layers = self.manifest(image).filter(|m| m.config == *id).map(|m| m.layers.clone()).unwrap_or_default();
+            Change::Remove { host, image, id, digest, twin, size_bytes } => {
+                let manifest = self.manifest(image).filter(|manifest| manifest.config == *id);
+                let layers = manifest.map(|m| m.layers.iter().map(|l| l.diff_id.clone()).collect()).unwrap_or_default();
                 if let Some(host) = self.hosts.get_mut(host) {
-                    let local = LocalImage {
-                        id: id.clone(),
-                        digest: digest.clone(),
-                        size_bytes: *size_bytes,
-                        layers: layers.into_iter().map(|l| l.diff_id).collect(),
-                    };
+                    let twin = twin.as_ref().and_then(|twin| host.images.get(twin)).cloned();
+                    let pulled = LocalImage { id: id.clone(), digest: digest.clone(), size_bytes: *size_bytes, layers };
+                    let local = twin.map_or(pulled, |twin| LocalImage { digest: digest.clone(), ..twin });
                     host.images.insert(image.clone(), local);
                 }
             }

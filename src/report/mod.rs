@@ -4,7 +4,7 @@ mod plan;
 mod run;
 
 pub use plan::{ledger_text, plan_text, sum};
-pub use run::{end_text, entry_text, report_json, report_markdown, standing, status_text};
+pub use run::{entry_text, report_json, report_markdown, standing, status_text};
 
 use crate::model::{PlannedStep, WayBack};
 use jiff::{Timestamp, tz::TimeZone};

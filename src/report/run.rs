@@ -1,6 +1,6 @@
 //! A run as text, Markdown and JSON: what is done, what is left, what can be undone. Built from entries only.
 
-use super::{clock, moment, plan::ledger_text, undo_word};
+use super::{moment, plan::ledger_text, undo_word};
 use crate::model::{Entry, Next, Outcome, Stamped, State, Status, Stop, text};
 use serde_json::json;
 use std::fmt::Write;
@@ -109,42 +109,6 @@ fn causes(state: &State) -> String {
         if let Some(hint) = &fault.hint {
             let _ = writeln!(out, "         hint: {hint}");
         }
-    }
-    out
-}
-
-/// The last page, printed into the scrollback: what is left to do by hand first.
-pub fn end_text(run: &str, state: &State, folder: &str) -> String {
-    let mut out = String::new();
-    let Some(plan) = &state.plan else { return out };
-    let headline = match &state.finished {
-        Some(Outcome::Done) => "DONE".to_owned(),
-        Some(Outcome::DoneWithSkips) => "DONE WITH THINGS LEFT TO DO".to_owned(),
-        Some(Outcome::RolledBack) => "ROLLED BACK".to_owned(),
-        Some(Outcome::Aborted(why)) => format!("ABORTED: {why}"),
-        None => standing(state).to_uppercase(),
-    };
-    let _ = writeln!(out, "castoff  run {run}  {}  {}  {headline}", plan.cluster, plan.runbook);
-    let left = left_to_do(state);
-    if !left.is_empty() {
-        let _ = writeln!(out, "LEFT TO DO BY HAND");
-        left.iter().enumerate().for_each(|(n, line)| {
-            let _ = writeln!(out, "  {}  {line}", n + 1);
-        });
-    }
-    steps(&mut out, state);
-    out.push_str(&causes(state));
-    let _ = writeln!(
-        out,
-        "time    {} to {}, {}",
-        moment(state.begun_ms),
-        clock(state.last_ms),
-        text::duration(state.last_ms - state.begun_ms)
-    );
-    let _ = writeln!(out, "report  castoff report {run}        journal  {folder}");
-    let done = state.steps.iter().flat_map(|s| &s.changes).any(|c| c.status == Status::Done);
-    if done && state.rolling_back.is_none() {
-        let _ = writeln!(out, "undo    castoff rollback {run}");
     }
     out
 }

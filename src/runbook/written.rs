@@ -75,7 +75,9 @@ pub fn read(origin: &str, text: &str) -> Result<Runbook, Mistake> {
         steps.push(step);
     }
     if let Some((step, id)) = steps.iter().find_map(|step| Some((step, step.needed_for.iter().find(|id| !ids.contains(*id))?))) {
-        return Err(Mistake::of_file(origin, format!("step `{}` is needed for `{id}`, which is no step", step.id)));
+        let why = format!("step `{}` is needed for `{id}`, which is no step", step.id);
+        let start = text.find(&format!("\"{id}\"")).map_or(0, |i| i + 1);
+        return Err(Mistake::at(origin, text, start, start + id.len(), why));
     }
     Ok(Runbook { name: written.name, title: written.title, moved, limits: written.limits, steps })
 }
@@ -105,12 +107,14 @@ fn take_text(table: &mut toml::Table, key: &str) -> Result<Option<String>, Strin
     table.remove(key).map(text).transpose()
 }
 
-/// The place of a mistake inside a step: the first word in backticks that stands in the step's text.
+/// The place of a mistake inside a step: the first word in backticks that stands in the step's text, beginning with
+/// those after `action …:` or `gate …:`, which are nearest to the mistake.
 fn in_step(origin: &str, text: &str, span: &Range<usize>, why: &str) -> Mistake {
     let end = text[span.start..].find("\n[[").map_or(text.len(), |i| span.start + i);
     let body = &text[span.start..end];
-    let words = why.split('`').skip(1).step_by(2);
-    let place = words.filter(|word| !word.is_empty()).find_map(|word| body.find(word).map(|i| (span.start + i, word.len())));
+    let near = why.split_once(": ").map_or(why, |(_, rest)| rest);
+    let words = near.split('`').skip(1).step_by(2).chain(why.split('`').skip(1).step_by(2));
+    let place = words.filter(|word| word.len() > 1).find_map(|word| body.find(word).map(|i| (span.start + i, word.len())));
     let (start, width) = place.unwrap_or((span.start, 8));
     let mistake = Mistake::at(origin, text, start, start + width, why);
     match meant(why) {
@@ -166,8 +170,8 @@ struct Shape {
 /// JSON schema of a runbook: each step is one of the actions with its parameters.
 pub fn schema() -> serde_json::Value {
     use serde_json::json;
-    let mut root = schemars::schema_for!(Shape).to_value();
-    let gate = schemars::schema_for!(WrittenGate).to_value();
+    let mut root = actions::whole_schema::<Shape>().to_value();
+    let gate = actions::whole_schema::<WrittenGate>().to_value();
     let steps = actions::ACTIONS.iter().map(|kind| {
         let mut step = (kind.schema)().to_value();
         let properties =

@@ -4,7 +4,7 @@
 use super::Left;
 use super::app::{App, Leaving, Popup, Screen};
 use super::keys::{Intent, Place, intent};
-use super::question::{Answer, DEAF_MS, Field, Purpose, Question};
+use super::question::{Answer, DEAF_MS, Field, NOT_YET, Purpose, Question};
 use super::words;
 use crate::model::{Ask, ChangeId, Command, Level, Next, Stop, Target};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -102,9 +102,15 @@ impl App {
             Intent::NextChange | Intent::PreviousChange if self.plan.steps[self.step].changes.len() < 2 => {
                 no("the step has no other change")
             }
+            Intent::Open if self.screen == Screen::Changes && !self.waits_here() => no("nothing lies deeper"),
             Intent::NextField | Intent::List | Intent::Recheck => self.question_lacks(intent),
             _ => None,
         }
+    }
+
+    /// The run waits at the gate of the selected step.
+    fn waits_here(&self) -> bool {
+        self.begun && matches!(self.state.next(), Next::Gate(step) if step == self.step)
     }
 
     /// What an open question has no use for.
@@ -214,7 +220,7 @@ impl App {
                 None
             }
             Answer::Given(_) if problems > 0 => {
-                question.note = Some("not yet: the checks above do not hold; F5 reads the cluster again".to_owned());
+                question.note = Some(NOT_YET.to_owned());
                 None
             }
             Answer::Given(typed) => {
@@ -393,7 +399,7 @@ impl App {
     fn open_selected(&mut self, at_ms: i64) {
         let next = if self.begun { self.state.next() } else { Next::Plan };
         match (self.screen, next) {
-            (Screen::Overview | Screen::Waiting, Next::Gate(step))
+            (Screen::Overview | Screen::Waiting | Screen::Changes, Next::Gate(step))
                 if step == self.step && self.state.steps[step].gate_reached_ms.is_some() =>
             {
                 if self.state.gate(step).is_some_and(|gate| gate.ask != Ask::Nothing) {
@@ -405,6 +411,7 @@ impl App {
             }
             (Screen::Overview, Next::Stop(Stop::Failed(step))) if step == self.step => self.open(Screen::Failure),
             (Screen::Overview, Next::Stop(Stop::Stuck)) if self.state.tally(self.step).failed > 0 => self.open(Screen::Failure),
+            (Screen::Changes, _) => {}
             (Screen::Failure, _) => {
                 if let Some((_, ids)) = self.state.causes().get(self.cause) {
                     self.step = ids[0].step;

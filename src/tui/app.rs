@@ -3,7 +3,7 @@
 
 use super::lines::{Line, Lines, of_entry};
 use super::pace::Pace;
-use super::question::{Field, Purpose, Question};
+use super::question::{Field, NOT_YET, Purpose, Question};
 use super::theme::Look;
 use super::{Left, Start};
 use crate::model::{
@@ -180,6 +180,12 @@ impl App {
             Event::Gate(report) => {
                 if self.counts.last().is_none_or(|(_, n)| *n != report.problems.len()) {
                     self.counts.push((report.read_at_ms, report.problems.len()));
+                }
+                if report.problems.is_empty()
+                    && let Some(Popup::Question(question)) = &mut self.popup
+                    && question.note.as_deref() == Some(NOT_YET)
+                {
+                    question.note = None;
                 }
                 self.report = Some(report);
                 self.settle(now_ms);

@@ -110,7 +110,14 @@ pub const TABLE: &[Binding] = &[
     bind(&[Question], &[F(2)], "F2", "list", "what stands in the way, or every change", Intent::List),
     bind(&[Question], &[F(3)], "F3", "log", "the log", Intent::Log),
     bind(&[Question], &[F(5)], "F5", "check again", "read the cluster again for the checks", Intent::Recheck),
-    bind(&[Plan, Overview, Failure, Waiting, Resume], &[Enter], "enter", "open", "look deeper; never acts", Intent::Open),
+    bind(
+        &[Plan, Overview, Changes, Failure, Waiting, Resume],
+        &[Enter],
+        "enter",
+        "open",
+        "look deeper; never acts",
+        Intent::Open,
+    ),
     bind(&[Waiting], &[Char('c')], "c", "check again", "read the cluster again now", Intent::Recheck),
     bind(RUN, &[Char('P')], "P", "pause", "pause at the safe point, or go on", Intent::Pause),
     bind(

@@ -82,10 +82,10 @@ pub async fn run(start: Start, mut events: Receiver<Event>, commands: Sender<Com
     if matches!(left, Ok(Left::Detached)) {
         reader.forget();
         // Nobody is there to answer: the engine stops at its safe point, and its last words are taken so that it can end.
-        let _ = commands.send(Command::Stop).await;
-        drop(commands);
         if app.begun {
-            while events.recv().await.is_some() {}
+            let stop = commands.send(Command::Stop);
+            let listen = async { while events.recv().await.is_some() {} };
+            let _ = tokio::join!(stop, listen);
         }
     } else {
         drop(reader);
@@ -146,7 +146,9 @@ async fn turn(
                     due = Some(Instant::now());
                 }
                 Heard::Continued => {
-                    terminal::take(title)?;
+                    if terminal::take(title).is_err() {
+                        return Ok(lost());
+                    }
                     app.redraw = true;
                     due = Some(Instant::now());
                 }
@@ -164,10 +166,10 @@ async fn turn(
             () = sleep_until(at) => {
                 due = None;
                 drawn = Instant::now();
-                if std::mem::take(&mut app.redraw) {
-                    screen.clear()?;
+                // A terminal that takes no picture is gone, whatever the error is called.
+                if picture(app, screen).is_err() {
+                    return Ok(lost());
                 }
-                picture(app, screen)?;
             }
             event = events.recv(), if !app.over => {
                 terminal::guarded(|| {
@@ -195,7 +197,9 @@ async fn turn(
         if std::mem::take(&mut app.suspend) {
             terminal::restore();
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
-            terminal::take(title)?;
+            if terminal::take(title).is_err() {
+                return Ok(lost());
+            }
             app.redraw = true;
             due = Some(Instant::now());
         }
@@ -223,6 +227,11 @@ fn picture(app: &mut App, screen: &mut terminal::Screen) -> io::Result<()> {
         execute!(io::stdout(), Print("\x07"))?;
     }
     execute!(io::stdout(), BeginSynchronizedUpdate)?;
+    if std::mem::take(&mut app.redraw) {
+        // `clear` would ask the terminal where the cursor is; a late answer would be typed text.
+        let size = screen.size()?;
+        screen.resize(size.into())?;
+    }
     let drawn = terminal::guarded(|| screen.draw(|frame| draw::draw(frame, app)).map(|_| ()));
     execute!(io::stdout(), EndSynchronizedUpdate)?;
     drawn

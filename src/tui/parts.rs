@@ -2,7 +2,7 @@
 //! Never builds a row that is not visible.
 
 use super::app::App;
-use super::keys::{self, Place};
+use super::keys::{self, Intent, Place};
 use super::theme::{Look, Tone};
 use super::words;
 use crate::model::{Level, text};
@@ -84,6 +84,12 @@ pub fn wrap(sentence: &str, width: usize) -> Vec<String> {
     out
 }
 
+/// A row as the selected one: reversed from edge to edge, whatever its cells looked like.
+pub fn selected(row: &Line<'static>, width: usize, look: &Look) -> Line<'static> {
+    let words: String = row.spans.iter().map(|span| span.content.as_ref()).collect();
+    Line::styled(pad(words, width), look.style(Tone::Selected))
+}
+
 /// A heading of a pane, then its words, wrapped below each other: ` UNDO     everything …`.
 pub fn labelled(label: &str, words: &str, room: (usize, usize), styles: (Style, Style)) -> Vec<Line<'static>> {
     let (indent, width) = room;
@@ -125,20 +131,21 @@ pub fn head(frame: &mut Frame<'_>, app: &App, area: Rect, crumb: &str) -> Rect {
     let width = area.width as usize;
     let (face, state) = words::title_state(app);
     let sign = look.sign(face);
-    let mut side = if face == super::theme::Face::ToDo { format!("{state} ") } else { format!("{sign} {state} ") };
+    let side = if face == super::theme::Face::ToDo { format!("{state} ") } else { format!("{sign} {state} ") };
     let rehearsal = if app.simulated { "REHEARSAL " } else { "" };
     let left = format!("| {} > {}{crumb}", app.plan.cluster, app.plan.runbook);
-    let run = if app.run.is_empty() { String::new() } else { format!("  run {} ", app.run) };
+    let mut run = if app.run.is_empty() { String::new() } else { format!("  run {} ", app.run) };
     // The run id gives way first, then the crumbs; never the state.
-    if 10 + rehearsal.len() + left.width() + side.width() + run.width() + 2 <= width {
-        side.push_str(&run);
+    if 10 + rehearsal.len() + left.width() + side.width() + run.width() + 2 > width {
+        run.clear();
     }
-    let room = width.saturating_sub(9 + rehearsal.len() + side.width());
+    let room = width.saturating_sub(9 + rehearsal.len() + side.width() + run.width());
     let row = Line::from(vec![
         Span::styled(" castoff ", look.style(Tone::Strong)),
         Span::styled(rehearsal, look.style(Tone::Warning)),
         prose(&left, room, look.style(Tone::Plain)),
         Span::styled(side, look.style(face.tone())),
+        Span::styled(run, look.style(Tone::Dim)),
     ]);
     let [title, sentence, line, body] = rows(area, [1, 1, 1]);
     frame.render_widget(row, title);
@@ -159,7 +166,10 @@ pub fn foot(frame: &mut Frame<'_>, app: &App, area: Rect, place: Place) -> Rect 
         if app.why_not(binding.intent).is_some() {
             continue;
         }
-        let (key, word) = (format!(" {}", binding.shown), format!(" {}  ", binding.word));
+        // One key for both: what it would do now is what it is called.
+        let goes_on = binding.intent == Intent::Pause && app.state.paused.is_some();
+        let word = if goes_on { "go on" } else { binding.word };
+        let (key, word) = (format!(" {}", binding.shown), format!(" {word}  "));
         if used + key.width() + word.width() > width + 2 {
             break;
         }

@@ -7,6 +7,8 @@ use tui_input::{Input, backend::crossterm::EventHandler};
 
 /// Keys within this time after the opening were meant for something else.
 pub const DEAF_MS: i64 = 400;
+/// Why enter does not answer yet; taken back when the checks hold.
+pub const NOT_YET: &str = "not yet: the checks above do not hold; F5 reads the cluster again";
 /// Fewer letters are no reason.
 const SHORTEST_REASON: usize = 3;
 

@@ -145,6 +145,9 @@ fn rescan() -> Change {
     }
 }
 
+/// Id, title, what it would do, gate, changes.
+type Step = (&'static str, &'static str, &'static str, Option<Gate>, Vec<Change>);
+
 /// The move: eleven steps, twelve agents, six images.
 pub fn plan() -> Plan {
     let drained = Check::Drained { registry: "index.docker.io".to_owned(), repositories: vec!["lablup/".to_owned()] };
@@ -166,7 +169,6 @@ pub fn plan() -> Plan {
         before: Some(Value::text(digest(n).as_str())),
         after: None,
     });
-    type Step = (&'static str, &'static str, &'static str, Option<Gate>, Vec<Change>);
     let steps: Vec<Step> = vec![
         (
             "preflight",
@@ -360,7 +362,10 @@ pub struct Story {
 
 impl Story {
     pub fn begin() -> Self {
-        let plan = plan();
+        Self::of(plan())
+    }
+
+    pub fn of(plan: Plan) -> Self {
         let mut story = Self { plan: plan.clone(), entries: vec![], at_ms: NIGHT_MS };
         story.push(Entry::Planned { plan: Box::new(plan), by: "kim on ops-01".to_owned() });
         story
@@ -492,7 +497,7 @@ pub fn sessions(story: &Story, n: usize) -> GateReport {
     let session = |i: usize| Problem {
         owner: Some(names[i % 3].1.to_owned()),
         place: Some(host(i)),
-        since_ms: Some(story.at_ms - 11_520_000 + i as i64 * 900_000),
+        since_ms: Some(story.at_ms - 11_520_000 + i64::try_from(i).unwrap() * 900_000),
         ..problem(&format!("session {}", names[i % 3].0), "running, uses index.docker.io/lablup/python:3.6-ubuntu18.04", None)
     };
     GateReport { step: 8, problems: (0..n).map(session).collect(), read_at_ms: story.at_ms }

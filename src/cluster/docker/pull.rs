@@ -196,7 +196,8 @@ impl Tally {
     }
 
     fn done(&self) -> u64 {
-        self.layers.values().map(|part| part.done).sum::<u64>().min(self.total())
+        // A small layer comes without a word about its size.
+        if self.all_loaded() { self.total() } else { self.layers.values().map(|part| part.done).sum::<u64>().min(self.total()) }
     }
 
     fn total(&self) -> u64 {
@@ -204,8 +205,11 @@ impl Tally {
     }
 
     fn phase(&self) -> &'static str {
-        let all_loaded = !self.layers.is_empty() && self.layers.values().all(|part| part.loaded);
-        if all_loaded { "unpacking" } else { "pulling" }
+        if self.all_loaded() { "unpacking" } else { "pulling" }
+    }
+
+    fn all_loaded(&self) -> bool {
+        !self.layers.is_empty() && self.layers.values().all(|part| part.loaded)
     }
 }
 

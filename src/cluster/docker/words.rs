@@ -20,7 +20,16 @@ pub(super) fn fault(what: &str, error: &Error) -> Fault {
                 return Fault::new(FaultKind::Denied, what, why).hint("the user of castoff may not use the engine's socket");
             }
             let wire = matches!(other, Error::IOError { .. } | Error::HyperResponseError { .. } | Error::HyperLegacyError { .. });
-            Fault::new(if wire { FaultKind::Passing } else { FaultKind::Lasting }, what, why)
+            if !wire {
+                return Fault::new(FaultKind::Lasting, what, why);
+            }
+            let silent =
+                ["refused", "No such file", "reset by peer", "connection closed before"].iter().any(|part| why.contains(part));
+            if silent {
+                return Fault::new(FaultKind::Passing, what, why).hint("is the Docker Engine running there?");
+            }
+            let why = if why.contains("reading a body") { "the engine's answer broke off".to_owned() } else { why };
+            Fault::new(FaultKind::Passing, what, why)
         }
     }
 }

@@ -5,7 +5,6 @@ use crate::model::{
     Row, Session, Store, Value, backend_ai::registry_key, world::sort_rows,
 };
 use serde_json::json;
-use sha2::Digest as _;
 use std::collections::BTreeMap;
 
 /// Repository and tag, megabytes, and what stands for it in the new registry.
@@ -48,25 +47,20 @@ pub fn demo(now_ms: i64) -> Inventory {
     world
 }
 
-fn digest(of: &str) -> Digest {
-    let hex: String = sha2::Sha256::digest(of).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}").parse().expect("a SHA-256 in hex is a digest")
-}
-
 fn image(registry: &str, folder: &str, name: &str) -> ImageRef {
     format!("{registry}/{folder}/{name}").parse().expect("the names above are image references")
 }
 
 fn manifest(build: &str, name: &str, megabytes: u64) -> Manifest {
     let layer = |what: &str, size_bytes: u64| Layer {
-        digest: digest(&format!("blob {what}")),
+        digest: Digest::of(&format!("blob {what}")),
         size_bytes,
-        diff_id: digest(&format!("layer {what}")),
+        diff_id: Digest::of(&format!("layer {what}")),
     };
     let own = format!("{build} {name}");
     Manifest {
-        digest: digest(&format!("manifest {own}")),
-        config: digest(&format!("config {own}")),
+        digest: Digest::of(&format!("manifest {own}")),
+        config: Digest::of(&format!("config {own}")),
         layers: vec![layer("ubuntu18.04", 28_000_000), layer(&own, megabytes * 1_000_000 - 28_000_000)],
         labels: [("ai.backend.kernelspec".to_owned(), "1".to_owned())].into_iter().collect(),
     }
@@ -96,7 +90,7 @@ fn host(n: usize, registries: &BTreeMap<String, Registry>) -> Host {
     // Agents hold different sets: each leaves out two of the eight, and only two hold the one without a counterpart.
     for (i, (name, ..)) in IMAGES.iter().enumerate() {
         let custom = i == IMAGES.len() - 1;
-        if (custom && n % 6 != 0) || (!custom && (i + n).is_multiple_of(4)) {
+        if (custom && !n.is_multiple_of(6)) || (!custom && (i + n).is_multiple_of(4)) {
             continue;
         }
         let reference = image("docker.io", "lablup", name);
@@ -126,7 +120,7 @@ fn tables(world: &mut Inventory) {
             "id": format!("{:08}-0000-4000-8000-000000000000", i + 1),
             "name": format!("index.docker.io/lablup/{name}"), "image": format!("lablup/{repository}"), "tag": tag,
             "registry": "index.docker.io", "architecture": "x86_64",
-            "config_digest": format!("{} ", digest(&format!("config old {name}"))), "size_bytes": megabytes * 1_000_000,
+            "config_digest": format!("{} ", Digest::of(&format!("config old {name}"))), "size_bytes": megabytes * 1_000_000,
         })));
     }
     let alias = |id: u32, alias: &str, image: u32| {
@@ -158,7 +152,7 @@ fn sessions(world: &mut Inventory, now_ms: i64) {
         let kernel = format!("{:08x}-7e57-4000-8000-000000000000", 0x51ea_0000 + i);
         let since_ms = now_ms - minutes * MINUTE_MS;
         host.containers.push(Container {
-            id: digest(&kernel).short().to_owned(),
+            id: Digest::of(&kernel).short().to_owned(),
             name: format!("kernel.{}.{}", image.short().split(':').next().unwrap_or(""), &kernel[..8]),
             image: image.backend_ai(),
             image_id: id,
@@ -179,7 +173,7 @@ fn sessions(world: &mut Inventory, now_ms: i64) {
     let host = world.hosts.get_mut("gpu-04").expect("there are twelve agents");
     let (image, local) = host.images.iter().next().map(|(i, l)| (i.clone(), l.id.clone())).expect("every agent holds images");
     host.containers.push(Container {
-        id: digest("notebook").short().to_owned(),
+        id: Digest::of("notebook").short().to_owned(),
         name: "notebook-of-han".to_owned(),
         image: image.familiar(),
         image_id: local,

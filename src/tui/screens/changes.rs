@@ -68,7 +68,7 @@ fn row(app: &App, n: usize, selected: bool, width: usize) -> Line<'static> {
         cell(&planned.kind, kind_width, plain),
         cell(&detail::short_subject(&planned.subject, subject), subject, plain),
         cell("", 1, plain),
-        prose(&side, side_width, style(if face == Face::Failed { Tone::Failed } else { Tone::Dim })),
+        cell(&side, side_width, style(if face == Face::Failed { Tone::Failed } else { Tone::Dim })),
     ])
 }
 

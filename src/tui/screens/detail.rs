@@ -129,10 +129,12 @@ pub fn cause(app: &App, fault: &Fault, ids: &[ChangeId], width: usize) -> Line<'
     let look = &app.look;
     let why = width.saturating_sub(10) * 3 / 5;
     Line::from(vec![
-        Span::styled(format!("  {} ", look.sign(Face::Failed)), look.style(Tone::Failed)),
+        Span::raw("  "),
+        Span::styled(look.sign(Face::Failed), look.style(Tone::Failed)),
+        Span::raw(" "),
         right(&ids.len().to_string(), 4, look.style(Tone::Strong)),
         Span::raw("  "),
-        prose(&text::clean(&fault.why), why, look.style(Tone::Plain)),
+        cell(&text::clean(&fault.why), why, look.style(Tone::Plain)),
         Span::raw(" "),
         prose(&places(app, ids), width.saturating_sub(why + 11), look.style(Tone::Dim)),
     ])

@@ -13,7 +13,9 @@ use unicode_width::UnicodeWidthStr;
 
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let page = end_page(&app.state, &app.run, &app.folder, &app.look, area.width);
-    let out = page.into_iter().map(|line| {
+    // A rehearsal ends with its process: there is nothing that could be undone later.
+    let page = page.into_iter().filter(|line| !(app.simulated && line.starts_with(" undo")));
+    let out = page.map(|line| {
         let heading = line.starts_with(" LEFT TO DO") || line.starts_with(" STEPS");
         let tone = if heading { Tone::Strong } else { Tone::Plain };
         Line::styled(line, app.look.style(tone))
@@ -132,7 +134,7 @@ fn left_to_do(state: &State) -> Vec<String> {
         })
         .collect();
     let notes = plan.notes.iter().filter(|note| note.hint.is_some() && !back);
-    out.extend(notes.map(|note| text::clean(&format!("{}: {}: {}", note.subject, note.why, note.hint.as_deref().unwrap_or("")))));
+    out.extend(notes.map(|note| text::clean(&format!("{} {}: {}", note.subject, note.why, note.hint.as_deref().unwrap_or("")))));
     out
 }
 

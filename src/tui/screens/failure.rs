@@ -4,7 +4,7 @@
 use super::detail;
 use crate::model::{FaultKind, Next, Stop, text};
 use crate::tui::app::App;
-use crate::tui::parts::{cut_end, labelled, lines, rows, rule, window};
+use crate::tui::parts::{cut_end, labelled, lines, rows, rule, selected, window};
 use crate::tui::theme::Tone;
 use ratatui::{
     Frame,
@@ -36,7 +36,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let out: Vec<Line<'_>> = shown
         .map(|i| {
             let row = detail::cause(app, &causes[i].0, &causes[i].1, width);
-            if i == app.cause { row.patch_style(look.style(Tone::Selected)) } else { row }
+            if i == app.cause { selected(&row, width, look) } else { row }
         })
         .collect();
     frame.render_widget(Paragraph::new(out), list);
@@ -54,7 +54,7 @@ fn cause(app: &App, stuck: bool, width: usize, height: usize) -> Vec<Line<'stati
     let (dim, plain, strong) = (look.style(Tone::Dim), look.style(Tone::Plain), look.style(Tone::Strong));
     let room = (INDENT, width);
     let step = ids[0].step;
-    let root = labelled("ROOT CAUSE", &text::clean(&fault.why), room, (strong, look.style(Tone::Failed)));
+    let why = labelled("ROOT CAUSE", &text::clean(&fault.why), room, (strong, look.style(Tone::Failed)));
     let what = labelled("WHAT", &text::clean(&fault.what), room, (strong, plain));
     let mut seen = vec![];
     let first = ids.iter().filter_map(|id| app.state.status(*id).ended_ms).min();
@@ -100,10 +100,10 @@ fn cause(app: &App, stuck: bool, width: usize, height: usize) -> Vec<Line<'stati
     let helps = labelled("WHAT HELPS", &text::clean(&hint), room, (strong, plain));
     let details = labelled("DETAILS", &app.folder.display().to_string(), room, (strong, dim));
     // In the order of reading; the number tells what gives way first on a small screen.
-    let mut blocks = vec![(5, root), (2, what), (1, seen), (3, state), (4, helps), (0, details)];
+    let mut blocks = vec![(5, why), (2, what), (1, seen), (3, state), (4, helps), (0, details)];
     while blocks.len() > 1 && blocks.iter().map(|(_, lines)| lines.len()).sum::<usize>() > height {
-        let least = blocks.iter().map(|(rank, _)| *rank).min();
-        blocks.retain(|(rank, _)| Some(*rank) != least);
+        let lowest = blocks.iter().map(|(rank, _)| *rank).min();
+        blocks.retain(|(rank, _)| Some(*rank) != lowest);
     }
     blocks.into_iter().flat_map(|(_, lines)| lines).collect()
 }
@@ -122,7 +122,7 @@ fn ways(app: &App, stuck: bool, width: usize) -> Vec<Line<'static>> {
     } else {
         let all = if causes.len() > 1 { "asks which cause; " } else { "" };
         vec![
-            ("R", "retry", format!("{all}safe, each change is looked at first   (recommended, once the cause is mended)")),
+            ("R", "retry", format!("{all}safe: looks first   (recommended, once mended)")),
             ("S", "skip", format!("leave out {n} with this cause, with a reason")),
             ("B", "roll back", "undo what this run has done; shows the way back first".to_owned()),
             ("A", "abort", "end the run here for good; nothing is undone".to_owned()),

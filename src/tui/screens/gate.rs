@@ -167,7 +167,9 @@ fn skip(app: &App, target: &Target, width: usize) -> Case {
     let row = |id: &crate::model::ChangeId| {
         let planned = app.plan.change(*id);
         Line::from(vec![
-            Span::styled(format!("   {}  ", look.sign(Face::Failed)), look.style(Tone::Failed)),
+            Span::raw("   "),
+            Span::styled(look.sign(Face::Failed), look.style(Tone::Failed)),
+            Span::raw("  "),
             cell(&text::clean(&planned.place), 12, look.style(Tone::Plain)),
             Span::raw(" "),
             cell(&text::clean(&planned.subject), width.saturating_sub(20), look.style(Tone::Plain)),
@@ -241,7 +243,8 @@ fn typed(app: &App, field: &Field, active: bool, width: usize) -> Line<'static> 
     let under = value.get(cursor).map_or_else(|| " ".to_owned(), char::to_string);
     let after = part((cursor + 1).min(value.len())..(first + room).min(value.len()).max((cursor + 1).min(value.len())));
     let style = look.style(if field.holds() { Tone::Strong } else { Tone::Plain });
-    let mut spans = vec![Span::styled("   > ", look.style(if active { Tone::NeedsYou } else { Tone::Dim }))];
+    let mut spans =
+        vec![Span::raw("   "), Span::styled(">", look.style(if active { Tone::NeedsYou } else { Tone::Dim })), Span::raw(" ")];
     spans.push(Span::styled(before, style));
     spans.push(Span::styled(under, look.style(if active { Tone::Selected } else { Tone::Plain })));
     spans.push(Span::styled(after, style));

@@ -46,7 +46,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
 
 fn problem_lines(app: &App, word: &str, tone: Tone, problem: &Problem, width: usize) -> Vec<Line<'static>> {
     let look = &app.look;
-    let words = format!("{}: {}", text::clean(&problem.subject), text::clean(&problem.why));
+    let words = format!("{} {}", text::clean(&problem.subject), text::clean(&problem.why));
     let mut out = labelled(word, &words, (12, width), (look.style(tone), look.style(Tone::Plain)));
     if let Some(hint) = &problem.hint {
         out.extend(labelled("helps", &text::clean(hint), (12, width), (look.style(Tone::Dim), look.style(Tone::Plain))));

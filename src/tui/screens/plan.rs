@@ -185,7 +185,8 @@ fn sum_line(app: &App) -> String {
         parts.push(format!("{} ({})", text::count(totals.pulls, "pull"), text::bytes(totals.pull_bytes)));
     }
     if totals.tags > 0 {
-        parts.push(format!("{} (saves {})", text::count(totals.tags, "local tag"), text::bytes(totals.saved_bytes)));
+        let saves = if totals.saved_bytes > 0 { format!(" (saves {})", text::bytes(totals.saved_bytes)) } else { String::new() };
+        parts.push(format!("{}{saves}", text::count(totals.tags, "local tag")));
     }
     if totals.removals > 0 {
         parts.push(format!("{} to remove", text::count(totals.removals, "name")));

@@ -27,7 +27,8 @@ fn row(app: &App, step: usize, width: usize) -> Line<'static> {
     let quiet = matches!(face, Face::ToDo | Face::NotRun);
     let title = style(if quiet { Tone::Dim } else { Tone::Plain });
     // The word is said in the columns that a done step uses for its time, and one to come for its gate.
-    let gate = words::gate_class(planned.gate.as_ref());
+    let passed = app.state.steps.get(step).is_some_and(|state| state.approved.is_some());
+    let gate = if passed { "" } else { words::gate_class(planned.gate.as_ref()) };
     let side = match face {
         Face::ToDo if width < WIDE => gate.to_owned(),
         Face::Done | Face::ToDo => took(&app.state, step, app.now_ms),

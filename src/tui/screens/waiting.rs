@@ -3,7 +3,7 @@
 
 use crate::model::{Problem, text};
 use crate::tui::app::App;
-use crate::tui::parts::{cell, cut_end, labelled, lines, prose, right, rows, rule, window, wrap};
+use crate::tui::parts::{self, cell, cut_end, labelled, lines, prose, right, rows, rule, window, wrap};
 use crate::tui::theme::Tone;
 use ratatui::{
     Frame,
@@ -47,7 +47,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let shown: Vec<Line<'_>> = shown
         .map(|i| {
             let row = row(app, &problems[i], width);
-            if i == app.scroll { row.patch_style(look.style(Tone::Selected)) } else { row }
+            if i == app.scroll { parts::selected(&row, width, look) } else { row }
         })
         .collect();
     frame.render_widget(Paragraph::new(shown), list);
@@ -78,7 +78,9 @@ pub fn row(app: &App, problem: &Problem, width: usize) -> Line<'static> {
     let place = text::clean(problem.place.as_deref().unwrap_or(""));
     let subject = if width >= WIDE { 26 } else { width * 3 / 10 };
     let mut spans = vec![
-        Span::styled("   !  ", look.style(Tone::Warning)),
+        Span::raw("   "),
+        Span::styled("!", look.style(Tone::Warning)),
+        Span::raw("  "),
         cell(&text::clean(&problem.subject), subject, look.style(Tone::Strong)),
         Span::raw(" "),
     ];

@@ -1,0 +1,32 @@
+# castoff: two commands. `make try` looks at it, `make test` proves it.
+
+.PHONY: help try test build install packages lab-up lab-down lab-reset
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+
+packages: ## install what the build and the lab need (Debian or Ubuntu, root)
+	@scripts/packages
+
+try: build ## bring a small real Backend.AI up and open castoff on it
+	@lab/up
+	@"$$(scripts/binary)" run backend-ai --cluster lab/.state/default/castoff.toml --state lab/.state/default/castoff
+
+test: packages ## format, lints and every test, against real servers
+	@scripts/test
+
+build: packages ## build castoff
+	@cargo build
+
+install: packages ## build with optimisation and install to ~/.cargo/bin
+	@cargo install --locked --path .
+
+lab-up: packages ## only the lab
+	@lab/up
+
+lab-reset: ## the lab, back to its start
+	@lab/reset
+
+lab-down: ## end the lab
+	@lab/down
