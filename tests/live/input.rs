@@ -12,35 +12,35 @@ use std::{
 
 /// A wrong line in place of a right one, and what castoff has to say about it.
 struct Wrong {
-    right: &'static str,
-    wrong: &'static str,
+    line: &'static str,
+    instead: &'static str,
     code: i32,
     says: &'static [&'static str],
 }
 
 const CLUSTER_FILE: &[Wrong] = &[
     Wrong {
-        right: "namespace = \"local\"",
-        wrong: "namespce = \"local\"",
+        line: "namespace = \"local\"",
+        instead: "namespce = \"local\"",
         code: 2,
         says: &["error: unknown field `namespce`", "wrong.toml:6:1", "6 | namespce = \"local\"", "did you mean `namespace`?"],
     },
     Wrong {
-        right: "endpoints = [\"http://127.0.0.1:{etcd}\"]",
-        wrong: "endpoints = 2379",
+        line: "endpoints = [\"http://127.0.0.1:{etcd}\"]",
+        instead: "endpoints = 2379",
         code: 2,
         says: &["error: invalid type: integer `2379`, expected a sequence", "wrong.toml:5:13", "5 | endpoints = 2379"],
     },
     // Nobody listens on the port `discard`.
     Wrong {
-        right: "http://127.0.0.1:{etcd}",
-        wrong: "http://127.0.0.1:9",
+        line: "http://127.0.0.1:{etcd}",
+        instead: "http://127.0.0.1:9",
         code: 11,
         says: &["error: etcd http://127.0.0.1:9: ", "Connection refused"],
     },
     Wrong {
-        right: "{folder}/secrets/pg\"",
-        wrong: "{scratch}/wrong-password\"",
+        line: "{folder}/secrets/pg\"",
+        instead: "{scratch}/wrong-password\"",
         code: 11,
         says: &[
             "error: postgres 127.0.0.1:",
@@ -49,21 +49,21 @@ const CLUSTER_FILE: &[Wrong] = &[
         ],
     },
     Wrong {
-        right: "{folder}/secrets/pg\"",
-        wrong: "{scratch}/nowhere\"",
+        line: "{folder}/secrets/pg\"",
+        instead: "{scratch}/nowhere\"",
         code: 11,
         says: &["cannot read the secret from the file", "/nowhere`: No such file or directory"],
     },
     Wrong {
-        right: "/gpu-2/docker.sock",
-        wrong: "/gpu-2/gone.sock",
+        line: "/gpu-2/docker.sock",
+        instead: "/gpu-2/gone.sock",
         code: 11,
         says: &["error: agent gpu-2: there is no socket", "gpu-2/gone.sock", "hint: is the Docker Engine running there?"],
     },
     // Backend.AI before 20.03.6 dies of a registry of type `harbor2`.
     Wrong {
-        right: "api = \"http://127.0.0.1:{api}\"",
-        wrong: "api = \"http://127.0.0.1:{old}\"",
+        line: "api = \"http://127.0.0.1:{api}\"",
+        instead: "api = \"http://127.0.0.1:{old}\"",
         code: 11,
         says: &["version 20.03.5 cannot read Harbor v2 registries", "hint: update the manager to 20."],
     },
@@ -71,8 +71,8 @@ const CLUSTER_FILE: &[Wrong] = &[
 
 const RUNBOOK: &[Wrong] = &[
     Wrong {
-        right: "per-host = 3",
-        wrong: "per-hosts = 3",
+        line: "per-host = 3",
+        instead: "per-hosts = 3",
         code: 2,
         says: &[
             "error: unknown field `per-hosts`",
@@ -82,26 +82,26 @@ const RUNBOOK: &[Wrong] = &[
         ],
     },
     Wrong {
-        right: "action = \"pull-images\"",
-        wrong: "action = \"pull-image\"",
+        line: "action = \"pull-images\"",
+        instead: "action = \"pull-image\"",
         code: 2,
         says: &["error: unknown action `pull-image`", "wrong-runbook.toml:31:11", "hint: did you mean `pull-images`?"],
     },
     Wrong {
-        right: "action = \"pull-images\"",
-        wrong: "action = \"pull-images\"\nalso = 3",
+        line: "action = \"pull-images\"",
+        instead: "action = \"pull-images\"\nalso = 3",
         code: 2,
         says: &["error: `also` of action `pull-images`: invalid type: integer `3`", "wrong-runbook.toml:32:1", "32 | also = 3"],
     },
     Wrong {
-        right: "type = \"harbor2\"",
-        wrong: "types = \"harbor2\"",
+        line: "type = \"harbor2\"",
+        instead: "types = \"harbor2\"",
         code: 2,
         says: &["unknown field `types`", "61 | types = \"harbor2\"", "hint: did you mean `type`?"],
     },
     Wrong {
-        right: "id = \"stop\"",
-        wrong: "id = \"pull\"",
+        line: "id = \"stop\"",
+        instead: "id = \"pull\"",
         code: 2,
         says: &["two steps have the id `pull`", "wrong-runbook.toml:42:7"],
     },
@@ -122,15 +122,16 @@ fn wrong_input_is_told_with_its_place_and_cause_and_nothing_is_done() {
     };
     for case in CLUSTER_FILE {
         let file = lab.cluster_file();
-        let (right, wrong) = (fill(case.right), fill(case.wrong));
+        let (right, wrong) = (fill(case.line), fill(case.instead));
         assert!(file.contains(&right), "the cluster file has no `{right}`");
         let path = lab.write("wrong.toml", &file.replacen(&right, &wrong, 1));
-        lab.castoff(&["run", "backend-ai", "--headless", "--cluster", &path]).ends_with(case.code).says(case.says);
+        let said = lab.castoff(&["run", "backend-ai", "--headless", "--cluster", &path]).ends_with(case.code).says(case.says);
+        assert!(!format!("{}{}", said.out, said.err).contains("not-the-password"), "{}", said.err);
     }
     let shipped = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/runbooks/backend-ai.toml")).unwrap();
     for case in RUNBOOK {
-        assert!(shipped.contains(case.right), "the runbook has no `{}`", case.right);
-        let path = lab.write("wrong-runbook.toml", &shipped.replacen(case.right, case.wrong, 1));
+        assert!(shipped.contains(case.line), "the runbook has no `{}`", case.line);
+        let path = lab.write("wrong-runbook.toml", &shipped.replacen(case.line, case.instead, 1));
         lab.castoff(&["run", &path, "--headless"]).ends_with(case.code).says(case.says);
     }
     let options: &[(&[&str], i32, &[&str])] = &[

@@ -158,7 +158,7 @@ impl Lab {
         let read = |name| std::fs::read_to_string(self.scratch.path().join(name)).unwrap();
         let file = |name| std::fs::File::create(self.scratch.path().join(name)).unwrap();
         let mut child = self.command(words).stdout(file("out")).stderr(file("err")).spawn().unwrap();
-        let end = Instant::now() + Duration::from_secs(180);
+        let end = Instant::now() + Duration::from_mins(3);
         let code = loop {
             if let Some(status) = child.try_wait().unwrap() {
                 break status.code();
