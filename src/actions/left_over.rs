@@ -26,6 +26,15 @@ pub fn left_over(inventory: &Inventory, moved: &Move) -> Vec<Problem> {
             out.push(note(format!("session template {name}"), format!("starts from {named}"), "postgres", hint));
         }
     }
+    let known = inventory.image_rows(old);
+    for row in inventory.rows("endpoints").iter().filter(|row| row.get("stage").and_then(Json::as_str) != Some("destroyed")) {
+        let image = known.iter().find(|image| image.get("id") == row.get("image"));
+        if let Some(image) = image.and_then(|image| image.get("name")).and_then(Json::as_str) {
+            let name = row.get("name").and_then(Json::as_str).unwrap_or("");
+            let hint = "its owner has to create it anew from the new image: replicas of the old one will not start".to_owned();
+            out.push(note(format!("endpoint {name}"), format!("serves with {image}"), "postgres", hint));
+        }
+    }
     for (name, manager) in &inventory.managers {
         if let Some(image) = manager.importer_image.as_deref().filter(|image| is_old(image)) {
             let hint = format!("set `importer-image` in manager.toml on {name}: the image import breaks without it");

@@ -91,8 +91,8 @@ impl PostgresClient {
         self.within("read", call).await
     }
 
-    /// The rows a runbook can touch, and the session templates (`id`, `name`, `image`) that name an image; all of one
-    /// moment. Tables that this era does not have are left out.
+    /// The rows a runbook can touch, and the session templates (`id`, `name`, `image`) and model services' endpoints (also
+    /// `stage`) that name an image; all of one moment. Tables that this era does not have are left out.
     pub async fn read_tables(&self) -> Result<BTreeMap<String, Vec<Row>>, Fault> {
         let call = async {
             let mut reading = self.begin(READING).await?;
@@ -108,6 +108,11 @@ impl PostgresClient {
                 let mut rows = json_rows(sqlx::query_scalar(TEMPLATES).fetch_all(&mut *reading).await?)?;
                 sort_rows("session_templates", &mut rows);
                 tables.insert("session_templates".to_owned(), rows);
+            }
+            if columns(&mut reading, "endpoints").await?.iter().any(|(column, _)| column == "image") {
+                let mut rows = json_rows(sqlx::query_scalar(ENDPOINTS).fetch_all(&mut *reading).await?)?;
+                sort_rows("endpoints", &mut rows);
+                tables.insert("endpoints".to_owned(), rows);
             }
             Ok(tables)
         };
@@ -193,6 +198,10 @@ impl PostgresClient {
 const TEMPLATES: &str = "SELECT json_build_object('id', id::text, 'name', name::text, \
     'image', template -> 'spec' -> 'kernel' ->> 'image')::text \
     FROM session_templates WHERE is_active IS NOT FALSE AND template -> 'spec' -> 'kernel' ->> 'image' IS NOT NULL";
+
+/// Destroyed ones too: their rows stay, and up to 24.03 hold their image's row by a foreign key.
+const ENDPOINTS: &str = "SELECT json_build_object('id', id::text, 'name', name::text, 'image', image::text, \
+    'stage', lifecycle_stage::text)::text FROM endpoints WHERE image IS NOT NULL";
 
 type SessionRow = (String, String, String, String, String, String, String, i64);
 

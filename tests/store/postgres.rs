@@ -335,7 +335,11 @@ async fn agents_and_templates_are_read() {
          INSERT INTO session_templates VALUES
             ('00000000-0000-4000-8000-000000000001', true, 't', '{\"spec\": {\"kernel\": {\"image\": \"i:1\", \"environ\": {\"T\": \"hunter2\"}}}}'),
             ('00000000-0000-4000-8000-000000000002', false, 't', '{\"spec\": {\"kernel\": {\"image\": \"i:1\"}}}'),
-            ('00000000-0000-4000-8000-000000000003', true, 't', '{\"spec\": {\"nodes\": []}}')",
+            ('00000000-0000-4000-8000-000000000003', true, 't', '{\"spec\": {\"nodes\": []}}');
+         CREATE TABLE endpoints (id uuid, name varchar(512), image uuid, lifecycle_stage text, environ jsonb);
+         INSERT INTO endpoints VALUES
+            ('00000000-0000-4000-8000-000000000004', 'chat', '00000000-0000-4000-8000-000000000005', 'created', '{\"T\": \"hunter2\"}'),
+            ('00000000-0000-4000-8000-000000000006', 'none', NULL, 'destroyed', NULL)",
     )
     .await;
     let client = PostgresClient::new(&database.config()).await.expect("a client");
@@ -343,7 +347,10 @@ async fn agents_and_templates_are_read() {
     assert_eq!(client.read_agents().await, Ok(vec![agent("i-a", "fd00::1"), agent("i-b", "10.0.0.2")]));
     let tables = client.read_tables().await.expect("tables");
     let template = columns(json!({ "id": "00000000-0000-4000-8000-000000000001", "name": "t", "image": "i:1" }));
-    assert_eq!(tables.into_iter().collect::<Vec<_>>(), [("session_templates".to_owned(), vec![template])]);
+    let (id, image) = ("00000000-0000-4000-8000-000000000004", "00000000-0000-4000-8000-000000000005");
+    let endpoint = columns(json!({ "id": id, "name": "chat", "image": image, "stage": "created" }));
+    let wanted = [("endpoints".to_owned(), vec![endpoint]), ("session_templates".to_owned(), vec![template])];
+    assert_eq!(tables.into_iter().collect::<Vec<_>>(), wanted);
 }
 
 #[tokio::test]
