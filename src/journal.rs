@@ -23,8 +23,8 @@ pub enum JournalError {
     Damaged { path: PathBuf, seq: u64, why: String },
     #[error("the journal `{path}` has format {found}; this castoff reads up to {JOURNAL_VERSION}")]
     TooNew { path: PathBuf, found: i64 },
-    #[error("run `{run}` is held by {holder}")]
-    Held { run: String, holder: String },
+    #[error("{what} is held by {holder}")]
+    Held { what: String, holder: String },
     #[error("there is no run `{0}`")]
     NoRun(String),
     #[error("this run was taken over by another castoff; nothing more can be written here")]
@@ -62,7 +62,7 @@ impl Journal {
         if !folder.is_dir() {
             return Err(JournalError::NoRun(run.to_owned()));
         }
-        let lock = lock(&folder, run, holder)?;
+        let lock = lock(&folder.join("lock"), format!("run `{run}`"), holder)?;
         let path = folder.join("journal.sqlite");
         let pool = connect(&path, true).await?;
         let storage = |what| {
@@ -154,18 +154,28 @@ pub fn holder(state: &Path, run: &str) -> Option<String> {
     }
 }
 
-fn lock(folder: &Path, run: &str, holder: &str) -> Result<File, JournalError> {
-    let path = folder.join("lock");
-    let storage = |why: std::io::Error| JournalError::Storage { what: "lock", path: path.clone(), why: why.to_string() };
+/// Takes a cluster for one castoff of this machine, until the file is dropped: two runs side by side would each find
+/// the other's work.
+pub fn take_cluster(state: &Path, cluster: &str, holder: &str) -> Result<File, JournalError> {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
+    let folder = state.join("clusters");
+    let storage = |why: std::io::Error| JournalError::Storage { what: "create", path: folder.clone(), why: why.to_string() };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(storage)?;
+    let name: String = cluster.chars().map(plain).collect();
+    lock(&folder.join(format!("{name}.lock")), format!("cluster `{cluster}`"), holder)
+}
+
+fn lock(path: &Path, what: String, holder: &str) -> Result<File, JournalError> {
+    let storage = |why: std::io::Error| JournalError::Storage { what: "lock", path: path.to_owned(), why: why.to_string() };
     let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(storage)?;
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(storage)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
             let _ = file.read_to_string(&mut text);
             let holder = if text.is_empty() { "another castoff".to_owned() } else { text };
-            return Err(JournalError::Held { run: run.to_owned(), holder });
+            return Err(JournalError::Held { what, holder });
         }
         Err(TryLockError::Error(why)) => return Err(storage(why)),
     }

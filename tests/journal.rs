@@ -82,6 +82,17 @@ async fn a_second_castoff_is_told_who_holds_the_run() {
     Journal::open(state.path(), "run", "lee").await.unwrap();
 }
 
+#[test]
+fn a_cluster_belongs_to_one_castoff_at_a_time() {
+    let state = tempfile::tempdir().unwrap();
+    let held = journal::take_cluster(state.path(), "prod-a/b", "kim").unwrap();
+    let error = journal::take_cluster(state.path(), "prod-a/b", "lee").unwrap_err();
+    assert_eq!(error.to_string(), "cluster `prod-a/b` is held by kim");
+    journal::take_cluster(state.path(), "prod-b", "lee").unwrap();
+    drop(held);
+    journal::take_cluster(state.path(), "prod-a/b", "lee").unwrap();
+}
+
 #[tokio::test]
 async fn an_owner_whose_run_was_taken_over_can_write_nothing() {
     let state = tempfile::tempdir().unwrap();

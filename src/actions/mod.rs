@@ -152,7 +152,18 @@ pub fn find(name: &str, parameters: toml::Table) -> Result<Box<dyn Action>, Stri
         let names: Vec<&str> = ACTIONS.iter().map(|kind| kind.name).collect();
         format!("unknown action `{name}`, expected one of `{}`", names.join("`, `"))
     })?;
-    (kind.load)(parameters).map_err(|e| format!("action `{name}`: {}", e.message()))
+    (kind.load)(parameters).map_err(|e| told(name, &e))
+}
+
+/// The parser's words with the field first, if it names one: whoever shows the place looks for the first name.
+fn told(action: &str, error: &toml::de::Error) -> String {
+    let (all, message) = (error.to_string(), error.message());
+    let field = all.lines().find_map(|line| line.strip_prefix("in ").filter(|_| !message.contains(line)));
+    match field {
+        Some(field) => format!("{field} of action `{action}`: {message}"),
+        None if message.starts_with("unknown field") => format!("{message} (action `{action}`)"),
+        None => format!("action `{action}`: {message}"),
+    }
 }
 
 /// A row id that is the same each time the same row is planned: a UUID made of a hash (RFC 9562, version 8).

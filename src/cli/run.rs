@@ -79,9 +79,11 @@ pub async fn run(common: &Common, planned: &Planned, front: &Front) -> Result<Ex
     if planned.simulate {
         state.push("rehearsals");
     }
+    let held = journal::take_cluster(&state, &plan.cluster, &holder())?;
     let run = new_name();
     let journal = Journal::create(&state, &run, &holder()).await?;
     let going = Going {
+        held,
         cluster,
         journal,
         run,
@@ -104,6 +106,7 @@ pub async fn resume(common: &Common, run: Option<String>, front: &Front, retry: 
     }
     let plan = folded.plan.clone().ok_or_else(|| Failure::new(Exit::Usage, format!("run `{run}` never began")))?;
     let cluster = live_named(common, &plan.cluster)?;
+    let held = journal::take_cluster(&state, &plan.cluster, &holder())?;
     let mut journal = Journal::open(&state, &run, &holder()).await?;
     // Read again under the lock: what another castoff wrote until a moment ago counts.
     let mut entries = journal.entries().await?;
@@ -115,8 +118,18 @@ pub async fn resume(common: &Common, run: Option<String>, front: &Front, retry: 
         entries.extend(journal.append(now_ms(), retried).await?);
     }
     let approvals = approvals(front, &plan)?;
-    let going =
-        Going { cluster, journal, run, state, approvals, simulated: false, entries, first: Command::Begin, rollback_to: None };
+    let going = Going {
+        held,
+        cluster,
+        journal,
+        run,
+        state,
+        approvals,
+        simulated: false,
+        entries,
+        first: Command::Begin,
+        rollback_to: None,
+    };
     going.go(common, front, None, is_headless(front)).await
 }
 
@@ -143,10 +156,12 @@ pub async fn rollback(
         return Err(failure.hint(format!("--approve rollback={}", plan.plan)));
     }
     let cluster = live_named(common, &plan.cluster)?;
+    let held = journal::take_cluster(&state, &plan.cluster, &holder())?;
     let journal = Journal::open(&state, &run, &holder()).await?;
     let entries = journal.entries().await?;
     let first = Command::RollBack { to, why: reason.to_owned() };
     let going = Going {
+        held,
         cluster,
         journal,
         run,
@@ -162,6 +177,8 @@ pub async fn rollback(
 
 /// A run that is about to go.
 struct Going {
+    /// The lock of the cluster.
+    held: std::fs::File,
     cluster: Arc<dyn Cluster>,
     journal: Journal,
     run: String,
@@ -218,6 +235,7 @@ impl Going {
         if let Ending::Cut(n) = ending {
             eprintln!("{n} changes were on the way; their outcome is looked up on resume");
         }
+        drop(self.held);
         last_words(&self.state, &self.run, self.simulated, headless, common).await?;
         Ok(exit)
     }

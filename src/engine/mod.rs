@@ -3,13 +3,14 @@
 
 mod flight;
 mod gate;
+mod survey;
 mod worker;
 
 use crate::cluster::Cluster;
 use crate::journal::{Journal, JournalError};
 use crate::model::{
-    ChangeId, Command, Entry, Event, Fault, FaultKind, Level, Next, Outcome, Part, Plan, Stamped, Standing, State, Status, Stop,
-    SurveyLine, Target, Wants, WayBack, run::IllegalEntry, text,
+    ChangeId, Command, Entry, Event, Fault, FaultKind, Level, Next, Outcome, Plan, Stamped, Standing, State, Status, Stop,
+    Target, WayBack, run::IllegalEntry, text,
 };
 use flight::Flights;
 use gate::GateWatch;
@@ -270,12 +271,15 @@ impl Engine {
     async fn take_reports(&mut self, reports: Vec<Report>) -> Result<(), EngineError> {
         let mut entries = vec![];
         let mut to_apply = vec![];
+        // Asked to stand still while it looked: what has not begun does not begin.
+        let still = self.stopping.is_some() || self.after_flights.is_some() || self.state.paused.is_some();
         for report in reports {
             match report {
                 Report::Gate { step, inventory } => self.gate_was_read(step, &inventory).await,
                 Report::Looked { id, standing } => {
                     let ours = self.state.status(id).ours;
                     match standing {
+                        Ok(Standing::Before) if still => {}
                         Ok(Standing::Before) => {
                             entries.push(Entry::Started { change: id });
                             to_apply.push(id);
@@ -428,18 +432,6 @@ impl Engine {
         failed.filter(|id| if let Target::Changes(wanted) = target { wanted.contains(id) } else { true }).collect()
     }
 
-    /// Before a resumed run goes on: what the journal says and what the cluster says.
-    async fn survey(&mut self) {
-        let parts = [Part::Keys, Part::Tables, Part::Sessions, Part::Managers, Part::Hosts];
-        let wants = Wants { parts: parts.into_iter().collect(), ..Wants::default() };
-        let inventory = self.setup.cluster.read(&wants).await;
-        for unanswered in &inventory.unanswered {
-            self.say(Level::Warn, &unanswered.subject, &unanswered.why).await;
-        }
-        let lines = (0..self.state.steps.len()).map(|step| survey_line(&self.state, &inventory, step)).collect();
-        let _ = self.setup.events.send(Event::Survey(lines)).await;
-    }
-
     fn plan(&self) -> &Plan {
         self.state.plan.as_ref().expect("asked only after `Planned`")
     }
@@ -473,40 +465,4 @@ impl Engine {
         let far = Instant::now() + Duration::from_hours(1);
         [self.flights.next_start(), self.gate.next_check(), self.stopping].into_iter().flatten().min().unwrap_or(far)
     }
-}
-
-fn survey_line(state: &State, inventory: &crate::model::Inventory, step: usize) -> SurveyLine {
-    let planned = &state.plan.as_ref().expect("a resumed run has a plan").steps[step];
-    let tally = state.tally(step);
-    let done = tally.done + tally.found;
-    let (mut stands, mut drifted) = (0_u64, 0_u64);
-    for (n, change) in planned.changes.iter().enumerate() {
-        match inventory.standing(&change.change) {
-            Standing::After => stands += 1,
-            // A stopped manager that was started again later in the run is as it should be.
-            _ if overtaken(state, step, n) => stands += 1,
-            Standing::Before => {}
-            Standing::Neither(_) => drifted += 1,
-        }
-    }
-    let total = tally.total();
-    let journal = if total == 0 { "nothing to do".to_owned() } else { format!("{done} of {total} done") };
-    let cluster = if total == 0 { "-".to_owned() } else { format!("{stands} of {total} stand") };
-    let verdict = match () {
-        () if stands < done => "less than the journal: looked at again, change by change".to_owned(),
-        () if stands > done => format!("{} more than the journal: taken as they are", stands - done),
-        () if drifted > 0 && done < total => format!("{drifted} stand otherwise now"),
-        () => "agree".to_owned(),
-    };
-    let agrees = verdict == "agree";
-    SurveyLine { step, journal, cluster, verdict, agrees }
-}
-
-/// Whether a later step that is done changed the same thing again.
-fn overtaken(state: &State, step: usize, n: usize) -> bool {
-    let plan = state.plan.as_ref().expect("a resumed run has a plan");
-    let planned = &plan.steps[step].changes[n];
-    let done = |id: ChangeId| matches!(state.status(id).status, Status::Done | Status::Found);
-    let same = |other: &crate::model::PlannedChange| other.subject == planned.subject && other.place == planned.place;
-    done(planned.id) && plan.steps[step + 1..].iter().flat_map(|s| &s.changes).any(|other| same(other) && done(other.id))
 }

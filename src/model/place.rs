@@ -45,9 +45,13 @@ impl Mistake {
 
     /// What the TOML reader found wrong.
     pub fn of_toml(origin: &str, text: &str, error: &toml::de::Error) -> Self {
-        match error.span() {
+        let mistake = match error.span() {
             Some(span) => Self::at(origin, text, span.start, span.end, error.message()),
             None => Self::of_file(origin, error.message()),
+        };
+        match meant(error.message()) {
+            Some(word) => mistake.hint(format!("did you mean `{word}`?")),
+            None => mistake,
         }
     }
 
@@ -79,3 +83,31 @@ impl fmt::Display for Mistake {
 }
 
 impl std::error::Error for Mistake {}
+
+/// The allowed name that is nearest to the one that was written, out of the parser's own sentence:
+/// "unknown field `endpoint`, expected one of `endpoints`, `namespace`".
+pub fn meant(message: &str) -> Option<&str> {
+    if !message.starts_with("unknown") {
+        return None;
+    }
+    let mut words = message.split('`').skip(1).step_by(2);
+    let written = words.next()?;
+    let nearest = words.map(|word| (distance(written, word), word)).min()?;
+    (nearest.0 <= written.len().div_ceil(3)).then_some(nearest.1)
+}
+
+/// How many letters must be added, taken or changed.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let changed = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(row[j + 1] + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -277,6 +277,11 @@ impl PlannedStep {
 }
 
 impl PlannedChange {
+    /// The same thing at the same place, whatever is done to it.
+    pub fn is_about(&self, other: &Self) -> bool {
+        self.subject == other.subject && self.place == other.place
+    }
+
     pub fn new(id: ChangeId, change: Change, found: bool) -> Self {
         let (before, after) = change.sides();
         let way_back = change.way_back();

@@ -2,7 +2,7 @@
 
 use super::{Runbook, Step};
 use crate::actions::{self, Move};
-use crate::model::{Ask, Limits, Mistake};
+use crate::model::{Ask, Limits, Mistake, place::meant};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -117,7 +117,11 @@ fn in_step(origin: &str, text: &str, span: &Range<usize>, why: &str) -> Mistake 
     let place = words.filter(|word| word.len() > 1).find_map(|word| body.find(word).map(|i| (span.start + i, word.len())));
     let (start, width) = place.unwrap_or((span.start, 8));
     let mistake = Mistake::at(origin, text, start, start + width, why);
-    if why.contains("unknown action") { mistake.hint("castoff list names the actions") } else { mistake }
+    match meant(why) {
+        Some(word) => mistake.hint(format!("did you mean `{word}`?")),
+        None if why.starts_with("unknown action") => mistake.hint("castoff list names the actions"),
+        None => mistake,
+    }
 }
 
 /// Replaces values by `name=value`: `limits.total=8`, `move.to=["…"]`, and `STEP.name` for a field of a step.

@@ -4,7 +4,7 @@
 use super::app::{App, Leaving, Screen};
 use super::lines::outcome_words;
 use super::theme::Face;
-use crate::model::{Ask, ChangeState, Gate, Next, Outcome, PlannedStep, State, Status, Stop, WayBack, text};
+use crate::model::{Ask, ChangeState, Gate, Next, Outcome, PlannedStep, Problem, State, Status, Stop, WayBack, text};
 
 /// One verb for one act, in three tenses.
 pub struct Verb {
@@ -108,6 +108,10 @@ pub fn title_state(app: &App) -> (Face, String) {
         Next::Gate(step) if state.gate(step).is_some_and(|gate| gate.ask == Ask::Nothing) => {
             (Face::Waiting, format!("waiting at step {} of {n}", step + 1))
         }
+        // A question that cannot be answered yet needs nobody.
+        Next::Gate(step) if !app.problems(step).is_none_or(<[_]>::is_empty) => {
+            (Face::Waiting, format!("waiting at step {} of {n}", step + 1))
+        }
         Next::Gate(step) if state.steps[step].gate_reached_ms.is_some() => (Face::NeedsYou, "NEEDS YOU".to_owned()),
         Next::Gate(step) => (Face::Running, format!("RUNNING step {} of {n}", step + 1)),
         Next::Apply(ids) => (Face::Running, format!("RUNNING step {} of {n}", ids[0].step + 1)),
@@ -130,6 +134,19 @@ pub fn outcome_face(outcome: &Outcome) -> (Face, String) {
     }
 }
 
+/// What stands against a gate, counted by its first word: `3 sessions, 1 container`.
+fn who(problems: &[Problem]) -> String {
+    let mut counts: Vec<(&str, u64)> = vec![];
+    for problem in problems {
+        let noun = problem.subject.split(' ').next().unwrap_or("problem");
+        match counts.iter_mut().find(|(known, _)| *known == noun) {
+            Some((_, n)) => *n += 1,
+            None => counts.push((noun, 1)),
+        }
+    }
+    counts.iter().map(|(noun, n)| text::count(*n, noun)).collect::<Vec<_>>().join(", ")
+}
+
 /// What runs, and what it wants from the operator: the second line of every screen.
 pub fn headline(app: &App) -> String {
     let state = &app.state;
@@ -144,6 +161,14 @@ pub fn headline(app: &App) -> String {
         }
         Next::Gate(step) => {
             let waited = state.steps[step].gate_reached_ms.map_or_else(String::new, |at| text::duration(app.now_ms - at));
+            let against = app.problems(step).unwrap_or_default();
+            if asks(state.gate(step)) && !against.is_empty() {
+                return format!(
+                    "Step {} waits for {}, {waited} so far. Your answer counts once none is left.",
+                    step + 1,
+                    who(against)
+                );
+            }
             if asks(state.gate(step)) {
                 let how = match (&app.popup, app.screen) {
                     (Some(_), _) => "Nothing is running. There is no time limit.",

@@ -1,6 +1,7 @@
 //! Errors of the cluster file, shown in the file: line, column, the line itself, a hint.
 //! A secret that stands in the file by mistake is never shown: its characters are starred out.
 
+use crate::model::place::meant;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use std::{fmt, ops::Range, path::Path};
 use toml::Spanned;
@@ -142,32 +143,4 @@ pub(super) fn password_in_url(text: &str) -> Option<Range<usize>> {
 
 fn starred(text: &str) -> String {
     text.chars().map(|c| if c.is_whitespace() { c.to_string() } else { "*".repeat(c.len_utf8()) }).collect()
-}
-
-/// The allowed name that is nearest to the one that was written, out of the parser's own sentence:
-/// "unknown field `endpoint`, expected one of `endpoints`, `namespace`".
-fn meant(message: &str) -> Option<&str> {
-    if !message.starts_with("unknown") {
-        return None;
-    }
-    let mut words = message.split('`').skip(1).step_by(2);
-    let written = words.next()?;
-    let nearest = words.map(|word| (distance(written, word), word)).min()?;
-    (nearest.0 <= written.len().div_ceil(3)).then_some(nearest.1)
-}
-
-/// How many letters must be added, taken or changed.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -64,22 +64,35 @@ impl Live {
     }
 
     async fn read_keys(&self) -> Read<BTreeMap<String, Value>> {
-        one(Part::Keys, "etcd", async { self.etcd().await?.read().await }).await
+        one(Part::Keys, &self.etcd_name(), async { self.etcd().await?.read().await }).await
+    }
+
+    /// Who did not answer is told with its address: `etcd http://10.0.0.3:2379`.
+    fn etcd_name(&self) -> String {
+        self.file.etcd.as_ref().map_or_else(|| "etcd".to_owned(), |etcd| format!("etcd {}", etcd.endpoints.join(", ")))
+    }
+
+    /// `postgres 10.0.0.3:5432/backend`: the address without user and parameters.
+    fn postgres_name(&self) -> String {
+        let url = self.file.postgres.as_ref().map_or("", |postgres| &postgres.url);
+        let address = url.split('?').next().unwrap_or("").rsplit(['@', ' ']).next().unwrap_or("");
+        format!("postgres {}", address.rsplit("://").next().unwrap_or("")).trim_end().to_owned()
     }
 
     async fn read_tables(&self) -> Read<BTreeMap<String, Vec<Row>>> {
-        one(Part::Tables, "postgres", async { self.postgres().await?.read_tables().await }).await
+        one(Part::Tables, &self.postgres_name(), async { self.postgres().await?.read_tables().await }).await
     }
 
     async fn read_sessions(&self) -> Read<Vec<Session>> {
-        one(Part::Sessions, "postgres", async { self.postgres().await?.read_sessions().await }).await
+        one(Part::Sessions, &self.postgres_name(), async { self.postgres().await?.read_sessions().await }).await
     }
 
     /// The era is what the tables say; the version is what the first manager that answers says.
     async fn read_backend_ai(&self, tables_wanted: bool) -> Read<Option<BackendAi>> {
         let part = if tables_wanted { Part::Tables } else { Part::Managers };
+        let name = self.postgres_name();
         let (era, version) =
-            tokio::join!(one(part, "postgres", async { self.postgres().await?.era().await.map(Some) }), self.read_version(),);
+            tokio::join!(one(part, &name, async { self.postgres().await?.era().await.map(Some) }), self.read_version());
         let (missing, namespace) = ([era.1, version.1].concat(), self.namespace());
         (era.0.map(|era| BackendAi { version: version.0, era, namespace }), missing)
     }
