@@ -2,7 +2,7 @@
 //! each change again at its turn.
 
 use super::Engine;
-use crate::model::{ChangeId, Event, Inventory, Level, Part, Standing, State, Status, SurveyLine, Wants};
+use crate::model::{Change, ChangeId, Event, Inventory, Level, Part, Standing, State, Status, SurveyLine, Wants};
 
 impl Engine {
     /// Before a resumed run goes on: what the journal says and what the cluster says.
@@ -30,6 +30,8 @@ fn survey_line(state: &State, inventory: &Inventory, step: usize) -> SurveyLine 
             Standing::After => stands += 1,
             // A stopped manager that was started again later in the run is as it should be.
             _ if overtaken(state, step, n) => stands += 1,
+            // A name in use is what the drain gate waits for.
+            Standing::Neither(_) if matches!(change.change, Change::Remove { .. }) => {}
             Standing::Before => {}
             Standing::Neither(_) => drifted += 1,
         }

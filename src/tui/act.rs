@@ -279,7 +279,8 @@ impl App {
         let Some(Popup::Question(question)) = &mut self.popup else { return };
         let Purpose::RollBack(to) = question.purpose else { return };
         let at = steps.iter().position(|step| *step == to).unwrap_or_default();
-        let at = at.saturating_add_signed(by).min(steps.len().saturating_sub(1));
+        // The last step stands first in the list: down is further back.
+        let at = at.saturating_add_signed(-by).min(steps.len().saturating_sub(1));
         if let Some(step) = steps.get(at).filter(|step| **step != to) {
             question.purpose = Purpose::RollBack(*step);
             question.again(at_ms - DEAF_MS, None);
