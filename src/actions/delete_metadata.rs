@@ -30,11 +30,13 @@ impl Action for DeleteMetadata {
         let (rows, kept) = if backend_ai.era == Era::Etcd { (vec![], vec![]) } else { old_rows(world, old, backend_ai.era) };
         let counts = [(keys.len(), "key"), (rows.len(), "row")].map(|(n, what)| (n > 0).then(|| text::count(n as u64, what)));
         let counts: Vec<String> = counts.into_iter().flatten().collect();
-        let summary = if counts.is_empty() {
-            format!("nothing of {old} is left")
-        } else {
-            format!("delete {} of {old}", counts.join(" and "))
+        let what = match counts.is_empty() {
+            true if kept.is_empty() => format!("nothing of {old} is left"),
+            true => format!("delete nothing of {old}"),
+            false => format!("delete {} of {old}", counts.join(" and ")),
         };
+        let keep = if kept.is_empty() { String::new() } else { format!("; keep {}", text::count(kept.len() as u64, "image")) };
+        let summary = what + &keep;
         let delete = |(key, value)| KeyDiff { key, before: Some(value), after: None };
         let diffs: Vec<KeyDiff> = keys.into_iter().map(delete).collect();
         let mut changes: Vec<Change> =
@@ -52,7 +54,7 @@ fn lost_aliases(world: &Inventory, about: &About<'_>, era: Era) -> Vec<Problem> 
     let note = |alias: Alias| {
         let why = match era {
             Era::Etcd => format!("points at {}, which Backend.AI does not know any more", alias.target),
-            Era::Mixed | Era::Postgres => format!("is deleted with its image {}", alias.target),
+            Era::Mixed | Era::Postgres => format!("is deleted, for it means {}", alias.target),
         };
         Problem {
             subject: format!("alias {}", alias.alias),
