@@ -201,10 +201,11 @@ fn down_goes_further_back_as_the_list_is_drawn() {
     letter(&mut app, 'B');
     let to = |app: &mut App| picture(app, (120, 36)).lines().find(|line| line.contains("ROLL BACK TO")).unwrap().to_owned();
     let first = to(&mut app);
-    press(&mut app, KeyCode::Down);
-    let further = to(&mut app);
-    assert!(first.contains("BEFORE STEP 10") && further.contains("BEFORE STEP 9"), "{first}\n{further}");
+    app.now_ms += 2000;
     press(&mut app, KeyCode::Up);
+    let later = to(&mut app);
+    assert!(first.contains("BEFORE STEP 2 ") && later.contains("BEFORE STEP 3 "), "{first}\n{later}");
+    press(&mut app, KeyCode::Down);
     assert_eq!(to(&mut app), first);
 }
 
