@@ -193,6 +193,22 @@ fn the_way_back() {
 }
 
 #[test]
+fn down_goes_further_back_as_the_list_is_drawn() {
+    let mut story = Story::begin();
+    story.steps(0..10).gate(10);
+    let mut app = running(&story);
+    press(&mut app, KeyCode::Esc);
+    letter(&mut app, 'B');
+    let to = |app: &mut App| picture(app, (120, 36)).lines().find(|line| line.contains("ROLL BACK TO")).unwrap().to_owned();
+    let first = to(&mut app);
+    press(&mut app, KeyCode::Down);
+    let further = to(&mut app);
+    assert!(first.contains("BEFORE STEP 10") && further.contains("BEFORE STEP 9"), "{first}\n{further}");
+    press(&mut app, KeyCode::Up);
+    assert_eq!(to(&mut app), first);
+}
+
+#[test]
 fn ends() {
     check("end", &mut running(&sample::over()));
     check("rolled-back", &mut running(&sample::rolled_back()));

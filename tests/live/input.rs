@@ -156,7 +156,7 @@ fn wrong_input_is_told_with_its_place_and_cause_and_nothing_is_done() {
 
 #[test]
 fn an_image_without_counterpart_is_told_and_kept() {
-    let lab = Lab::drained();
+    let lab = Lab::begin();
     let overrides = r#"move.overrides={"lablup/node:14-ubuntu18.04"="cr.backend.ai/stable/node:99"}"#;
     let said = lab.castoff(&["plan", "backend-ai", "--set", overrides, "--format", "json"]).ends_with(10);
     let plan: Value = serde_json::from_str(&said.out).unwrap();

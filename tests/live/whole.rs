@@ -77,7 +77,7 @@ fn agents_are_moved(before: &World, after: &World, plan: &Value) {
     for (agent, image, why) in KEPT {
         assert!(left.iter().any(|line| line.starts_with(&format!("image {agent} {image} "))), "{left:#?}");
         let told = |one: &&Value| one["subject"] == image && one["where"] == agent && one["why"].as_str().unwrap().contains(why);
-        assert!(kept.iter().any(|one| told(one)), "{kept:#?}");
+        assert!(kept.iter().any(told), "{kept:#?}");
     }
     // Every old name has its new one beside it, or is one of the kept.
     for line in before.of("image ").into_iter().filter(|line| line.contains(" lablup/") && !line.contains("/custom-lab:")) {
