@@ -132,12 +132,13 @@ impl Certificates {
         openssl(
             "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=castoff-test -keyout ca.key -out ca.pem",
         );
-        for name in ["server", "client"] {
+        // `expired` is valid for the second in which it is made.
+        for (name, days) in [("server", 2), ("client", 2), ("expired", 0)] {
             openssl(&format!(
                 "req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr"
             ));
             openssl(&format!(
-                "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile san -out {name}.pem"
+                "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days {days} -extfile san -out {name}.pem"
             ));
         }
         Self(folder)
@@ -149,12 +150,18 @@ impl Certificates {
 
     /// A TLS server that gives the same answer to everybody, or only to those with a certificate of ours.
     fn serve(&self, body: &'static str, clients_must_be_known: bool) -> u16 {
+        self.serve_as("server", body, clients_must_be_known)
+    }
+
+    fn serve_as(&self, name: &str, body: &'static str, clients_must_be_known: bool) -> u16 {
         let pem = |name: &str| std::fs::read(self.path(name)).unwrap();
         let certificates = |name: &str| {
             use rustls::pki_types::{CertificateDer, pem::PemObject};
             CertificateDer::pem_slice_iter(&pem(name)).collect::<Result<Vec<_>, _>>().unwrap()
         };
-        let key = <rustls::pki_types::PrivateKeyDer<'_> as rustls::pki_types::pem::PemObject>::from_pem_slice(&pem("server.key"));
+        let key = <rustls::pki_types::PrivateKeyDer<'_> as rustls::pki_types::pem::PemObject>::from_pem_slice(&pem(&format!(
+            "{name}.key"
+        )));
         let builder = rustls::ServerConfig::builder();
         let builder = if clients_must_be_known {
             let mut roots = rustls::RootCertStore::empty();
@@ -164,7 +171,7 @@ impl Certificates {
         } else {
             builder.with_no_client_auth()
         };
-        let config = Arc::new(builder.with_single_cert(certificates("server.pem"), key.unwrap()).unwrap());
+        let config = Arc::new(builder.with_single_cert(certificates(&format!("{name}.pem")), key.unwrap()).unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         thread::spawn(move || {
@@ -194,6 +201,18 @@ fn a_registry_behind_tls_is_verified_unless_told_otherwise() {
     assert!(fault.hint.as_deref().is_some_and(|hint| hint.contains("CA file")), "{fault:?}");
     assert_eq!(ping(RegistryConfig { ca: Some(certificates.path("ca.pem")), ..plain.clone() }), Ok(()));
     assert_eq!(ping(RegistryConfig { insecure: true, ..plain }), Ok(()));
+}
+
+#[test]
+fn an_expired_certificate_is_told_as_what_it_is() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let certificates = Certificates::make();
+    let url = format!("https://127.0.0.1:{}", certificates.serve_as("expired", "{}", false));
+    thread::sleep(std::time::Duration::from_millis(1500));
+    let config = RegistryConfig { url, ca: Some(certificates.path("ca.pem")), ..RegistryConfig::default() };
+    let fault = run(client(&config).ping()).unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Lasting, "{fault}");
+    assert!(fault.why.to_lowercase().contains("expired"), "{fault}");
 }
 
 #[test]
