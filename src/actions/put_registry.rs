@@ -38,7 +38,8 @@ impl Action for PutRegistry {
 impl PutRegistry {
     fn keys(&self, world: &Inventory, namespace: &str, url: &str) -> Drawn {
         let folder = registry_key(namespace, &self.registry);
-        let members = [("", url.to_owned()), ("/type", self.kind.clone()), ("/project", self.projects.join(","))];
+        let projects = self.with_found(world.keys.get(&format!("{folder}/project")).and_then(Value::as_text).unwrap_or(""));
+        let members = [("", url.to_owned()), ("/type", self.kind.clone()), ("/project", projects)];
         let diff = |(member, value): &(&str, String)| {
             let key = format!("{folder}{member}");
             KeyDiff { before: world.keys.get(&key).cloned(), after: Some(Value::text(value)), key }
@@ -56,6 +57,17 @@ impl PutRegistry {
             });
         }
         Drawn { changes: vec![Change::Keys { diffs: members.iter().map(diff).collect() }], notes, ..Drawn::default() }
+    }
+
+    /// The list of projects to write: those that somebody wrote before stay, in their order; ours join them.
+    fn with_found(&self, found: &str) -> String {
+        let mut out: Vec<&str> = found.split(',').map(str::trim).filter(|project| !project.is_empty()).collect();
+        for project in &self.projects {
+            if !out.contains(&project.as_str()) {
+                out.push(project);
+            }
+        }
+        out.join(",")
     }
 
     fn rows(&self, world: &Inventory, url: &str) -> Drawn {
@@ -91,5 +103,26 @@ impl PutRegistry {
         let diffs: Vec<RowDiff> = diffs.collect();
         let summary = text::count(diffs.len() as u64, "row");
         Drawn { changes: vec![Change::Rows { diffs }], summary, ..Drawn::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn projects_of_others_stay() {
+        let projects = vec!["stable".to_owned(), "community".to_owned()];
+        let action = PutRegistry { registry: "cr.backend.ai".to_owned(), kind: "harbor2".to_owned(), projects };
+        for (found, wanted) in [
+            ("", "stable,community"),
+            ("stable,community", "stable,community"),
+            ("community,stable", "community,stable"),
+            ("stable,secret", "stable,secret,community"),
+            // A space would make the manager ask for the project ` secret`.
+            ("stable, secret", "stable,secret,community"),
+        ] {
+            assert_eq!(action.with_found(found), wanted, "{found}");
+        }
     }
 }
