@@ -21,8 +21,22 @@ python_for() {
   for candidate in "/usr/bin/python$1" "$HOME"/.pyenv/versions/"$1".*/bin/"python$1" "$(command -v "python$1" || true)"; do
     if [ -x "$candidate" ] && "$candidate" -c 'import venv' 2>/dev/null; then printf %s "$candidate"; return 0; fi
   done
-  printf 'lab: era %s needs Python %s (none in PATH or ~/.pyenv/versions)\n' "$ERA" "$1" >&2
+  fetched_python "$1" && return 0
+  printf 'lab: era %s needs Python %s: none in PATH or ~/.pyenv/versions, and uv could not fetch it\n' "$ERA" "$1" >&2
   exit 5
+}
+
+uv_up() {
+  [ -x "$ROOT/tools/bin/uv" ] || { "$PY" -m venv "$ROOT/tools" && "$ROOT/tools/bin/pip" install -q uv; }
+}
+
+# Ubuntu has one Python only; where the network allows it uv brings the others.
+fetched_python() {
+  local -x UV_PYTHON_INSTALL_DIR="$ROOT/pythons"
+  mkdir -p "$STATE/log"
+  {
+    ( flock 8; uv_up; timeout 300 "$ROOT/tools/bin/uv" python install -q "$1" ) 8>"$ROOT/venv.lock"
+  } >"$STATE/log/python.log" 2>&1 && "$ROOT/tools/bin/uv" python find -q --managed-python --no-python-downloads "$1"
 }
 
 venv_up() {
@@ -34,7 +48,7 @@ venv_up() {
   (
     flock 8                                      # labs side by side share the environments
     [ -f "$VENV/ready" ] && exit 0
-    [ -x "$tools/bin/uv" ] || { "$PY" -m venv "$tools" && "$tools/bin/pip" install -q uv; }
+    uv_up
     rm -rf "$VENV"
     printf '%s\n' "${FORCE[@]}" > "$ROOT/force-$ERA.txt"
     "$tools/bin/uv" venv -q --no-python-downloads --python "$python" "$VENV"
