@@ -124,7 +124,13 @@ impl From<JournalError> for Failure {
             JournalError::NoRun(_) => Exit::Usage,
             _ => Exit::Unexpected,
         };
-        Self { exit, error: error.into(), hint: None }
+        let hint = match &error {
+            JournalError::Storage { what: "write", .. } => {
+                Some("nothing was begun after the last entry; make room or make it writable, then castoff resume".to_owned())
+            }
+            _ => None,
+        };
+        Self { exit, error: error.into(), hint }
     }
 }
 
