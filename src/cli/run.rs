@@ -219,6 +219,7 @@ impl Going {
             let left = headless::run(&self.entries, event_from, command_to, self.first, options).await;
             Exit::of_headless(&left)
         } else {
+            let blocked = !shown.blockers.is_empty();
             let start = tui::Start {
                 plan: shown,
                 entries: self.entries,
@@ -229,7 +230,10 @@ impl Going {
                 rollback_to: self.rollback_to,
             };
             let left = tui::run(start, event_from, command_to).await?;
-            of_terminal(left, &self.state, &self.run).await?
+            match of_terminal(left, &self.state, &self.run).await? {
+                Exit::NotApproved if blocked => Exit::PreflightFailed,
+                exit => exit,
+            }
         };
         let ending = engine.await.context("the engine ended unexpectedly")??;
         if let Ending::Cut(n) = ending {
