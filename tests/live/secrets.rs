@@ -36,7 +36,8 @@ fn no_secret_is_written_anywhere() {
 
     assert!(story.command_lines.iter().any(|line| line.contains("ssh")), "command lines were seen");
     for (name, bytes) in &written {
-        assert!(!bytes.is_empty(), "{name} is empty");
+        // A run that waits for nobody has no words to say.
+        assert!(!bytes.is_empty() || name == "standard error", "{name} is empty");
         for (whose, secret) in &secrets {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!found, "the secret `{whose}` stands in {name}");
