@@ -11,7 +11,8 @@ packages: ## install what the build and the lab need (Debian or Ubuntu, root)
 
 try: build ## bring a small real Backend.AI up and open castoff on it
 	@lab/up
-	@"$$(scripts/binary)" run backend-ai --cluster lab/.state/default/castoff.toml --state lab/.state/default/castoff
+	@"$$(scripts/binary)" run backend-ai --cluster lab/.state/default/castoff.toml --state lab/.state/default/castoff; \
+	code=$$?; [ $$code -ne 1 ] && [ $$code -ne 2 ]  # leaving at a gate (13) is no failure of make
 
 test: packages ## format, lints and every test, against real servers
 	@scripts/test
