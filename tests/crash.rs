@@ -312,3 +312,33 @@ async fn drift_stops_the_run_before_any_effect() {
     assert!(causes[0].0.why.contains("new.example"), "{}", causes[0].0.why);
     assert!(!entries.iter().any(|e| matches!(&e.entry, Entry::Started { change } if *change == causes[0].1[0])));
 }
+
+#[tokio::test]
+async fn a_stuck_rollback_goes_on_once_it_is_mended_and_asked_again() {
+    let runbook = Runbook::parse(SHIPPED[0].0, SHIPPED[0].1, &[]).unwrap();
+    let (plan, _) = runbook.plan(&start()).unwrap();
+    let sim = Arc::new(Sim::new(start(), Pace::Instant));
+    let state = tempfile::tempdir().unwrap();
+    let fuse = Fuse::new(usize::MAX);
+    let ending = process(state.path(), &sim, &plan, &fuse, Turn::Forward).await;
+    assert_eq!(ending, Some(Ending::Finished(Outcome::Done)));
+    let edit = |value: serde_json::Value| {
+        sim.meddle(|world| {
+            let row = world.tables.get_mut("domains").unwrap().iter_mut().find(|row| row["name"] == "default").unwrap();
+            row.insert("allowed_docker_registries".to_owned(), value);
+        });
+    };
+    edit(serde_json::json!(["somebody.example"]));
+    let back = process(state.path(), &sim, &plan, &fuse, Turn::BackAfter(1));
+    assert!(tokio::time::timeout(Duration::from_secs(2), back).await.is_err(), "it is stuck and waits for a person");
+    let folded = State::fold(&castoff::journal::read(state.path(), "run").await.unwrap()).unwrap();
+    let failed: Vec<_> = folded.causes().into_iter().flat_map(|(_, ids)| ids).collect();
+    assert_eq!(failed.len(), 1);
+    edit(serde_json::json!(["cr.backend.ai"]));
+    let mut journal = Journal::open(state.path(), "run", "test").await.unwrap();
+    journal.append(now_ms(), folded.again(failed, "test")).await.unwrap();
+    drop(journal);
+    let ending = process(state.path(), &sim, &plan, &fuse, Turn::BackAfter(1)).await;
+    assert_eq!(ending, Some(Ending::Finished(Outcome::RolledBack)));
+    assert_eq!(settled(sim.world()), settled(start()));
+}

@@ -7,7 +7,7 @@ use crate::cluster::{
     live::Live,
     sim::{Pace, Sim, demo},
 };
-use crate::engine::{Ending, Engine, Setup};
+use crate::engine::{Ending, Engine, EngineError, Setup};
 use crate::headless;
 use crate::journal::{self, Journal};
 use crate::model::{Command, Inventory, Next, Plan, Stamped, State, Stop};
@@ -112,10 +112,8 @@ pub async fn resume(common: &Common, run: Option<String>, front: &Front, retry: 
     let mut entries = journal.entries().await?;
     if retry {
         let folded = State::fold(&entries)?;
-        let ids = folded.causes().into_iter().flat_map(|(_, ids)| ids);
-        let entry = |change| crate::model::Entry::Retried { change, why: format!("asked by {}", operator()), after_ms: 0 };
-        let retried: Vec<_> = if folded.rolling_back.is_some() { vec![] } else { ids.map(entry).collect() };
-        entries.extend(journal.append(now_ms(), retried).await?);
+        let again = folded.again(folded.causes().into_iter().flat_map(|(_, ids)| ids), &operator());
+        entries.extend(journal.append(now_ms(), again).await?);
     }
     let approvals = approvals(front, &plan)?;
     let going = Going {
@@ -217,6 +215,7 @@ impl Going {
             let options = headless::Options { json, approved, wait: front.wait.map(Duration::from_secs) };
             stop_on_signals(command_to.clone());
             let left = headless::run(&self.entries, event_from, command_to, self.first, options).await;
+            ended(engine).await?;
             Exit::of_headless(&left)
         } else {
             let blocked = !shown.blockers.is_empty();
@@ -230,19 +229,26 @@ impl Going {
                 rollback_to: self.rollback_to,
             };
             let left = tui::run(start, event_from, command_to).await?;
+            // Only then the journal holds the last word.
+            ended(engine).await?;
             match of_terminal(left, &self.state, &self.run).await? {
                 Exit::NotApproved if blocked => Exit::PreflightFailed,
                 exit => exit,
             }
         };
-        let ending = engine.await.context("the engine ended unexpectedly")??;
-        if let Ending::Cut(n) = ending {
-            eprintln!("{n} changes were on the way; their outcome is looked up on resume");
-        }
         drop(self.held);
         last_words(&self.state, &self.run, self.simulated, headless, common).await?;
         Ok(exit)
     }
+}
+
+/// Waits for the engine's end and says what it left open.
+async fn ended(engine: tokio::task::JoinHandle<Result<Ending, EngineError>>) -> Result<(), Failure> {
+    if let Ending::Cut(n) = engine.await.context("the engine ended unexpectedly")?? {
+        let n = crate::model::text::count(n as u64, "change");
+        eprintln!("on the way when it was cut: {n}; the outcome is looked up on resume");
+    }
+    Ok(())
 }
 
 /// The exit code of a run that was left in the terminal.

@@ -2,7 +2,7 @@
 //! only for this plan, with the exact sentence, on facts that hold now.
 
 use super::{Engine, EngineError, worker::Report};
-use crate::model::{Ask, Entry, Event, Gate, GateReport, Inventory};
+use crate::model::{Ask, Entry, Event, Gate, GateReport, Inventory, Next};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -67,6 +67,10 @@ impl Engine {
 
     /// The cluster was read for the gate of `step`.
     pub(super) async fn gate_was_read(&mut self, step: usize, inventory: &Inventory) {
+        // A reading that was begun for an earlier gate says nothing about this one, and must not cost its answer.
+        if !matches!(self.state.next(), Next::Gate(at) if at == step) {
+            return;
+        }
         self.gate.reading = false;
         self.gate.next_check = Some(Instant::now() + self.gate.every);
         if let Some(gate) = self.state.gate(step) {
@@ -107,7 +111,7 @@ impl Engine {
     }
 
     pub(super) async fn answer_gate(&mut self, step: usize, plan: &str, typed: &str) -> Result<(), EngineError> {
-        let waiting = matches!(self.state.next(), crate::model::Next::Gate(at) if at == step);
+        let waiting = matches!(self.state.next(), Next::Gate(at) if at == step);
         let Some(gate) = self.state.gate(step).filter(|_| waiting).cloned() else {
             self.refuse("this gate does not wait for an answer").await;
             return Ok(());

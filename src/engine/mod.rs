@@ -200,11 +200,13 @@ impl Engine {
             Next::Gate(step) => self.stand_at_gate(step).await?,
             Next::Apply(open) => {
                 let limits = self.state.limits;
+                let plan = self.state.plan.as_ref().expect("changes are of a plan");
                 for id in open {
-                    let planned = self.plan().change(id).clone();
-                    if self.flights.may_start(id, &planned, &limits) {
-                        self.flights.start(id, &planned);
-                        let task = worker::look(self.setup.cluster.clone(), id, planned.change, self.report_to.clone());
+                    let planned = plan.change(id);
+                    if self.flights.may_start(id, planned, &limits) {
+                        self.flights.start(id, planned);
+                        let change = planned.change.clone();
+                        let task = worker::look(self.setup.cluster.clone(), id, change, self.report_to.clone());
                         self.flights.hold(id, tokio::spawn(task));
                     }
                 }
@@ -237,11 +239,12 @@ impl Engine {
             return self.write(entries).await;
         }
         let mut starting = vec![];
+        let plan = self.state.plan.as_ref().expect("changes are of a plan");
         for id in open {
-            let planned = self.plan().change(id).clone();
-            if self.flights.may_start(id, &planned, &limits) {
-                self.flights.start(id, &planned);
-                starting.push((id, planned.change));
+            let planned = plan.change(id);
+            if self.flights.may_start(id, planned, &limits) {
+                self.flights.start(id, planned);
+                starting.push((id, planned.change.clone()));
             }
         }
         let entries = starting.iter().filter(|(id, _)| self.state.status(*id).status != Status::Undoing);
@@ -387,16 +390,8 @@ impl Engine {
                 if ids.is_empty() {
                     self.refuse("nothing failed that could be tried again").await;
                 }
-                let back = self.state.rolling_back.is_some();
-                let entries = ids.into_iter().map(|change| {
-                    self.flights.forget(change);
-                    if back {
-                        Entry::UndoStarted { change }
-                    } else {
-                        Entry::Retried { change, why: format!("asked by {by}"), after_ms: 0 }
-                    }
-                });
-                let entries = entries.collect();
+                ids.iter().for_each(|id| self.flights.forget(*id));
+                let entries = self.state.again(ids, &by);
                 self.write(entries).await?;
             }
             Command::Skip { target, why } => {

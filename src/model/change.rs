@@ -164,26 +164,17 @@ impl Change {
 
     /// The sign of the change in a plan: `+` adds, `~` changes, `-` removes.
     pub fn sign(&self) -> char {
-        let of = |before: usize, after: usize, n: usize| match (before, after) {
-            (0, _) => '+',
-            (_, 0) => '-',
-            _ if before == n || after == n => '~',
-            _ => '~',
+        let of = |any_before: bool, any_after: bool| match (any_before, any_after) {
+            (false, _) => '+',
+            (true, false) => '-',
+            (true, true) => '~',
         };
         match self {
             Self::Service { .. } | Self::Alias { .. } => '~',
             Self::Rescan { .. } | Self::Pull { .. } | Self::Tag { .. } => '+',
             Self::Remove { .. } => '-',
-            Self::Keys { diffs } => of(
-                diffs.iter().filter(|d| d.before.is_some()).count(),
-                diffs.iter().filter(|d| d.after.is_some()).count(),
-                diffs.len(),
-            ),
-            Self::Rows { diffs } => of(
-                diffs.iter().filter(|d| d.before.is_some()).count(),
-                diffs.iter().filter(|d| d.after.is_some()).count(),
-                diffs.len(),
-            ),
+            Self::Keys { diffs } => of(diffs.iter().any(|d| d.before.is_some()), diffs.iter().any(|d| d.after.is_some())),
+            Self::Rows { diffs } => of(diffs.iter().any(|d| d.before.is_some()), diffs.iter().any(|d| d.after.is_some())),
         }
     }
 

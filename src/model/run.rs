@@ -235,8 +235,9 @@ impl State {
             }
             Entry::Found { change } => self.turn(*change, at_ms, Status::Found).map_err(illegal)?,
             Entry::Started { change } => {
+                let first = self.steps.get(change.step).and_then(|s| s.changes.get(change.n)).is_some_and(|c| !c.ours);
                 self.turn(*change, at_ms, Status::Running).map_err(illegal)?;
-                if !self.order.contains(change) {
+                if first {
                     self.order.push(*change);
                 }
             }
@@ -396,6 +397,15 @@ impl State {
             return Next::Stop(Stop::Paused);
         }
         Next::Undo(open.into_iter().filter(|id| id.step == step).collect())
+    }
+
+    /// The entries with which failed changes are tried again, forward or on the way back, because `by` asked.
+    pub fn again(&self, ids: impl IntoIterator<Item = ChangeId>, by: &str) -> Vec<Entry> {
+        let entry = |change| match self.rolling_back {
+            Some(_) => Entry::UndoStarted { change },
+            None => Entry::Retried { change, why: format!("asked by {by}"), after_ms: 0 },
+        };
+        ids.into_iter().map(entry).collect()
     }
 
     /// How many changes of a step stand in each status: (waiting, running, over, failed).
