@@ -2,7 +2,7 @@
 //! or the run stops there and can be resumed.
 
 use crate::model::{
-    Ask, Command, Event, Fault, FaultKind, GateReport, Level, Next, Outcome, Progress, Stamped, State, Stop, text,
+    Ask, Command, Event, Fault, FaultKind, GateReport, Level, Next, Outcome, Progress, Stamped, State, Status, Stop, text,
 };
 use crate::report::{clock, entry_text};
 use serde_json::json;
@@ -199,7 +199,8 @@ impl View {
         }
         let Some(step) = self.state.current_step() else { return };
         let tally = self.state.tally(step);
-        let running = self.progress.values().filter(|p| p.change.step == step);
+        let in_flight = |p: &&Progress| p.change.step == step && self.state.status(p.change).status == Status::Running;
+        let running = self.progress.values().filter(in_flight);
         let (done, total) = running.fold((0, 0), |(done, total), p| (done + p.done, total + p.total));
         let bytes =
             if total > 0 { format!(", {} of {} in flight", text::bytes(done), text::bytes(total)) } else { String::new() };
@@ -224,9 +225,8 @@ impl View {
                 if gate.ask != Ask::Nothing && !self.options.approved.contains(id) {
                     return Some(Left::GateNeedsAnswer(id.clone()));
                 }
-                let report = self.gate.as_ref().filter(|report| report.step == step && !report.problems.is_empty())?;
+                self.gate.as_ref().filter(|report| report.step == step && !report.problems.is_empty())?;
                 let tired = self.options.wait.zip(self.waiting_since).is_some_and(|(wait, since)| since.elapsed() >= wait);
-                let _ = report;
                 (!gate.wait || tired).then(|| Left::GateClosed { step: id.clone(), preflight: gate.ask == Ask::Nothing })
             }
             Next::Stop(Stop::Failed(_)) => {

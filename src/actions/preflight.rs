@@ -1,7 +1,7 @@
 //! `preflight`: what must hold before anything is touched. Plans no change.
 
 use super::{About, Action, Drawn};
-use crate::model::{Check, Inventory, Part, Problem, Verdict, text};
+use crate::model::{Check, Inventory, Problem, Verdict, text};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
@@ -44,9 +44,8 @@ impl Action for Preflight {
             let hint = "name its `host` in the cluster file, so that castoff can ask";
             notes.push(problem(format!("agent {name}"), "its free disk space is not known".to_owned(), Some(hint)));
         }
-        let parts = [Part::Hosts, Part::Managers];
-        let answered = world.hosts.len() + world.managers.len()
-            - world.unanswered.iter().filter(|u| parts.contains(&u.part)).count().min(world.hosts.len() + world.managers.len());
+        // What did not answer is not in the inventory.
+        let answered = world.hosts.len() + world.managers.len();
         let summary = format!(
             "{}, {} found for {}",
             text::count(answered as u64, "host"),

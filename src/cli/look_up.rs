@@ -58,7 +58,15 @@ pub async fn status(common: &Common, run: Option<String>) -> Result<Exit, Failur
 pub async fn runs(common: &Common) -> Result<Exit, Failure> {
     let state = files::state_folder(common)?;
     for run in journal::runs(&state) {
-        let folded = State::fold(&journal::read(&state, &run).await?)?;
+        // One damaged journal must not hide the others.
+        let read = journal::read(&state, &run).await.map_err(Failure::from);
+        let folded = match read.and_then(|entries| Ok(State::fold(&entries)?)) {
+            Ok(folded) => folded,
+            Err(failure) => {
+                eprintln!("{run}  cannot be read: {:#}", failure.error);
+                continue;
+            }
+        };
         let plan = folded.plan.as_ref();
         let (runbook, cluster) = plan.map_or(("-", "-"), |plan| (plan.runbook.as_str(), plan.cluster.as_str()));
         match common.format {
