@@ -405,7 +405,10 @@ impl Engine {
                     self.write(ids.into_iter().map(skip).collect()).await?;
                 }
             }
-            Command::SetLimits(limits) => self.write(vec![Entry::LimitChanged { limits, by }]).await?,
+            Command::SetLimit(change) => {
+                let limits = self.state.limits.with(change);
+                self.write(vec![Entry::LimitChanged { limits, by }]).await?;
+            }
             Command::RollBack { to, why } => {
                 if to >= self.state.steps.len() {
                     self.refuse("there is no such step").await;

@@ -1,10 +1,11 @@
 //! What a front end is told and what it may ask. Front ends know nothing else of the engine.
 
-use super::{ChangeId, Limits, Problem, Stamped};
+use super::{ChangeId, LimitChange, Problem, Stamped};
 use serde::{Deserialize, Serialize};
 
 /// News for a front end. `Entry` must arrive and is on disk already; the others may be lost or come late.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Event {
     Entry(Stamped),
     Progress(Progress),
@@ -69,7 +70,8 @@ pub struct SurveyLine {
 }
 
 /// What the operator asks of the engine. The engine answers by entries, or with `Refused`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Command {
     /// Begin the run of the plan on the screen, or go on with a resumed run.
     Begin,
@@ -88,7 +90,7 @@ pub enum Command {
         target: Target,
         why: String,
     },
-    SetLimits(Limits),
+    SetLimit(LimitChange),
     /// Undo every step from the last back to this one.
     RollBack {
         to: usize,
@@ -105,7 +107,8 @@ pub enum Command {
 }
 
 /// Which failed changes are meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Target {
     /// Every failed change of the run.
     Failed,

@@ -9,6 +9,7 @@ pub mod fault;
 pub mod image;
 pub mod inventory;
 pub mod ledger;
+pub mod limits;
 pub mod place;
 pub mod plan;
 pub mod run;
@@ -26,6 +27,7 @@ pub use inventory::{
     Store, Unanswered, Wants,
 };
 pub use ledger::{LedgerLine, Verdict};
+pub use limits::{Limit, LimitChange, Limits};
 pub use place::Mistake;
-pub use plan::{Ask, ChangeId, Gate, Kept, Limits, Plan, PlannedChange, PlannedStep, Totals};
+pub use plan::{Ask, ChangeId, Gate, Kept, Plan, PlannedChange, PlannedStep, Totals};
 pub use run::{ChangeState, Entry, Next, Outcome, Stamped, State, Status, StepState, Stop, Tally};

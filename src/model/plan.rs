@@ -1,7 +1,7 @@
 //! A plan: all changes of a runbook against an inventory. Plain data, journaled whole, so that a resume never
 //! re-reads a runbook that somebody edited. What was approved is what runs.
 
-use super::{Change, Check, Digest, Inventory, LedgerLine, Part, Problem, Standing, Wants, WayBack};
+use super::{Change, Check, Digest, Inventory, LedgerLine, Limits, Part, Problem, Standing, Wants, WayBack};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
@@ -161,28 +161,6 @@ impl TryFrom<String> for ChangeId {
 impl From<ChangeId> for String {
     fn from(id: ChangeId) -> Self {
         id.to_string()
-    }
-}
-
-/// How much may go on at once. Changed while running by a command, kept in the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Limits {
-    /// Changes on one host at once.
-    pub per_host: usize,
-    /// Changes that ask one registry at once.
-    pub per_registry: usize,
-    /// Changes in all at once.
-    pub total: usize,
-    /// Attempts of one change before its fault counts as lasting.
-    pub attempts: u32,
-    /// Seconds after which one change, all its attempts together, is given up.
-    pub deadline_s: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { per_host: 3, per_registry: 16, total: 48, attempts: 5, deadline_s: 3600 }
     }
 }
 

@@ -227,9 +227,7 @@ pub fn entry_text(state: &State, entry: &Entry) -> String {
         Entry::Skipped { change, why, by } => format!("{}: {why} (by {by})", of("skipped", change)),
         Entry::Paused { why, by } => format!("paused    {why} (by {by})"),
         Entry::Continued { by } => format!("goes on   by {by}"),
-        Entry::LimitChanged { limits, by } => {
-            format!("limits    {} a host, {} a registry, {} in all (by {by})", limits.per_host, limits.per_registry, limits.total)
-        }
+        Entry::LimitChanged { limits, by } => format!("limits    {} (by {by})", limits.words()),
         Entry::RollbackBegun { to, by, why } => format!("rollback  to {} by {by}: {why}", title(to)),
         Entry::UndoStarted { change } => of("undoing", change),
         Entry::Undone { change } => of("undone", change),

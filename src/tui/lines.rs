@@ -93,10 +93,7 @@ pub fn of_entry(stamped: &Stamped, state: &State) -> Line {
         Entry::Paused { why, by } => (Level::Warn, String::new(), format!("paused by {by}: {why}")),
         Entry::Continued { by } => (Level::Info, String::new(), format!("continued by {by}")),
         Entry::LimitChanged { limits, by } => {
-            let said = format!(
-                "limits set by {by}: {} a host, {} a registry, {} in all",
-                limits.per_host, limits.per_registry, limits.total
-            );
+            let said = format!("limits set by {by}: {}", limits.words());
             (Level::Info, String::new(), said)
         }
         Entry::RollbackBegun { to, by, why } => {
