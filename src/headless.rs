@@ -157,6 +157,15 @@ impl View {
                     self.line("", || json!({ "v": 1, "survey": lines }));
                 }
             }
+            Event::Changed(changed) => {
+                for problem in &changed {
+                    let place = problem.place.as_ref().map_or_else(String::new, |place| format!(" on {place}"));
+                    self.words(&text::clean(&format!("changed since: {}{place}: {}", problem.subject, problem.why)));
+                }
+                if self.options.json {
+                    self.line("", || json!({ "v": 1, "changed": changed }));
+                }
+            }
             Event::Refused(why) => self.words(&format!("not done: {why}")),
             Event::Said { level, at_ms, place, text } => {
                 let word = if level == Level::Info { "" } else { "warning: " };

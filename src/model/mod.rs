@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod limits;
 pub mod place;
 pub mod plan;
+pub mod requests;
 pub mod run;
 pub mod text;
 pub mod world;

@@ -15,21 +15,51 @@ pub enum Input {
     Lost,
 }
 
+/// Who reads the keyboard: castoff, or for a while a program that has the terminal.
+pub struct Keyboard {
+    out: mpsc::UnboundedSender<Input>,
+    reader: Option<Reader>,
+}
+
+impl Keyboard {
+    pub fn take(out: mpsc::UnboundedSender<Input>) -> io::Result<Self> {
+        let reader = Some(Reader::start(out.clone())?);
+        Ok(Self { out, reader })
+    }
+
+    /// From here on every key is somebody else's.
+    pub fn let_go(&mut self) {
+        self.reader.take();
+    }
+
+    pub fn take_again(&mut self) -> io::Result<()> {
+        self.reader = Some(Reader::start(self.out.clone())?);
+        Ok(())
+    }
+
+    /// After the terminal is lost.
+    pub fn forget(mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.forget();
+        }
+    }
+}
+
 /// The reading thread; ends at once when this is dropped, so that no key typed later is swallowed.
-pub struct Reader {
+struct Reader {
     wake: Option<OwnedFd>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Reader {
-    pub fn start(out: mpsc::UnboundedSender<Input>) -> io::Result<Self> {
+    fn start(out: mpsc::UnboundedSender<Input>) -> io::Result<Self> {
         let (asleep, wake) = rustix::pipe::pipe()?;
         let thread = thread::Builder::new().name("keyboard".to_owned()).spawn(move || read(&asleep, &out))?;
         Ok(Self { wake: Some(wake), thread: Some(thread) })
     }
 
     /// Leaves the thread where it is: after the terminal is lost it may sleep in a read that never returns.
-    pub fn forget(mut self) {
+    fn forget(mut self) {
         self.thread.take();
     }
 }

@@ -24,12 +24,22 @@ const IMAGES: [(&str, u64); 6] = [
 ];
 
 pub fn look() -> Look {
-    Look { mono: false, ascii: false, zone: TimeZone::posix("KST-9").unwrap() }
+    Look { mono: false, colorblind: false, ascii: false, zone: TimeZone::posix("KST-9").unwrap() }
 }
 
 pub fn start(plan: Plan, entries: Vec<Stamped>) -> Start {
     let run = if entries.is_empty() { String::new() } else { "7f3a".to_owned() };
-    Start { plan, entries, run, simulated: false, folder: "/var/lib/castoff/runs/7f3a".into(), look: look(), rollback_to: None }
+    Start {
+        plan,
+        entries,
+        run,
+        simulated: false,
+        folder: "/var/lib/castoff/runs/7f3a".into(),
+        look: look(),
+        rollback_to: None,
+        again: " --state /srv/castoff".to_owned(),
+        still: false,
+    }
 }
 
 fn digest(n: usize) -> Digest {

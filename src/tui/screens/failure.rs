@@ -126,7 +126,7 @@ fn ways(app: &App, stuck: bool, width: usize) -> Vec<Line<'static>> {
             ("S", "skip", format!("leave out {n} with this cause, with a reason")),
             ("B", "roll back", "undo what this run has done; shows the way back first".to_owned()),
             ("A", "abort", "end the run here for good; nothing is undone".to_owned()),
-            ("q", "leave", format!("the cluster stays as it is; castoff resume {} goes on", app.run)),
+            ("q", "leave", format!("the cluster stays as it is; castoff resume {}{} goes on", app.run, app.again)),
         ]
     };
     let row = |(key, word, what): (&str, &str, String)| {
