@@ -111,7 +111,7 @@ fn head(app: &App, line: &lines::Line, width: usize) -> (Vec<Span<'static>>, usi
             spans.push(cell(&line.kind, 8, plain));
             used += 8;
         }
-        let subject = if wide { 34 } else { (width / 3).min(26) };
+        let subject = if wide { 34 } else { (width / 3).min(26).saturating_sub(if width < 70 { 6 } else { 0 }) };
         spans.push(cell(&short_subject(&line.subject, subject), subject, plain));
         spans.push(Span::raw("  "));
         used += subject + 2;

@@ -205,9 +205,9 @@ fn ways(app: &App, width: usize) -> Vec<Line<'static>> {
     let go_on = if app.survey.is_none() {
         "when the cluster has been looked at".to_owned()
     } else if state.rolling_back.is_some() {
-        "the rollback goes on where it was   (recommended)".to_owned()
+        "recommended: the rollback goes on where it was".to_owned()
     } else {
-        format!("{from}{} left; the plan is the same   (recommended)", text::count(left, "change"))
+        format!("recommended: {from}{} left; the plan is the same", text::count(left, "change"))
     };
     let rows = [
         ("C", "continue", go_on),
