@@ -1,8 +1,8 @@
 //! What is asked of the outside world for a change and for its undo, in words: the explanation of a step.
-//! Never a secret: what is hidden in a change is hidden here.
+//! Never a secret: what is hidden in a change is hidden here. `@` and twelve digits stand for a whole digest.
 
 use super::change::key_column;
-use super::{Change, Era, RowDiff, Service, Value};
+use super::{Change, Digest, Era, ImageRef, RowDiff, Service, Value};
 
 impl Change {
     /// The requests that apply it, in their order. What only looks stands first.
@@ -18,9 +18,9 @@ impl Change {
             Self::Alias { alias, before, after, .. } => alias_requests(alias, before, after),
             Self::Pull { host, image, digest, before, .. } => vec![
                 format!("{host}: GET /images/{image}/json: {}", was(before.is_some())),
-                format!("{host}: POST /images/create?fromImage={}/{}&tag={digest}", image.registry, image.repository),
-                format!("{host}: GET /images/{}/json: the image id has to be the planned one", image.pinned(digest)),
-                format!("{host}: POST /images/{}/tag: the name {image}", image.pinned(digest)),
+                create(host, image, digest),
+                format!("{host}: GET /images/@{}/json: the image id has to be the planned one", digest.short()),
+                format!("{host}: POST /images/@{}/tag: the name {image}", digest.short()),
             ],
             Self::Tag { host, image, from, .. } => vec![
                 format!("{host}: GET /images/{}/json: it still has to be the planned image", from.familiar()),
@@ -54,7 +54,7 @@ impl Change {
             Self::Pull { host, image, before, .. } | Self::Tag { host, image, before, .. } => vec![
                 format!("{host}: GET /images/json, GET /containers/json?all=true: no container may use the name"),
                 match before {
-                    Some(before) => format!("{host}: POST /images/{before}/tag: the name {image} as before"),
+                    Some(before) => format!("{host}: POST /images/{}/tag: the name {image} as before", before.short()),
                     None => format!("{host}: DELETE /images/{image} (without force)"),
                 },
             ],
@@ -62,12 +62,16 @@ impl Change {
                 vec![format!("{host}: POST /images/{}/tag: the name {} again", twin.familiar(), image.familiar())]
             }
             Self::Remove { host, image, digest: Some(digest), .. } => vec![
-                format!("{host}: POST /images/create?fromImage={}/{}&tag={digest}", image.registry, image.repository),
-                format!("{host}: POST /images/{}/tag: the name {} again", image.pinned(digest), image.familiar()),
+                create(host, image, digest),
+                format!("{host}: POST /images/@{}/tag: the name {} again", digest.short(), image.familiar()),
             ],
             Self::Remove { .. } => vec![],
         }
     }
+}
+
+fn create(host: &str, image: &ImageRef, digest: &Digest) -> String {
+    format!("{host}: POST /images/create?fromImage={}/{}&tag=@{}", image.registry, image.repository, digest.short())
 }
 
 fn was(there: bool) -> &'static str {

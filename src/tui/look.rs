@@ -73,6 +73,9 @@ impl App {
             }
             Intent::Verify if self.survey.is_none() => no("the cluster is being looked at already"),
             Intent::Verify if self.begun => no("the run goes on already"),
+            Intent::Run | Intent::Complete if self.palette.as_ref().is_some_and(|palette| palette.armed.is_some()) => {
+                no("the word waits for its capital")
+            }
             Intent::Limit if !self.begun || self.over => no("nothing is running"),
             Intent::Limit if self.state.finished.is_some() => no("the run is over"),
             Intent::Limit if self.leaving != Leaving::No => no("castoff is leaving: nothing new is begun"),

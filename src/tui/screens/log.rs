@@ -70,10 +70,15 @@ fn row(app: &App, line: &lines::Line, width: usize) -> Line<'static> {
 fn wrapped(app: &App, line: &lines::Line, width: usize) -> Vec<Line<'static>> {
     let (mut spans, used) = head(app, line, width);
     let style = app.look.style(text_tone(line));
-    let mut words = wrap(&line.text, width.saturating_sub(used)).into_iter();
-    spans.push(Span::styled(words.next().unwrap_or_default(), style));
+    let first = wrap(&line.text, width.saturating_sub(used)).into_iter().next().unwrap_or_default();
+    let rest = line.text.get(first.len()..).unwrap_or_default().trim_start().to_owned();
+    // A word that does not fit stands whole on a line of its own, with more room.
+    let (first, rest) = if line.text.starts_with(&first) { (first, rest) } else { (String::new(), line.text.clone()) };
+    let indent = used.min(width / 3);
+    spans.push(Span::styled(first, style));
     let mut out = vec![Line::from(spans)];
-    out.extend(words.map(|words| Line::from(vec![Span::raw(" ".repeat(used)), Span::styled(words, style)])));
+    let more = wrap(&rest, width.saturating_sub(indent));
+    out.extend(more.into_iter().map(|words| Line::from(vec![Span::raw(" ".repeat(indent)), Span::styled(words, style)])));
     out
 }
 
