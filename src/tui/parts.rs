@@ -43,6 +43,14 @@ pub fn cut_end(sentence: &str, width: usize) -> String {
     format!("{}..", out.trim_end())
 }
 
+/// As many whole sentences as fit, from the first on; only a first one that is too long is cut.
+pub fn whole_sentences(words: &str, width: usize) -> String {
+    let ends =
+        words.match_indices(". ").map(|(at, _)| at + 1).filter(|at| words[at + 1..].starts_with(|c: char| !c.is_lowercase()));
+    let fitting = ends.chain([words.len()]).filter(|end| words[..*end].width() <= width).last();
+    fitting.map_or_else(|| cut_end(words, width), |end| words[..end].to_owned())
+}
+
 /// A cell of a row: cut in the middle, filled up to its width.
 pub fn cell(words: &str, width: usize, style: Style) -> Span<'static> {
     Span::styled(pad(cut(words, width), width), style)
@@ -180,12 +188,12 @@ fn sentence_line(app: &App, width: usize) -> Line<'static> {
     sides.retain(|side| !side.is_empty());
     let side = sides.join("   ");
     if side.is_empty() {
-        return Line::raw(cut_end(&format!(" {sentence}"), width));
+        return Line::raw(format!(" {}", whole_sentences(&sentence, width.saturating_sub(1))));
     }
     let side = cut_end(&side, width * 3 / 5);
     let room = width.saturating_sub(side.width() + 3);
     Line::from(vec![
-        prose(&format!(" {sentence}"), room, Style::new()),
+        prose(&format!(" {}", whole_sentences(&sentence, room.saturating_sub(1))), room, Style::new()),
         Span::raw("  "),
         Span::styled(format!("{side} "), app.look.style(Tone::Warning)),
     ])
@@ -302,6 +310,20 @@ mod tests {
     fn a_wrapped_line_keeps_every_character() {
         assert_eq!(wrap_exact("one two three", 7, 2), ["one two", "   thre", "  e"]);
         assert_eq!(wrap_exact("", 7, 2), [""]);
+    }
+
+    #[test]
+    fn a_sentence_is_shown_whole_or_not_at_all() {
+        let words = "Step 2: 3.5 GB of 7. Nothing needs you now. Next question: step 3.";
+        for (width, shown) in [
+            (80, words),
+            (60, "Step 2: 3.5 GB of 7. Nothing needs you now."),
+            (42, "Step 2: 3.5 GB of 7."),
+            (20, "Step 2: 3.5 GB of 7."),
+            (12, "Step 2: 3..."),
+        ] {
+            assert_eq!(whole_sentences(words, width), shown, "{width}");
+        }
     }
 
     #[test]
