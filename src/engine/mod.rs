@@ -381,7 +381,7 @@ impl Engine {
             Command::Approve { step, plan, typed } => self.answer_gate(step, &plan, &typed).await?,
             Command::Recheck => self.gate.ask_again(),
             Command::Verify => {
-                self.refuse("only a run that has not gone on yet is verified: castoff verify looks from outside").await
+                self.refuse("only a run that has not gone on yet is verified: castoff verify looks from outside").await;
             }
             Command::Pause if self.state.paused.is_none() => {
                 self.write(vec![Entry::Paused { why: "asked for".to_owned(), by }]).await?;

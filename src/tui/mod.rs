@@ -2,6 +2,7 @@
 //! Never touches the cluster or the journal, and never shows what is not on disk.
 
 pub mod act;
+mod answer;
 pub mod app;
 mod copy;
 pub mod draw;
@@ -80,6 +81,8 @@ pub enum Left {
 /// The fastest that anything but a key is drawn, and while nobody looks.
 const FRAME: Duration = Duration::from_millis(100);
 const UNSEEN_FRAME: Duration = Duration::from_millis(500);
+/// A Ctrl-C that ended a program with the terminal may be heard this long after its end.
+const ECHO: Duration = Duration::from_millis(500);
 /// After SIGTERM the safe stop may take this long, then it is made at once.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -125,6 +128,7 @@ async fn turn(
     let mut killed: Option<(i32, Instant)> = None;
     // A pager or a shell that has the terminal: until it ends nothing is drawn and no key is read.
     let mut away: Option<Away> = None;
+    let mut back = None;
     let mut last = Buffer::default();
     let (width, height) = crossterm::terminal::size()?;
     app.size = (width, height);
@@ -170,6 +174,7 @@ async fn turn(
                     return Ok(lost());
                 }
                 app.notice = said;
+                back = Some(Instant::now());
                 app.came_back(now_ms());
                 app.size = crossterm::terminal::size().unwrap_or(app.size);
                 due = Some(Instant::now());
@@ -195,7 +200,8 @@ async fn turn(
                     None => app.suspend = true,
                 },
                 // Ctrl-C of the program that has the terminal.
-                Heard::Terminate(number) if away.is_some() && number == SignalKind::interrupt().as_raw_value() => {}
+                Heard::Terminate(number)
+                    if number == SignalKind::interrupt().as_raw_value() && (away.is_some() || back.is_some_and(|at: Instant| at.elapsed() < ECHO)) => {}
                 Heard::Hangup => return Ok(lost()),
                 Heard::Terminate(number) => {
                     if !app.begun || app.over {
