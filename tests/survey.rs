@@ -33,8 +33,8 @@ fn meddle(world: &mut Inventory) -> String {
     let new = world.hosts["gpu-01"].clone();
     world.hosts.insert("gpu-99".to_owned(), new);
     let plan = plan();
-    let changes = plan.steps.iter().flat_map(|step| &step.changes);
-    let key = changes.filter_map(|c| if let Change::Keys { diffs } = &c.change { diffs.first() } else { None }).next();
+    let mut changes = plan.steps.iter().flat_map(|step| &step.changes);
+    let key = changes.find_map(|c| if let Change::Keys { diffs } = &c.change { diffs.first() } else { None });
     let key = key.expect("the plan writes keys").key.clone();
     world.keys.insert(key.clone(), Value::text("https://somebody.else"));
     key

@@ -128,7 +128,13 @@ impl App {
         let holds: Vec<bool> = self.row_words().iter().map(|words| words.to_lowercase().contains(&word)).collect();
         let count = holds.iter().filter(|holds| **holds).count();
         let n = holds.len();
-        let to = (go && typing).then(|| (before..n).chain(0..before.min(n)).find(|row| holds[*row])).flatten();
+        let at = before.min(n);
+        // The log is read from its end: what is looked for there is the last that was said.
+        let to = match (go && typing, self.screen) {
+            (false, _) => None,
+            (true, Screen::Log) => (0..(at + 1).min(n)).rev().chain(at..n).find(|row| holds[*row]),
+            (true, _) => (at..n).chain(0..at).find(|row| holds[*row]),
+        };
         if let Some(find) = &mut self.find {
             find.count = count;
         }

@@ -238,7 +238,10 @@ async fn turn(
             }
         }
         match app.outside.take() {
-            Some(Wish::Copy { what, text }) => app.notice = Some(outside::copy(&app.folder, what, &text)),
+            Some(Wish::Copy { what, text }) => {
+                let room = usize::from(app.size.0).saturating_sub(4);
+                app.notice = Some(outside::copy(&app.folder, what, &text, room));
+            }
             Some(wish) => {
                 keyboard.let_go();
                 match outside::begin(&wish, &app.folder) {

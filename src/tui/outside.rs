@@ -33,17 +33,19 @@ pub struct Away {
     pub wake: bool,
 }
 
-/// Writes the text beside the journal and sends it to the terminal's clipboard. What to say of it.
-pub fn copy(folder: &Path, what: &str, copied: &str) -> (Level, String) {
+/// Writes the text beside the journal and sends it to the terminal's clipboard. What to say of it, in `room` columns.
+pub fn copy(folder: &Path, what: &str, copied: &str, room: usize) -> (Level, String) {
     let sent =
         copied.len() <= CLIPBOARD_MOST && execute!(io::stdout(), CopyToClipboard::to_clipboard_from(copied.trim_end())).is_ok();
-    let clipboard = if sent { ", and to the clipboard if the terminal takes it" } else { "" };
+    let clipboard = if sent { ", and sent to the clipboard" } else { "" };
     match write(folder, "copied.txt", copied) {
-        Ok(path) => (Level::Info, format!("{what} is copied to {}{clipboard}", path.display())),
-        Err(why) => {
-            let also = if sent { "; sent to the clipboard" } else { "" };
-            (Level::Warn, format!("cannot write {}: {why}{also}", folder.join("copied.txt").display()))
+        Ok(path) => {
+            let whole = format!("{what} is copied to {}{clipboard}", path.display());
+            // A path that is cut is none.
+            let short = format!("{what} is copied to copied.txt in the run's folder{clipboard}");
+            (Level::Info, if whole.len() <= room { whole } else { short })
         }
+        Err(why) => (Level::Warn, format!("cannot write copied.txt in the run's folder: {why}{clipboard}")),
     }
 }
 

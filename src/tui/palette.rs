@@ -55,7 +55,8 @@ impl App {
         let alias = ALIASES.iter().find(|(alias, _)| *alias == typed).map(|(_, intent)| intent.name());
         let begins = |binding: &&&Binding| binding.intent.name().starts_with(&typed) || alias == Some(binding.intent.name());
         let holds = |binding: &&&Binding| {
-            !begins(binding) && (binding.intent.name().contains(&typed) || binding.help.to_lowercase().contains(&typed))
+            !begins(binding)
+                && (binding.intent.name().contains(&typed) || (typed.len() > 2 && binding.help.to_lowercase().contains(&typed)))
         };
         let (first, then) = (all.iter().filter(begins), all.iter().filter(holds));
         first.chain(then).copied().collect()
