@@ -129,11 +129,34 @@ struct Front {
     #[arg(long, value_name = "SECONDS")]
     wait: Option<u64>,
     /// Draw nothing for the clock alone: for slow links, and for eyes that want stillness
-    #[arg(long, env = "CASTOFF_STILL")]
+    #[arg(long, env = "CASTOFF_STILL", value_parser = clap::builder::FalseyValueParser::new())]
     still: bool,
     /// On ssh without tmux: do not offer to start inside tmux
-    #[arg(long, env = "CASTOFF_NO_TMUX")]
+    #[arg(long, env = "CASTOFF_NO_TMUX", value_parser = clap::builder::FalseyValueParser::new())]
     no_tmux: bool,
+    /// What a run does that has lost its terminal: it ends with 13 and is resumed
+    #[arg(long, value_enum, default_value_t = OnHangup::FinishStep, env = "CASTOFF_ON_HANGUP")]
+    on_hangup: OnHangup,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnHangup {
+    /// End the running step, up to its next question
+    FinishStep,
+    /// Stop at the next safe point
+    Pause,
+    /// Go on to the end, as long as no question comes
+    Finish,
+}
+
+impl From<OnHangup> for tui::OnHangup {
+    fn from(how: OnHangup) -> Self {
+        match how {
+            OnHangup::FinishStep => Self::FinishStep,
+            OnHangup::Pause => Self::Pause,
+            OnHangup::Finish => Self::Finish,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

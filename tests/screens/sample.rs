@@ -6,7 +6,7 @@ use castoff::model::{
     Limits, Outcome, Plan, PlannedChange, PlannedStep, Problem, Progress, Row, RowDiff, Service, Stamped, SurveyLine, Totals,
     Value, Verdict,
 };
-use castoff::tui::{Look, Start};
+use castoff::tui::{Look, OnHangup, Start};
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,6 +39,7 @@ pub fn start(plan: Plan, entries: Vec<Stamped>) -> Start {
         rollback_to: None,
         again: " --state /srv/castoff".to_owned(),
         still: false,
+        on_hangup: OnHangup::Pause,
     }
 }
 
