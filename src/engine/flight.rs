@@ -130,6 +130,16 @@ impl Flights {
         }
     }
 
+    /// Whether more is in flight beside this change than the limits allow by now: one was lowered while it was looked at.
+    pub fn is_too_much(&self, id: ChangeId, limits: &Limits) -> bool {
+        let Some(flight) = self.flying.get(&id) else { return false };
+        let over = |map: &BTreeMap<String, usize>, key: &str, most: usize| map.get(key).is_some_and(|n| *n > most);
+        self.flying.len() > limits.total
+            || over(&self.on_place, &flight.place, limits.per_host)
+            || flight.registry.as_ref().is_some_and(|registry| over(&self.on_registry, registry, limits.per_registry))
+            || (flight.on_host && limits.hosts > 0 && self.on_host.len() > limits.hosts)
+    }
+
     /// It was looked at and asks its registry nothing: the next need not wait for it.
     pub fn asked_nothing(&mut self, id: ChangeId) {
         self.paced.retain(|_, paced| paced.by != id);

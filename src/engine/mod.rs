@@ -352,10 +352,13 @@ impl Engine {
             // A failure may stop what has not begun: it is folded in before anything else does.
             self.write(std::mem::take(&mut entries)).await?;
         }
-        let to_apply = self.still_open(looked.clone()).await?;
-        for id in looked.iter().filter(|id| !to_apply.contains(id)) {
-            self.flights.asked_nothing(*id);
-            self.flights.land(*id);
+        let mut to_apply = self.still_open(looked.clone()).await?;
+        for id in looked {
+            if !to_apply.contains(&id) || self.flights.is_too_much(id, &self.state.limits) {
+                to_apply.retain(|other| *other != id);
+                self.flights.asked_nothing(id);
+                self.flights.land(id);
+            }
         }
         // A change of a resumed run that is started already keeps its one `Started`.
         let begun = |id: &&ChangeId| self.state.status(**id).status != Status::Running;
