@@ -223,7 +223,7 @@ impl View {
             );
             self.words(&line);
             let held = self.waits.iter().map(|wait| format!("{} wait: {}", text::number(wait.changes), wait.why));
-            for line in self.state.wave_line(step).into_iter().chain(self.state.aside_lines(step)).chain(held) {
+            for line in self.state.wave_line(step).into_iter().chain(self.state.aside_lines(step, 120)).chain(held) {
                 self.words(&format!("  {}", text::clean(&line)));
             }
         }

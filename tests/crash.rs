@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use castoff::cluster::sim::{Pace, Sim, demo};
 use castoff::cluster::{Cluster, Report};
 use castoff::engine::{Ending, Engine, Setup};
-use castoff::journal::Journal;
+use castoff::journal::{Journal, JournalError};
 use castoff::model::{
     Change, Command, Entry, Event, Fault, FaultKind, Inventory, Next, Outcome, Part, Plan, Stamped, Standing, State, Status,
     Wants, Waves,
@@ -393,7 +393,14 @@ async fn a_stuck_rollback_goes_on_once_it_is_mended_and_asked_again() {
     let failed: Vec<_> = folded.causes().into_iter().flat_map(|(_, ids)| ids).collect();
     assert_eq!(failed.len(), 1);
     edit(serde_json::json!(["cr.backend.ai"]));
-    let mut journal = Journal::open(state.path(), "run", "test").await.unwrap();
+    // The engine that lost its front end lets go of the run a moment later.
+    let mut journal = loop {
+        match Journal::open(state.path(), "run", "test").await {
+            Ok(journal) => break journal,
+            Err(JournalError::Held { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(error) => panic!("{error}"),
+        }
+    };
     journal.append(now_ms(), folded.again(failed, "test")).await.unwrap();
     drop(journal);
     let ending = process(state.path(), &sim, &plan, &fuse, Turn::BackAfter(1)).await;

@@ -387,7 +387,7 @@ async fn a_host_in_trouble_is_set_aside_and_comes_back_at_the_end() {
         }
     }
     assert!(before.steps[0].waves.aside["gpu-03"].why.contains("no space"));
-    assert_eq!(before.aside_lines(0), ["gpu-03 set aside: no space left on device; comes back at the end"]);
+    assert_eq!(before.aside_lines(0, 80), ["gpu-03 set aside: no space left on device; comes back at the end"]);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Waves in words: one place for the plan, the screens, the log, the report and a run without a terminal.
 //! Never says that a canary is good before an entry says so.
 
-use super::{Entry, Hold, State, Waves, text};
+use super::{Entry, Hold, State, Status, Waves, text};
 use std::fmt::Write;
 
 /// More names than this nobody reads in a line.
@@ -44,7 +44,7 @@ impl State {
         let others = self.behind_canary(step);
         let canary = format!("canary {}", self.canary_names(step));
         Some(match waves.hold {
-            _ if done == all => format!("{canary} is done and read back; {others} wait"),
+            _ if done == all => format!("{canary} {}; {others} wait", self.canary_word(step)),
             Hold::Prove => format!("{canary}; {others} wait until all of it is done and read back"),
             Hold::Approve => format!("{canary}; {others} wait until it is done and you approve it"),
         })
@@ -55,18 +55,29 @@ impl State {
         self.waves(step).and_then(|waves| waves.hosts.first()).map_or_else(String::new, |hosts| names(hosts))
     }
 
+    /// `is done and read back`, unless something of it was skipped.
+    pub fn canary_word(&self, step: usize) -> String {
+        let Some(here) = self.steps.get(step) else { return String::new() };
+        let canary = here.changes.iter().enumerate().filter(|(n, _)| here.waves.of(*n) == 0);
+        match canary.filter(|(_, change)| matches!(change.status, Status::Skipped(_))).count() as u64 {
+            0 => "is done and read back".to_owned(),
+            n => format!("is over, {} skipped", text::number(n)),
+        }
+    }
+
     /// `11 hosts`: those that wait behind the canary.
     pub fn behind_canary(&self, step: usize) -> String {
         let others = self.waves(step).map_or(0, |waves| waves.hosts.iter().skip(1).map(Vec::len).sum::<usize>());
-        text::count(others as u64, "other host")
+        text::count(others as u64, "host")
     }
 
     /// Hosts that are set aside, or were: `gpu-07 set aside: no space left on device; comes back at the end`.
-    pub fn aside_lines(&self, step: usize) -> Vec<String> {
+    /// The cause takes at most `room` characters.
+    pub fn aside_lines(&self, step: usize, room: usize) -> Vec<String> {
         let Some(here) = self.steps.get(step) else { return vec![] };
         let line = |(place, aside): (&String, &super::Aside)| match aside.back_ms {
-            None => format!("{place} set aside: {}; comes back at the end", aside.why),
-            Some(_) => format!("{place} came back after: {}", aside.why),
+            None => format!("{place} set aside: {}; comes back at the end", text::middle(&aside.why, room)),
+            Some(_) => format!("{place} came back after: {}", text::middle(&aside.why, room)),
         };
         let (out, back): (Vec<_>, Vec<_>) = here.waves.aside.iter().partition(|(_, aside)| aside.back_ms.is_none());
         out.into_iter().chain(back).map(line).collect()

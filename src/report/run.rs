@@ -46,7 +46,7 @@ pub fn status_text(run: &str, state: &State, holder: Option<&str>) -> String {
     }
     steps(&mut out, state);
     if let Some(step) = state.current_step().filter(|_| state.finished.is_none() && state.rolling_back.is_none()) {
-        for line in state.wave_line(step).into_iter().chain(state.aside_lines(step)) {
+        for line in state.wave_line(step).into_iter().chain(state.aside_lines(step, 120)) {
             let _ = writeln!(out, "         {line}");
         }
     }

@@ -64,9 +64,13 @@ pub fn of_step(table: &mut toml::Table, id: &str, action: &str, all: &WrittenWav
         // An unknown action is told by whoever looks for it.
         Some(_) if !on_hosts.contains(&action) && ACTIONS.iter().any(|kind| kind.name == action) => {
             let allowed = on_hosts.join("` and `");
-            return Err(format!("`waves` are for steps on hosts, `{allowed}`: step `{id}` does `{action}`"));
+            return Err(format!("step `{id}` does `{action}`: `waves` are for steps on hosts, `{allowed}`"));
         }
-        Some(value) => Some(value.try_into::<WrittenWaves>().map_err(|e| format!("waves of step `{id}`: {}", e.message()))?),
+        Some(value) => Some(value.try_into::<WrittenWaves>().map_err(|e| match e.message() {
+            // The parser's words first: whoever shows the mistake finds in them what was meant.
+            words if words.starts_with("unknown") => format!("{words} (waves of step `{id}`)"),
+            words => format!("waves of step `{id}`: {words}"),
+        })?),
     };
     let holds = own.as_ref().is_some_and(|own| own.hold.is_some());
     let waves = own.map_or_else(|| all.clone(), |own| own.over(all));

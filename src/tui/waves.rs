@@ -32,11 +32,18 @@ impl App {
 
 /// The sentence of a step that holds after its canary: what for, since when, what ends it.
 pub fn held(app: &App, step: usize) -> String {
-    let since = app.state.canary_over_ms(step).map_or_else(String::new, |at| format!(" for {}", text::duration(app.now_ms - at)));
-    let others = app.state.behind_canary(step);
-    let how = if app.popup.is_some() { "There is no time limit." } else { "enter on step opens the question." };
-    let how = how.replace("on step", &format!("on step {}", step + 1));
-    format!("{others} wait{since} for your yes to the canary {}. {how}", text::clean(&app.state.canary_names(step)))
+    let waited = app.state.canary_over_ms(step).map_or_else(String::new, |at| text::duration(app.now_ms - at));
+    let (canary, others) = (text::clean(&app.state.canary_names(step)), app.state.behind_canary(step));
+    let how = if app.popup.is_some() { "No time limit." } else { "enter opens it." };
+    // The page below says that it was read back.
+    let word = app.state.canary_word(step).replace(" and read back", "");
+    format!("Canary {canary} {word}; {others} wait for your yes, {waited} so far. {how}")
+}
+
+/// `, wave 2 of 4`, for the sentence of a running step.
+pub fn of(app: &App, step: usize) -> String {
+    let n = app.state.waves(step).map_or(0, |waves| waves.hosts.len());
+    if n > 1 { format!(", wave {} of {n}", app.state.steps[step].waves.at() + 1) } else { String::new() }
 }
 
 /// The sentence of a step whose canary runs.
@@ -83,7 +90,8 @@ pub fn running(app: &App, room: (usize, usize)) -> Vec<Line<'static>> {
     if let Some(line) = app.state.wave_line(app.step) {
         out.extend(labelled("waves", &text::clean(&line), room, (dim, plain)));
     }
-    let aside = app.state.aside_lines(app.step);
+    // One row each: the name of the host and what becomes of it take about 40 columns.
+    let aside = app.state.aside_lines(app.step, room.1.saturating_sub(room.0 + 44).max(20));
     for line in aside.iter().take(ASIDE) {
         out.extend(labelled("aside", &text::clean(line), room, (dim, look.style(Tone::Warning))));
     }
@@ -94,11 +102,11 @@ pub fn running(app: &App, room: (usize, usize)) -> Vec<Line<'static>> {
     if *step == app.step && matches!(app.state.next(), Next::Apply(_)) {
         let words = |wait: &crate::model::Wait| {
             let until = wait.until_ms.map_or_else(String::new, |at| format!(" until {}", look.clock(at)));
-            format!("{}: {}{until}", text::number(wait.changes), text::clean(&wait.why))
+            format!("{} ({}{until})", text::number(wait.changes), text::clean(&wait.why))
         };
         let waits: Vec<String> = waits.iter().map(words).collect();
         if !waits.is_empty() {
-            out.extend(labelled("waits", &waits.join("; "), room, (dim, plain)));
+            out.extend(labelled("waits", &waits.join(", "), room, (dim, plain)));
         }
     }
     out

@@ -25,33 +25,33 @@ pub fn case(app: &App, step: usize, width: usize) -> Case {
             state.steps[step].waves.of(*n) == 0 && matches!(change.status, crate::model::Status::Skipped(_))
         });
     let skipped = skipped.count() as u64;
+    let canary = text::clean(&state.canary_names(step));
     let said = match () {
         () if skipped == over => {
-            format!("Everything of the canary was skipped ({}): it has proved nothing.", text::number(skipped))
+            format!("Everything of the canary {canary} was skipped ({}): it has proved nothing.", text::number(skipped))
         }
         () if skipped > 0 => format!(
-            "{} of the canary are done and read back, {} were skipped. Look at it, then let the others follow.",
+            "{} of the canary {canary} are done and read back, {} were skipped. Look at it, then let the others follow.",
             text::count(over - skipped, "change"),
             text::number(skipped)
         ),
         () => format!(
-            "All of the canary is done and read back: {}. Look at it, then let the others follow.",
+            "All of the canary {canary} is done and read back: {}. Look at it, then let the others follow.",
             text::count(over, "change")
         ),
     };
     let mut head: Vec<Line<'_>> = wrap(&said, width - 1).into_iter().map(|line| Line::raw(format!(" {line}"))).collect();
     head.push(gap());
-    head.extend(labelled("canary", &text::clean(&state.canary_names(step)), room, (dim, plain)));
     let sizes = state.waves(step).map_or_else(Vec::new, |waves| waves.hosts.iter().skip(1).map(Vec::len).collect());
     let sizes: Vec<String> = sizes.into_iter().map(|n: usize| text::number(n as u64)).collect();
     head.extend(labelled("will follow", &format!("{} hosts", sizes.join(", then ")), room, (dim, plain)));
+    let (class, why) = words::way_back(&app.plan.steps[step]);
+    let back = if words::no_way_back(&app.plan.steps[step]) { format!("{class}: {why}") } else { why };
+    head.extend(labelled("way back", &text::clean(&back), room, (dim, plain)));
     if let Some(at) = state.canary_over_ms(step) {
         let since = format!("since {}, {}", look.clock_with_zone(at), text::duration(app.now_ms - at));
         head.extend(labelled("waits", &since, room, (dim, plain)));
     }
-    let (class, why) = words::way_back(&app.plan.steps[step]);
-    let back = if words::no_way_back(&app.plan.steps[step]) { format!("{class}: {why}") } else { why };
-    head.extend(labelled("way back", &text::clean(&back), room, (dim, plain)));
     head.push(gap());
     Case {
         title: format!("THE CANARY OF STEP {}   {}", step + 1, text::clean(&app.plan.steps[step].title)),
