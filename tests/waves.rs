@@ -46,11 +46,14 @@ fn waves(plan: &Plan) -> &Waves {
     plan.steps[0].waves.as_ref().unwrap()
 }
 
+/// Where a change happens, and the registry it asks.
+type Whereabouts = (String, Option<String>);
+
 /// The simulator, watched: how much is applied side by side, and when each began.
 struct Watched {
     sim: Sim,
     takes: Duration,
-    now: Mutex<Vec<(String, Option<String>)>>,
+    now: Mutex<Vec<Whereabouts>>,
     most: Mutex<Most>,
     begun: Mutex<Vec<Instant>>,
     /// An image with which something is wrong, wherever it is pulled.
@@ -81,7 +84,7 @@ impl Watched {
     fn begins(&self, change: &Change) {
         let mut now = self.now.lock().unwrap();
         now.push((change.place().to_owned(), change.registry().map(str::to_owned)));
-        let count = |key: &dyn Fn(&(String, Option<String>)) -> Option<String>| {
+        let count = |key: &dyn Fn(&Whereabouts) -> Option<String>| {
             let mut counts: BTreeMap<String, usize> = BTreeMap::new();
             now.iter().filter_map(key).for_each(|key| *counts.entry(key).or_default() += 1);
             (counts.len(), counts.into_values().max().unwrap_or_default())

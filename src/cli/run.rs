@@ -377,7 +377,9 @@ fn approvals(front: &Front, plan: &Plan) -> Result<BTreeMap<String, String>, Fai
         let canary = step.strip_suffix(".canary").and_then(|id| plan.step_index(id));
         let canary = canary.is_some_and(|step| plan.steps[step].waves.as_ref().is_some_and(Waves::holds));
         if step != "rollback" && !canary && plan.step_index(step).is_none() {
-            let ids: Vec<&str> = plan.steps.iter().filter(|step| step.gate.is_some()).map(|step| step.id.as_str()).collect();
+            let mut ids: Vec<String> = plan.steps.iter().filter(|step| step.gate.is_some()).map(|step| step.id.clone()).collect();
+            let held = plan.steps.iter().filter(|step| step.waves.as_ref().is_some_and(Waves::holds));
+            ids.extend(held.map(|step| format!("{}.canary", step.id)));
             return Err(Failure::new(Exit::Usage, format!("the plan has no step `{step}`"))
                 .hint(format!("steps with a gate: {}", ids.join(", "))));
         }

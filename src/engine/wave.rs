@@ -136,6 +136,8 @@ impl Engine {
             Held::Host => format!("{} at once on a host", limits.per_host),
             Held::Total => format!("{} at once in all", limits.total),
         };
+        // Paced changes go on several times a second: that is no time anybody waits for.
+        let until = until.filter(|_| !matches!(held, Held::Pace(_)));
         Wait { changes, why, until_ms: until.map(unix_ms) }
     }
 }

@@ -107,8 +107,9 @@ impl State {
                 let canary = if *wave == 0 && waves.is_some_and(Waves::holds) { ", the canary" } else { "" };
                 ("wave", format!("{} of {n} of step {} begins{canary}: {hosts}", wave + 1, step + 1))
             }
-            Entry::WavePassed { step, by, .. } => {
-                ("passed", format!("canary {} of step {} by {by}", self.canary_names(*step), step + 1))
+            Entry::WavePassed { step, by, typed, .. } => {
+                let typed = if typed.is_empty() { String::new() } else { format!(": {typed}") };
+                ("passed", format!("canary {} of step {} by {by}{typed}", self.canary_names(*step), step + 1))
             }
             Entry::SetAside { place, why, .. } => {
                 ("aside", format!("{place}: {why}; the others go on, it comes back at the end"))

@@ -87,6 +87,7 @@ fn step_word(state: &State, n: usize) -> (char, &'static str) {
         () if tally.failed > 0 => ('x', "FAILED"),
         () if tally.undone > 0 => ('u', "undone"),
         () if tally.running + tally.retrying > 0 => ('>', "running"),
+        () if state.next() == Next::Canary(n) => ('#', "canary"),
         () if tally.skipped > 0 && state.step_is_over(n) => ('!', "skipped"),
         () if total > 0 && tally.found == total => ('+', "already"),
         () if state.step_is_over(n) && (state.current_step().is_none_or(|c| c > n)) => ('+', "done"),
