@@ -5,7 +5,7 @@ use super::detail::gap;
 use super::gate::Case;
 use crate::model::{ChangeId, text};
 use crate::tui::app::App;
-use crate::tui::parts::{cell, labelled, prose, wrap};
+use crate::tui::parts::{cell, cut_end, labelled, prose, wrap};
 use crate::tui::theme::{Face, Tone};
 use crate::tui::{waves, words};
 use ratatui::text::{Line, Span};
@@ -44,18 +44,32 @@ pub fn case(app: &App, step: usize, width: usize) -> Case {
     head.push(gap());
     let sizes = state.waves(step).map_or_else(Vec::new, |waves| waves.hosts.iter().skip(1).map(Vec::len).collect());
     let sizes: Vec<String> = sizes.into_iter().map(|n: usize| text::number(n as u64)).collect();
-    head.extend(labelled("will follow", &format!("{} hosts", sizes.join(", then ")), room, (dim, plain)));
+    let follow = format!("{} hosts", sizes.join(", then "));
+    head.extend(labelled("will follow", &follow, room, (dim, plain)));
     let (class, why) = words::way_back(&app.plan.steps[step]);
     let back = if words::no_way_back(&app.plan.steps[step]) { format!("{class}: {why}") } else { why };
     head.extend(labelled("way back", &text::clean(&back), room, (dim, plain)));
-    if let Some(at) = state.canary_over_ms(step) {
-        let since = format!("since {}, {}", look.clock_with_zone(at), text::duration(app.now_ms - at));
-        head.extend(labelled("waits", &since, room, (dim, plain)));
-    }
+    let since = state
+        .canary_over_ms(step)
+        .map_or_else(String::new, |at| format!("since {}, {}", look.clock_with_zone(at), text::duration(app.now_ms - at)));
+    head.extend(labelled("waits", &since, room, (dim, plain)));
     head.push(gap());
+    let row = |label: &str, words: &str| {
+        Line::from(vec![
+            Span::styled(format!(" {label:<width$}", width = INDENT - 1), dim),
+            Span::styled(cut_end(words, width.saturating_sub(INDENT)), plain),
+        ])
+    };
+    let essence = vec![
+        row("canary", &format!("{canary} {}", state.canary_word(step))),
+        row("will follow", &follow),
+        row("way back", &text::clean(&back)),
+        row("waits", &since),
+    ];
     Case {
         title: format!("THE CANARY OF STEP {}   {}", step + 1, text::clean(&app.plan.steps[step].title)),
         head,
+        essence,
         facts: facts(app, step, width),
         act: "Let the others follow",
     }
