@@ -40,10 +40,10 @@ pub fn held(app: &App, step: usize) -> String {
     format!("Canary {canary} {word}; {others} wait for your yes, {waited} so far. {how}")
 }
 
-/// `, wave 2 of 4`, for the sentence of a running step.
-pub fn of(app: &App, step: usize) -> String {
+/// `wave 2 of 4`, which stands in the sentence of a running step in place of its title: that is in the list below.
+pub fn of(app: &App, step: usize) -> Option<String> {
     let n = app.state.waves(step).map_or(0, |waves| waves.hosts.len());
-    if n > 1 { format!(", wave {} of {n}", app.state.steps[step].waves.at() + 1) } else { String::new() }
+    (n > 1).then(|| format!("wave {} of {n}", app.state.steps[step].waves.at() + 1))
 }
 
 /// The sentence of a step whose canary runs.

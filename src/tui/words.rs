@@ -205,10 +205,9 @@ pub fn headline(app: &App) -> String {
             };
             let question = next_question(app, step).map_or_else(String::new, |n| format!(" Next question: step {}.", n + 1));
             format!(
-                "Step {}, {}{}: {} of {}.{failed}{question}",
+                "Step {}, {}: {} of {}.{failed}{question}",
                 step + 1,
-                title(step),
-                waves::of(app, step),
+                waves::of(app, step).unwrap_or_else(|| title(step).to_owned()),
                 text::number(over),
                 text::number(tally.total())
             )
