@@ -132,7 +132,7 @@ impl App {
 
     /// The run waits at the gate of the selected step.
     fn waits_here(&self) -> bool {
-        self.begun && matches!(self.state.next(), Next::Gate(step) if step == self.step)
+        self.begun && matches!(self.state.next(), Next::Gate(step) | Next::Canary(step) if step == self.step)
     }
 
     /// The steps with something that an undo would undo.
@@ -206,7 +206,7 @@ impl App {
         }
         match self.popup.take() {
             Some(Popup::Question(question)) => {
-                if let Purpose::Approve(step) = question.purpose {
+                if let Purpose::Approve(step) | Purpose::Canary(step) = question.purpose {
                     self.put_off = Some(step);
                 }
             }
@@ -326,6 +326,7 @@ impl App {
                     self.open(Screen::Waiting);
                 }
             }
+            (Screen::Overview | Screen::Changes, Next::Canary(step)) if step == self.step => self.ask_canary(step, at_ms),
             (Screen::Overview, Next::Stop(Stop::Failed(step))) if step == self.step => self.open(Screen::Failure),
             (Screen::Overview, Next::Stop(Stop::Stuck)) if self.state.tally(self.step).failed > 0 => self.open(Screen::Failure),
             (Screen::Changes, _) => {}

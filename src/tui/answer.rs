@@ -53,6 +53,7 @@ impl App {
     fn command(&mut self, purpose: Purpose, typed: &[String]) -> Command {
         match purpose {
             Purpose::Approve(step) => Command::Approve { step, plan: self.plan.plan.clone(), typed: typed[0].clone() },
+            Purpose::Canary(step) => Command::ApproveCanary { step, plan: self.plan.plan.clone(), typed: typed[0].clone() },
             Purpose::RollBack(to) => {
                 self.begun = true;
                 Command::RollBack { to, why: typed[0].clone() }
@@ -113,6 +114,7 @@ impl App {
         };
         let useful = match intent {
             Intent::NextField => question.fields.len() > 1,
+            Intent::List if matches!(question.purpose, Purpose::Canary(_)) => true,
             Intent::Recheck => gate.is_some_and(|gate| !gate.checks.is_empty()),
             _ => gate.is_some(),
         };

@@ -81,6 +81,14 @@ pub fn of_entry(stamped: &Stamped, state: &State) -> Line {
         Entry::Planned { plan, by } => (Level::Info, None, format!("plan {} approved by {by}; the run begins", plan.plan)),
         Entry::GateReached { step } => (Level::Info, Some(*step), format!("gate of {} reached", title(step))),
         Entry::GateApproved { step, by, .. } => (Level::Info, Some(*step), format!("gate of {} passed by {by}", title(step))),
+        Entry::WaveReached { step, .. }
+        | Entry::WavePassed { step, .. }
+        | Entry::SetAside { step, .. }
+        | Entry::CameBack { step, .. } => {
+            let level = if matches!(stamped.entry, Entry::SetAside { .. }) { Level::Warn } else { Level::Info };
+            let (word, said) = state.wave_entry(&stamped.entry);
+            (level, Some(*step), format!("{word} {said}"))
+        }
         Entry::Paused { why, by } => (Level::Warn, None, format!("paused by {by}: {why}")),
         Entry::Continued { by } => (Level::Info, None, format!("continued by {by}")),
         Entry::LimitChanged { limits, by } => (Level::Info, None, format!("limits set by {by}: {}", limits.words())),

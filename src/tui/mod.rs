@@ -21,6 +21,7 @@ mod screens;
 mod sieve;
 mod terminal;
 mod theme;
+mod waves;
 mod words;
 
 use crate::model::{Command, Event, Plan, Stamped};
