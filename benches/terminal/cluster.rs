@@ -7,6 +7,7 @@ use castoff::model::{
 };
 use std::{
     collections::VecDeque,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -129,12 +130,12 @@ impl Teller {
 }
 
 /// Tells of the run from `Begin` on, `per_s` progress events a second, until the front end stops it or goes.
-pub fn tell(plan: Plan, events: Sender<Event>, mut commands: Receiver<Command>, per_s: u32) {
+pub fn tell(plan: &Arc<Plan>, events: Sender<Event>, mut commands: Receiver<Command>, per_s: u32) {
     if !matches!(commands.blocking_recv(), Some(Command::Begin)) {
         return;
     }
     let mut teller = Teller { state: State::default(), events, flying: VecDeque::new(), next: 0 };
-    let begun = teller.tell(Entry::Planned { plan: Box::new(plan), by: "kim on ops-01".to_owned() })
+    let begun = teller.tell(Entry::Planned { plan: plan.clone(), by: "kim on ops-01".to_owned() })
         && teller.pass(ChangeId { step: 0, n: 0 })
         && (0..FLYING).all(|_| teller.start_next());
     let since = Instant::now();

@@ -12,6 +12,7 @@ use castoff::tui::{self, Look, Start};
 use pty::Terminal;
 use std::{
     process::ExitCode,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
 fn child(per_s: u32) -> ExitCode {
     let (command_to, commands) = mpsc::channel(64);
     let (events, event_from) = mpsc::channel(4096);
-    let plan = cluster::plan();
+    let plan = Arc::new(cluster::plan());
     let start = Start {
         plan: plan.clone(),
         entries: vec![],
@@ -46,7 +47,7 @@ fn child(per_s: u32) -> ExitCode {
         rollback_to: None,
     };
     let teller = thread::Builder::new().name(TELLER.to_owned());
-    teller.spawn(move || cluster::tell(plan, events, commands, per_s)).expect("a thread can be started");
+    teller.spawn(move || cluster::tell(&plan, events, commands, per_s)).expect("a thread can be started");
     // As `main` of castoff does it.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a thread can be started");
     let left = runtime.block_on(tui::run(start, event_from, command_to));

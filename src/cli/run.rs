@@ -94,7 +94,7 @@ pub async fn run(common: &Common, planned: &Planned, front: &Front) -> Result<Ex
         first: Command::Begin,
         rollback_to: None,
     };
-    going.go(common, front, Some(plan), headless).await
+    going.go(common, front, Some(Arc::new(plan)), headless).await
 }
 
 pub async fn resume(common: &Common, run: Option<String>, front: &Front, retry: bool) -> Result<Exit, Failure> {
@@ -189,12 +189,12 @@ struct Going {
 }
 
 impl Going {
-    async fn go(self, common: &Common, front: &Front, plan: Option<Plan>, headless: bool) -> Result<Exit, Failure> {
+    async fn go(self, common: &Common, front: &Front, plan: Option<Arc<Plan>>, headless: bool) -> Result<Exit, Failure> {
         let (command_to, commands) = mpsc::channel(64);
         let (events, event_from) = mpsc::channel(4096);
         let folder = journal::folder(&self.state, &self.run);
         let known = State::fold(&self.entries)?;
-        let shown = plan.clone().or_else(|| known.plan.as_deref().cloned()).expect("a run has a plan, given or journaled");
+        let shown = plan.clone().or_else(|| known.plan.clone()).expect("a run has a plan, given or journaled");
         let setup = Setup {
             cluster: self.cluster,
             journal: self.journal,

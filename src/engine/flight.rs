@@ -25,6 +25,11 @@ impl Flights {
         self.flying.is_empty()
     }
 
+    /// As much is in flight as may be at all: no change needs to be asked about.
+    pub fn is_full(&self, limits: &Limits) -> bool {
+        self.flying.len() >= limits.total
+    }
+
     /// Whether this change may start now, by the limits, its own wait and its registry's.
     pub fn may_start(&self, id: ChangeId, planned: &PlannedChange, limits: &Limits) -> bool {
         let now = Instant::now();

@@ -96,7 +96,7 @@ impl Engine {
     }
 
     /// Runs until the run is over or a command stops it. `plan` is what `Begin` begins, for a journal that is empty.
-    pub async fn run(mut self, plan: Option<Plan>) -> Result<Ending, EngineError> {
+    pub async fn run(mut self, plan: Option<Arc<Plan>>) -> Result<Ending, EngineError> {
         if self.state.plan.is_some() {
             self.survey().await;
         }
@@ -140,7 +140,7 @@ impl Engine {
         }
     }
 
-    async fn wait_for_begin(&mut self, plan: Option<Plan>) -> Result<Option<Ending>, EngineError> {
+    async fn wait_for_begin(&mut self, plan: Option<Arc<Plan>>) -> Result<Option<Ending>, EngineError> {
         loop {
             match self.setup.commands.recv().await {
                 Some(Command::Begin) => break,
@@ -158,7 +158,7 @@ impl Engine {
         }
         let by = self.setup.by.clone();
         if self.state.plan.is_none() {
-            let plan = Box::new(plan.expect("a new run is begun with a plan"));
+            let plan = plan.expect("a new run is begun with a plan");
             self.write(vec![Entry::Planned { plan, by }]).await?;
         } else if self.state.finished.is_none() {
             let mut entries = vec![];
@@ -198,10 +198,13 @@ impl Engine {
             Next::Finish(outcome) if self.flights.is_empty() => self.write(vec![Entry::Finished { outcome }]).await?,
             Next::Finish(_) => {}
             Next::Gate(step) => self.stand_at_gate(step).await?,
-            Next::Apply(open) => {
+            Next::Apply(step) => {
                 let limits = self.state.limits;
                 let plan = self.state.plan.as_ref().expect("changes are of a plan");
-                for id in open {
+                for id in self.state.open(step) {
+                    if self.flights.is_full(&limits) {
+                        break;
+                    }
                     let planned = plan.change(id);
                     if self.flights.may_start(id, planned, &limits) {
                         self.flights.start(id, planned);
@@ -211,7 +214,7 @@ impl Engine {
                     }
                 }
             }
-            Next::Undo(open) => self.undo(open).await?,
+            Next::Undo(step) => self.undo(step).await?,
             Next::Stop(Stop::Paused | Stop::Failed(_) | Stop::Stuck) => {}
         }
         Ok(None)
@@ -225,10 +228,10 @@ impl Engine {
         Ok(())
     }
 
-    async fn undo(&mut self, open: Vec<ChangeId>) -> Result<(), EngineError> {
+    async fn undo(&mut self, step: usize) -> Result<(), EngineError> {
         let limits = self.state.limits;
         let (lost, open): (Vec<ChangeId>, Vec<ChangeId>) =
-            open.into_iter().partition(|id| matches!(self.plan().change(*id).way_back, WayBack::None(_)));
+            self.state.to_undo(step).partition(|id| matches!(self.plan().change(*id).way_back, WayBack::None(_)));
         if !lost.is_empty() {
             // The plan said so before anything began: it is no failure of the way back.
             let leave = |change| {

@@ -4,6 +4,7 @@
 pub mod act;
 pub mod app;
 pub mod draw;
+mod facts;
 mod input;
 mod keys;
 mod lines;
@@ -24,7 +25,7 @@ use crossterm::{
     terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate},
 };
 use input::{Input, Reader};
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc::{self, Receiver, Sender, UnboundedReceiver},
@@ -37,7 +38,7 @@ pub use theme::Look;
 /// What the interface opens with.
 #[derive(Clone, Debug)]
 pub struct Start {
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     /// Empty for a new run; the journal so far for a resumed one.
     pub entries: Vec<Stamped>,
     /// Short id of the run for the title; empty before the run exists.
@@ -64,8 +65,12 @@ pub enum Left {
     Signal(i32),
 }
 
-/// The fastest that anything but a key is drawn.
+/// The fastest that anything but a key is drawn; slower while nobody looks.
 const FRAME: Duration = Duration::from_millis(100);
+const UNSEEN: Duration = Duration::from_millis(500);
+/// News is taken in gulps: who is told ten thousand things a second must not be woken for each. The engine's channel holds
+/// many times what comes in this time.
+const GULP: Duration = Duration::from_millis(25);
 /// After SIGTERM the safe stop may take this long, then it is made at once.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -106,6 +111,7 @@ async fn turn(
     let mut clock = interval(Duration::from_secs(1));
     clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut drawn = Instant::now();
+    let mut heard = drawn;
     // When the next picture is due; `None` while nothing has changed.
     let mut due = Some(drawn);
     let mut killed: Option<(i32, Instant)> = None;
@@ -171,7 +177,7 @@ async fn turn(
                     return Ok(lost());
                 }
             }
-            event = events.recv(), if !app.over => {
+            event = after(heard + GULP, events), if !app.over => {
                 terminal::guarded(|| {
                     let mut next = event;
                     loop {
@@ -185,7 +191,8 @@ async fn turn(
                         }
                     }
                 });
-                due = due.or(Some(drawn + FRAME));
+                heard = Instant::now();
+                due = due.or(Some(drawn + if app.focused { FRAME } else { UNSEEN }));
             }
         }
         for command in asked {
@@ -207,6 +214,12 @@ async fn turn(
             return Ok(killed.map_or(left, |(number, _)| Left::Signal(number)));
         }
     }
+}
+
+/// The next event, but not before this moment. Dropped half-way, it loses nothing.
+async fn after(moment: Instant, events: &mut Receiver<Event>) -> Option<Event> {
+    sleep_until(moment).await;
+    events.recv().await
 }
 
 /// One event of the terminal.
