@@ -222,6 +222,19 @@ fn leaving_at_a_question_stops_the_run_there() {
 }
 
 #[test]
+fn the_first_picture_does_not_wait_for_the_cluster() {
+    let kept = tempfile::tempdir().unwrap();
+    let terminal = Terminal::open(kept.path(), &["run", "backend-ai", "--simulate"]);
+    terminal.shows(SOON, "DRY RUN");
+    let raw = String::from_utf8_lossy(&terminal.seen.lock().unwrap().raw).into_owned();
+    let at = |words: &str| raw.find(words).unwrap_or_else(|| panic!("no `{words}`: {raw}"));
+    assert!(at("Reading the cluster and planning") < at("DRY RUN"), "{raw}");
+    assert!(!terminal.screen().contains("Reading the cluster"), "what was waited for is gone:\n{}", terminal.screen());
+    assert_eq!(raw.matches("\x1b[?1049h").count(), 1, "the screen is taken once");
+    assert!(raw.contains("castoff demo") || raw.contains("\x1b]0;castoff "), "the title names the cluster");
+}
+
+#[test]
 fn ctrl_c_at_the_plan_leaves_nothing_behind() {
     let kept = tempfile::tempdir().unwrap();
     let mut terminal = Terminal::open(kept.path(), &["run", "backend-ai", "--simulate"]);

@@ -36,21 +36,26 @@ fn main() -> ExitCode {
 fn child(per_s: u32) -> ExitCode {
     let (command_to, commands) = mpsc::channel(64);
     let (events, event_from) = mpsc::channel(4096);
-    let plan = Arc::new(cluster::plan());
+    // As `main` of castoff does it.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a thread can be started");
+    let look = Look { mono: false, ascii: false, zone: jiff::tz::TimeZone::UTC };
+    let planned = async { Arc::new(tokio::task::spawn_blocking(cluster::plan).await.expect("a plan")) };
+    let Ok(Ok((plan, opened))) = runtime.block_on(tui::opening(&look, "Reading the cluster and planning", planned)) else {
+        return ExitCode::FAILURE;
+    };
     let start = Start {
         plan: plan.clone(),
         entries: vec![],
         run: "7f3a".to_owned(),
         simulated: false,
         folder: "/var/lib/castoff/runs/7f3a".into(),
-        look: Look { mono: false, ascii: false, zone: jiff::tz::TimeZone::UTC },
+        look,
         rollback_to: None,
     };
     let teller = thread::Builder::new().name(TELLER.to_owned());
     teller.spawn(move || cluster::tell(&plan, events, commands, per_s)).expect("a thread can be started");
-    // As `main` of castoff does it.
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a thread can be started");
     let left = runtime.block_on(tui::run(start, event_from, command_to));
+    drop(opened);
     runtime.shutdown_background();
     if left.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

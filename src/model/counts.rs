@@ -52,6 +52,8 @@ pub struct Counts {
     pub tally: Tally,
     /// Indexes of the changes on their way, or between two attempts: running, retrying, undoing.
     pub busy: BTreeSet<usize>,
+    /// Of those, the ones between two attempts.
+    pub retrying: BTreeSet<usize>,
     /// Indexes of the changes that failed, forward or back.
     pub failed: BTreeSet<usize>,
     /// Of those, the ones whose undo failed.
@@ -71,7 +73,11 @@ impl Counts {
         *self.tally.of(&change.status) += 1;
         self.undoable += u64::from(change.is_undoable());
         match &change.status {
-            Status::Running | Status::Retrying(_) | Status::Undoing => _ = self.busy.insert(n),
+            Status::Running | Status::Undoing => _ = self.busy.insert(n),
+            Status::Retrying(_) => {
+                self.busy.insert(n);
+                self.retrying.insert(n);
+            }
             Status::Failed(_) => _ = self.failed.insert(n),
             Status::UndoFailed(_) => {
                 self.failed.insert(n);
@@ -89,7 +95,11 @@ impl Counts {
         *self.tally.of(&change.status) -= 1;
         self.undoable -= u64::from(change.is_undoable());
         match &change.status {
-            Status::Running | Status::Retrying(_) | Status::Undoing => _ = self.busy.remove(&n),
+            Status::Running | Status::Undoing => _ = self.busy.remove(&n),
+            Status::Retrying(_) => {
+                self.busy.remove(&n);
+                self.retrying.remove(&n);
+            }
             Status::Failed(_) => _ = self.failed.remove(&n),
             Status::UndoFailed(_) => {
                 self.failed.remove(&n);

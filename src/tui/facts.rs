@@ -96,14 +96,128 @@ impl App {
     /// Changes of a step on their way just now, those in trouble before the others: how many, and the first few.
     pub fn busy(&self, step: usize, most: usize) -> (usize, Vec<usize>) {
         let Some(state) = self.state.steps.get(step) else { return (0, vec![]) };
-        let busy = &state.counts.busy;
-        let in_trouble = |n: &usize| {
-            let silent = || self.progress.get(&ChangeId { step, n: *n }).is_some_and(|p| self.now_ms - p.at_ms > STALLED_MS);
-            matches!(state.changes[*n].status, Status::Retrying(_)) || silent()
-        };
-        let mut out: Vec<usize> = busy.iter().copied().filter(in_trouble).take(most).collect();
-        let others = busy.iter().copied().filter(|n| !in_trouble(n)).take(most - out.len());
+        let counts = &state.counts;
+        // Asked of the progress in its order, not of each change: it is cheap where thousands are on their way.
+        let of_step = self.progress.range(ChangeId { step, n: 0 }..ChangeId { step: step + 1, n: 0 });
+        let silent = of_step.filter(|(_, progress)| self.now_ms - progress.at_ms > STALLED_MS).map(|(id, _)| id.n);
+        let silent = silent.filter(|n| counts.busy.contains(n) && !counts.retrying.contains(n)).take(most);
+        let mut out: Vec<usize> = counts.retrying.iter().copied().take(most).chain(silent).collect();
+        out.sort_unstable();
+        out.truncate(most);
+        let others: Vec<usize> = counts.busy.iter().copied().filter(|n| !out.contains(n)).take(most - out.len()).collect();
         out.extend(others);
-        (busy.len(), out)
+        (counts.busy.len(), out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Change, Entry, Fault, FaultKind, Limits, PlannedChange, Stamped, Totals, plan::PLAN_VERSION};
+    use crate::tui::{Look, Start};
+    use proptest::prelude::*;
+
+    const CHANGES: usize = 6;
+
+    /// Two steps of six pulls, one of them already true.
+    fn plan() -> Plan {
+        let pull = |step: usize, n: usize| {
+            let image = "cr.example/stable/python:3.9".parse().unwrap();
+            let digest = crate::model::Digest::of("x");
+            let size_bytes = 100 + n as u64;
+            let change = Change::Pull { host: format!("gpu-{n}"), image, digest: digest.clone(), id: digest, before: None, size_bytes };
+            PlannedChange::new(ChangeId { step, n }, change, n == 0)
+        };
+        let step = |step| PlannedStep {
+            id: format!("pull-{step}"),
+            title: "pull".to_owned(),
+            action: "pull-images".to_owned(),
+            summary: String::new(),
+            gate: None,
+            changes: (0..CHANGES).map(|n| pull(step, n)).collect(),
+            kept: vec![],
+        };
+        Plan {
+            v: PLAN_VERSION,
+            plan: "9c1e4f02".to_owned(),
+            runbook: "test".to_owned(),
+            title: String::new(),
+            cluster: "prod-a".to_owned(),
+            read_at_ms: 0,
+            found: String::new(),
+            steps: (0..2).map(step).collect(),
+            ledger: vec![],
+            totals: Totals::default(),
+            limits: Limits::default(),
+            notes: vec![],
+            blockers: vec![],
+        }
+    }
+
+    /// Any entry, possible here or not, about any change.
+    fn entry() -> impl Strategy<Value = Result<Entry, Progress>> {
+        let fault = || Fault::new(FaultKind::Lasting, "cannot pull", "no room");
+        (0..13_u8, 0..2_usize, 0..CHANGES, 0..200_u64).prop_map(move |(kind, step, n, done)| {
+            let change = ChangeId { step, n };
+            let words = String::new;
+            Ok(match kind {
+                0 | 1 => Entry::Started { change },
+                2 => Entry::Done { change },
+                3 => Entry::Found { change },
+                4 => Entry::Failed { change, fault: fault() },
+                5 => Entry::Retried { change, why: words(), after_ms: 0 },
+                6 => Entry::Skipped { change, why: words(), by: words() },
+                7 if done < 20 => Entry::RollbackBegun { to: step, by: words(), why: words() },
+                8 => Entry::UndoStarted { change },
+                9 => Entry::Undone { change },
+                10 => Entry::UndoFailed { change, fault: fault() },
+                _ => return Err(Progress { change, phase: words(), done, total: 200, at_ms: 1 }),
+            })
+        })
+    }
+
+    fn recounted(app: &App, step: usize) -> (crate::model::Counts, u64) {
+        let mut counts = crate::model::Counts::default();
+        let mut arriving = 0;
+        for (n, change) in app.state.steps[step].changes.iter().enumerate() {
+            let size = app.plan.steps[step].pending_bytes(n);
+            counts.add(n, change, size);
+            if matches!(change.status, Status::Running | Status::Retrying(_)) {
+                arriving += app.progress.get(&ChangeId { step, n }).map_or(0, |progress| progress.done.min(size));
+            }
+        }
+        (counts, arriving)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_kept_is_what_counting_finds(news in prop::collection::vec(entry(), 0..200)) {
+            let start = Start {
+                plan: plan().into(),
+                entries: vec![],
+                run: String::new(),
+                simulated: false,
+                folder: "/".into(),
+                look: Look { mono: true, ascii: true, zone: jiff::tz::TimeZone::UTC },
+                rollback_to: None,
+            };
+            let mut app = App::new(start, 0).unwrap();
+            let planned = Entry::Planned { plan: plan().into(), by: String::new() };
+            for news in std::iter::once(Ok(planned)).chain(news) {
+                match news {
+                    // One that cannot follow is refused, and must change no count.
+                    Ok(entry) => app.event(crate::model::Event::Entry(Stamped { seq: app.state.seq + 1, at_ms: 5, entry }), 5),
+                    Err(progress) => app.event(crate::model::Event::Progress(progress), 5),
+                }
+            }
+            for step in 0..2 {
+                let (mut counts, arriving) = recounted(&app, step);
+                let kept = &app.state.steps[step].counts;
+                // When it began and ended is remembered, also of what has begun again since.
+                counts.last_ms = kept.last_ms;
+                prop_assert_eq!(kept, &counts);
+                prop_assert_eq!(app.bytes(step).0, counts.bytes + arriving);
+            }
+        }
     }
 }

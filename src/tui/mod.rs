@@ -8,6 +8,7 @@ mod facts;
 mod input;
 mod keys;
 mod lines;
+mod opening;
 mod pace;
 mod parts;
 mod question;
@@ -32,6 +33,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
+pub use opening::{Opened, opening};
 pub use screens::end::end_page;
 pub use theme::Look;
 
