@@ -8,7 +8,7 @@ mod cluster;
 mod machine;
 mod pty;
 
-use castoff::tui::{self, Look, Start};
+use castoff::tui::{self, Look, OnHangup, Start};
 use pty::Terminal;
 use std::{
     process::ExitCode,
@@ -51,6 +51,7 @@ fn child(per_s: u32) -> ExitCode {
         folder: "/var/lib/castoff/runs/7f3a".into(),
         look,
         rollback_to: None,
+        on_hangup: OnHangup::Pause,
     };
     let teller = thread::Builder::new().name(TELLER.to_owned());
     teller.spawn(move || cluster::tell(&plan, events, commands, per_s)).expect("a thread can be started");

@@ -200,6 +200,7 @@ mod tests {
                 folder: "/".into(),
                 look: Look { mono: true, ascii: true, zone: jiff::tz::TimeZone::UTC },
                 rollback_to: None,
+                on_hangup: crate::tui::OnHangup::Pause,
             };
             let mut app = App::new(start, 0).unwrap();
             let planned = Entry::Planned { plan: plan().into(), by: String::new() };
