@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Draws what `tmux capture-pane -e -p -N` gives as OUT.svg and OUT.png.
 
     picture.py COLUMNSxROWS dark|light OUT < capture
@@ -14,6 +14,7 @@ from xml.sax.saxutils import escape
 
 # Width and height of a cell, room around all of them, size of the letters; pixels.
 CELL_X, CELL_Y, ROOM, LETTER = 10, 20, 14, 16
+SHADES = 10
 FONT = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono{}.ttf"
 
 # The sixteen colours of a terminal, then the paper and the ink, as a calm terminal has them.
@@ -198,8 +199,13 @@ def png(cells, columns, rows, theme, path):
                 at += cell.width * CELL_X
             if style.underline:
                 draw.line([left, top + 18, left + wide, top + 18], fill=ink)
-    # Few colours are on a terminal, so the file is small.
-    picture.quantize(48, dither=Image.Dither.NONE).save(path, optimize=True)
+    # Few colours are on a terminal: each ink on each paper, in a few shades of its edges. So the file is small and exact.
+    paper = of_hex(theme[1])
+    pairs = {(ink, behind or paper) for row in cells for cell in row for ink, behind in [colors(cell.style, theme)]}
+    shades = {tuple((a * n + b * (SHADES - n)) // SHADES for a, b in zip(*pair)) for pair in pairs for n in range(SHADES + 1)}
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([part for shade in sorted(shades)[:256] for part in shade] + list(paper) * (256 - min(256, len(shades))))
+    picture.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def main():

@@ -28,7 +28,8 @@ pub fn peak_mb(pid: u32) -> f64 {
 pub fn words() -> String {
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':')).map_or("", |(_, name)| name.trim());
+    let model =
+        info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':')).map_or("", |(_, name)| name.trim());
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     format!("{}, {cores} cores, {model}; load {}", std::env::consts::ARCH, load.split(' ').next().unwrap_or_default())
 }

@@ -168,7 +168,9 @@ fn delays(rounds: usize, keys: usize) -> bool {
     let mut hold = true;
     let screens: [(&str, &str, fn(usize) -> (&'static str, &'static str)); 2] = [
         ("key to screen on the overview, 99th percentile", "", |n| if n % 2 == 0 { ("k", "STEP 1 ") } else { ("j", "STEP 2 ") }),
-        ("key to screen on the changes, 99th percentile", "\r", |n| if n % 2 == 0 { ("j", " 2.2  pull") } else { ("k", " 2.1  pull") }),
+        ("key to screen on the changes, 99th percentile", "\r", |n| {
+            if n % 2 == 0 { ("j", " 2.2  pull") } else { ("k", " 2.1  pull") }
+        }),
     ];
     for (what, open, key) in screens {
         let mut figure = Figure::new(what, "ms", 50.0);

@@ -8,8 +8,8 @@ use super::question::{Field, NOT_YET, Purpose, Question};
 use super::theme::Look;
 use super::{Left, Start};
 use crate::model::{
-    Ask, ChangeId, Command, Entry, Event, GateReport, Level, Next, Plan, Problem, Progress, Stamped, State, Stop,
-    SurveyLine, text,
+    Ask, ChangeId, Command, Entry, Event, GateReport, Level, Next, Plan, Problem, Progress, Stamped, State, Stop, SurveyLine,
+    text,
 };
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -232,7 +232,9 @@ impl App {
     fn entry(&mut self, stamped: &Stamped, now_ms: i64) {
         let folded = self.refold(stamped.entry.change(), |app| {
             let folded = app.state.apply(stamped);
-            if let (Ok(()), Entry::Started { change } | Entry::Done { change } | Entry::Failed { change, .. }) = (&folded, &stamped.entry) {
+            if let (Ok(()), Entry::Started { change } | Entry::Done { change } | Entry::Failed { change, .. }) =
+                (&folded, &stamped.entry)
+            {
                 app.progress.remove(change);
             }
             folded
@@ -344,7 +346,7 @@ impl App {
     pub fn at(&self) -> Option<usize> {
         match self.state.next() {
             Next::Gate(step) | Next::Apply(step) | Next::Undo(step) | Next::Stop(Stop::Failed(step)) => Some(step),
-            
+
             _ => self.state.current_step(),
         }
     }

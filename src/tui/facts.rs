@@ -36,7 +36,8 @@ impl App {
     /// Takes the newest progress of a change.
     pub(super) fn progressed(&mut self, progress: Progress) {
         let id = progress.change;
-        let bytes = |app: &Self, done: u64| if app.arrives(id) { done.min(app.plan.steps[id.step].pending_bytes(id.n)) } else { 0 };
+        let bytes =
+            |app: &Self, done: u64| if app.arrives(id) { done.min(app.plan.steps[id.step].pending_bytes(id.n)) } else { 0 };
         let now = bytes(self, progress.done);
         let before = self.progress.insert(id, progress).map_or(0, |before| bytes(self, before.done));
         let sum = self.arriving.entry(id.step).or_default();
@@ -125,7 +126,8 @@ mod tests {
             let image = "cr.example/stable/python:3.9".parse().unwrap();
             let digest = crate::model::Digest::of("x");
             let size_bytes = 100 + n as u64;
-            let change = Change::Pull { host: format!("gpu-{n}"), image, digest: digest.clone(), id: digest, before: None, size_bytes };
+            let change =
+                Change::Pull { host: format!("gpu-{n}"), image, digest: digest.clone(), id: digest, before: None, size_bytes };
             PlannedChange::new(ChangeId { step, n }, change, n == 0)
         };
         let step = |step| PlannedStep {
