@@ -17,7 +17,7 @@ pub const AGENTS: usize = 1000;
 pub const IMAGES: usize = 100;
 /// Pulls that are on their way at any time, and how many end in a second: 100 000 in an hour.
 const FLYING: usize = 3 * AGENTS;
-const ENDING_PER_S: f64 = 28.0;
+const ENDING_PER_S: u32 = 28;
 /// Size of every image; what it is does not matter, that there is one does.
 const SIZE_BYTES: u64 = 4_800_000_000;
 /// The step with the pulls.
@@ -142,15 +142,14 @@ pub fn tell(plan: &Arc<Plan>, events: Sender<Event>, mut commands: Receiver<Comm
     let (mut told, mut ended) = (0_usize, 0_usize);
     while begun && matches!(commands.try_recv(), Err(TryRecvError::Empty)) {
         thread::sleep(Duration::from_millis(if per_s > 0 { 1 } else { 100 }));
-        let seconds = since.elapsed().as_secs_f64();
-        let due = |rate: f64| (seconds * rate) as usize;
+        let due = |per_s: u32| usize::try_from(since.elapsed().as_millis()).unwrap_or(usize::MAX) * per_s as usize / 1000;
         while per_s > 0 && ended < due(ENDING_PER_S) {
             ended += 1;
             if !teller.end_oldest() {
                 return;
             }
         }
-        while told < due(f64::from(per_s)) {
+        while told < due(per_s) {
             told += 1;
             teller.progress(told);
         }

@@ -166,7 +166,9 @@ fn draws(rounds: usize, seconds: u64) -> bool {
 /// From the write of a key to the read of the bytes that show what it did, under full load.
 fn delays(rounds: usize, keys: usize) -> bool {
     let mut hold = true;
-    let screens: [(&str, &str, fn(usize) -> (&'static str, &'static str)); 2] = [
+    // The nth key, and what it brings to the screen.
+    type Key = fn(usize) -> (&'static str, &'static str);
+    let screens: [(&str, &str, Key); 2] = [
         ("key to screen on the overview, 99th percentile", "", |n| if n % 2 == 0 { ("k", "STEP 1 ") } else { ("j", "STEP 2 ") }),
         ("key to screen on the changes, 99th percentile", "\r", |n| {
             if n % 2 == 0 { ("j", " 2.2  pull") } else { ("k", " 2.1  pull") }

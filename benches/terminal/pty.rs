@@ -12,7 +12,7 @@ use std::{
 
 const SIZE: PtySize = PtySize { rows: 36, cols: 120, pixel_width: 0, pixel_height: 0 };
 /// A screen that does not come in this time never comes.
-const LATE: Duration = Duration::from_secs(60);
+const LATE: Duration = Duration::from_mins(1);
 
 type Holds = Box<dyn Fn(&str) -> bool + Send>;
 
@@ -55,7 +55,7 @@ impl Terminal {
         drop(pair.slave);
         let seeing = seen.clone();
         thread::spawn(move || {
-            let mut buffer = [0; 65536];
+            let mut buffer = [0; 16384];
             while let Ok(n @ 1..) = from.read(&mut buffer) {
                 let at = Instant::now();
                 let mut guard = seeing.0.lock().expect("nobody panics with it");

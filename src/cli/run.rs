@@ -386,7 +386,8 @@ async fn make(cluster: &dyn Cluster, planned: &Planned) -> Result<Plan, Failure>
                 return Ok(*plan);
             }
             // In the error and not before it: the screen may be up.
-            let lines: String = differences.iter().map(|it| format!("\n  {}: {}", it.subject, it.why)).collect();
+            let lines: Vec<String> = differences.iter().map(|it| format!("\n  {}: {}", it.subject, it.why)).collect();
+            let lines = lines.concat();
             let n = crate::model::text::count(differences.len() as u64, "difference");
             let failure = Failure::new(Exit::NotApproved, format!("plan `{}` is stale: {n} since it was made{lines}", plan.plan));
             Err(failure.hint("plan again and read the new plan"))
