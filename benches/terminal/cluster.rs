@@ -2,8 +2,8 @@
 //! Never an engine: nothing is planned, looked at or written.
 
 use castoff::model::{
-    Change, ChangeId, Command, Digest, Entry, Event, ImageRef, Limits, Plan, PlannedChange, PlannedStep, Progress, Service,
-    Stamped, State, Totals, plan::PLAN_VERSION,
+    Change, ChangeId, Command, Digest, Entry, Event, Hold, ImageRef, Limits, Next, Plan, PlannedChange, PlannedStep, Progress,
+    Service, Stamped, State, Totals, Waves, plan::PLAN_VERSION,
 };
 use std::{
     collections::VecDeque,
@@ -60,9 +60,17 @@ fn step((i, (id, title, changes)): (usize, (&str, &str, Vec<Change>))) -> Planne
         action: id.to_owned(),
         summary: format!("{} changes", changes.len()),
         gate: None,
+        waves: (i == PULL).then(waves),
         changes: changes.into_iter().enumerate().map(planned).collect(),
         kept: vec![],
     }
+}
+
+/// One agent before the others.
+fn waves() -> Waves {
+    let host = |agent: usize| format!("gpu-{agent:04}");
+    let hosts = vec![vec![host(0)], (1..AGENTS).map(host).collect()];
+    Waves { canary: true, hold: Hold::Prove, failures: 0, hosts }
 }
 
 fn pulls() -> Vec<Change> {
@@ -105,9 +113,20 @@ impl Teller {
         self.tell(Entry::Started { change }) && self.tell(Entry::Done { change })
     }
 
+    /// What follows by itself: a wave, and the next.
+    fn turns(&mut self) -> bool {
+        while let Next::Turn(entries) = self.state.next() {
+            if !entries.into_iter().all(|entry| self.tell(entry)) {
+                return false;
+            }
+        }
+        true
+    }
+
     fn start_next(&mut self) -> bool {
-        // Every agent its third, then its next: as the limits would have it.
-        let n = (self.next % AGENTS) * IMAGES + self.next / AGENTS;
+        // Every agent its third, then its next: as the limits would have it. The first one is done.
+        let others = AGENTS - 1;
+        let n = (1 + self.next % others) * IMAGES + self.next / others;
         self.next += 1;
         self.flying.push_back((n, 0));
         self.tell(Entry::Started { change: ChangeId { step: PULL, n } })
@@ -137,6 +156,9 @@ pub fn tell(plan: &Arc<Plan>, events: Sender<Event>, mut commands: Receiver<Comm
     let mut teller = Teller { state: State::default(), events, flying: VecDeque::new(), next: 0 };
     let begun = teller.tell(Entry::Planned { plan: plan.clone(), by: "kim on ops-01".to_owned() })
         && teller.pass(ChangeId { step: 0, n: 0 })
+        && teller.turns()
+        && (0..IMAGES).all(|n| teller.pass(ChangeId { step: PULL, n }))
+        && teller.turns()
         && (0..FLYING).all(|_| teller.start_next());
     let since = Instant::now();
     let (mut told, mut ended) = (0_usize, 0_usize);

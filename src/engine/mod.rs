@@ -1,22 +1,26 @@
 //! Layer 3: the loop that turns a plan into a run. Written first, done second, shown third: it appends an entry
 //! before every effect, and never acts on a cluster that does not stand as planned.
 
+mod alike;
 mod flight;
 mod gate;
 mod survey;
+mod wave;
 mod worker;
 
 use crate::cluster::Cluster;
 use crate::journal::{Journal, JournalError};
 use crate::model::{
-    ChangeId, Command, Entry, Event, Fault, FaultKind, Level, Next, Outcome, Plan, Stamped, Standing, State, Status, Stop,
-    Target, WayBack, run::IllegalEntry, text,
+    ChangeId, Command, Entry, Event, Fault, FaultKind, Level, Limits, Next, Outcome, Plan, Stamped, Standing, State, Status,
+    Stop, Target, WayBack, run::IllegalEntry, text,
 };
-use flight::Flights;
+use alike::Alike;
+use flight::{Flights, Held};
 use gate::GateWatch;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use wave::WaitWatch;
 use worker::Report;
 
 /// What the engine needs beside the plan.
@@ -61,7 +65,9 @@ pub struct Engine {
     setup: Setup,
     state: State,
     flights: Flights,
+    alike: Alike,
     gate: GateWatch,
+    waits: WaitWatch,
     reports: mpsc::Receiver<Report>,
     report_to: mpsc::Sender<Report>,
     /// `Stop` was asked: nothing new starts; pulls in flight get until then.
@@ -86,7 +92,9 @@ impl Engine {
             setup,
             state,
             flights: Flights::default(),
+            alike: Alike::default(),
             gate,
+            waits: WaitWatch::default(),
             reports,
             report_to,
             stopping: None,
@@ -198,26 +206,30 @@ impl Engine {
             Next::Finish(outcome) if self.flights.is_empty() => self.write(vec![Entry::Finished { outcome }]).await?,
             Next::Finish(_) => {}
             Next::Gate(step) => self.stand_at_gate(step).await?,
-            Next::Apply(step) => {
-                let limits = self.state.limits;
-                let plan = self.state.plan.as_ref().expect("changes are of a plan");
-                for id in self.state.open(step) {
-                    if self.flights.is_full(&limits) {
-                        break;
-                    }
-                    let planned = plan.change(id);
-                    if self.flights.may_start(id, planned, &limits) {
-                        self.flights.start(id, planned);
-                        let change = planned.change.clone();
-                        let task = worker::look(self.setup.cluster.clone(), id, change, self.report_to.clone());
-                        self.flights.hold(id, tokio::spawn(task));
-                    }
-                }
-            }
+            Next::Turn(entries) => self.write(entries).await?,
+            Next::Canary(step) => self.stand_at_canary(step).await?,
+            Next::Apply(step) => self.start(step).await,
             Next::Undo(step) => self.undo(step).await?,
             Next::Stop(Stop::Paused | Stop::Failed(_) | Stop::Stuck) => {}
         }
         Ok(None)
+    }
+
+    /// Looks at as many of these as may start now; the others wait, and why is told.
+    async fn start(&mut self, step: usize) {
+        let limits = self.state.limits;
+        let plan = self.state.plan.as_ref().expect("changes are of a plan");
+        self.alike.sort(step, plan);
+        let (cluster, report_to) = (&self.setup.cluster, &self.report_to);
+        let start = |flights: &mut Flights, id: ChangeId| {
+            let planned = plan.change(id);
+            flights.start(id, planned);
+            let task = worker::look(cluster.clone(), id, planned.change.clone(), report_to.clone());
+            flights.hold(id, tokio::spawn(task));
+        };
+        let mut held = self.alike.sieve(self.state.open(step), (plan, &limits), &mut self.flights, start);
+        held.remove(&Held::Flying);
+        self.tell_waits(step, held).await;
     }
 
     async fn pause_for_stop(&mut self) -> Result<(), EngineError> {
@@ -229,27 +241,27 @@ impl Engine {
     }
 
     async fn undo(&mut self, step: usize) -> Result<(), EngineError> {
-        let limits = self.state.limits;
-        let (lost, open): (Vec<ChangeId>, Vec<ChangeId>) =
-            self.state.to_undo(step).partition(|id| matches!(self.plan().change(*id).way_back, WayBack::None(_)));
+        // Taking a pull back asks no registry.
+        let limits = Limits { requests_per_s: 0, ..self.state.limits };
+        let plan = self.state.plan.as_ref().expect("changes are of a plan");
+        self.alike.sort(step, plan);
+        let lost: Vec<ChangeId> = self.state.to_undo(step).filter(|id| self.alike.has_no_way_back(*id)).collect();
         if !lost.is_empty() {
             // The plan said so before anything began: it is no failure of the way back.
             let leave = |change| {
-                let WayBack::None(why) = &self.plan().change(change).way_back else { return None };
+                let WayBack::None(why) = &plan.change(change).way_back else { return None };
                 Some(Entry::Skipped { change, why: format!("no way back, as the plan said: {why}"), by: "the plan".to_owned() })
             };
             let entries = lost.into_iter().filter_map(leave).collect();
             return self.write(entries).await;
         }
         let mut starting = vec![];
-        let plan = self.state.plan.as_ref().expect("changes are of a plan");
-        for id in open {
+        let start = |flights: &mut Flights, id: ChangeId| {
             let planned = plan.change(id);
-            if self.flights.may_start(id, planned, &limits) {
-                self.flights.start(id, planned);
-                starting.push((id, planned.change.clone()));
-            }
-        }
+            flights.start(id, planned);
+            starting.push((id, planned.change.clone()));
+        };
+        self.alike.sieve(self.state.to_undo(step), (plan, &limits), &mut self.flights, start);
         let entries = starting.iter().filter(|(id, _)| self.state.status(*id).status != Status::Undoing);
         let entries: Vec<Entry> = entries.map(|(change, _)| Entry::UndoStarted { change: *change }).collect();
         self.write(entries).await?;
@@ -276,7 +288,7 @@ impl Engine {
     /// What the workers found and did, as entries; then the effects that these entries allow.
     async fn take_reports(&mut self, reports: Vec<Report>) -> Result<(), EngineError> {
         let mut entries = vec![];
-        let mut to_apply = vec![];
+        let mut looked = vec![];
         // Asked to stand still while it looked: what has not begun does not begin.
         let still = self.stopping.is_some() || self.after_flights.is_some() || self.state.paused.is_some();
         for report in reports {
@@ -287,8 +299,7 @@ impl Engine {
                     match standing {
                         Ok(Standing::Before) if still => {}
                         Ok(Standing::Before) => {
-                            entries.push(Entry::Started { change: id });
-                            to_apply.push(id);
+                            looked.push(id);
                             continue;
                         }
                         Ok(Standing::After) if ours => entries.push(Entry::Done { change: id }),
@@ -296,6 +307,7 @@ impl Engine {
                         Ok(Standing::Neither(found)) => entries.push(Entry::Failed { change: id, fault: self.drift(id, &found) }),
                         Err(fault) => entries.push(self.after_fault(id, fault)),
                     }
+                    self.flights.asked_nothing(id);
                     self.flights.land(id);
                 }
                 Report::Acted { id, outcome } => {
@@ -327,9 +339,21 @@ impl Engine {
                 }
             }
         }
+        if entries.iter().any(|entry| matches!(entry, Entry::Failed { .. })) {
+            // A failure may stop what has not begun: it is folded in before anything else does.
+            self.write(std::mem::take(&mut entries)).await?;
+        }
+        let mut to_apply = self.still_open(looked.clone()).await?;
+        for id in looked {
+            if !to_apply.contains(&id) || self.flights.is_too_much(id, &self.state.limits) {
+                to_apply.retain(|other| *other != id);
+                self.flights.asked_nothing(id);
+                self.flights.land(id);
+            }
+        }
         // A change of a resumed run that is started already keeps its one `Started`.
-        entries
-            .retain(|entry| !matches!(entry, Entry::Started { change } if self.state.status(*change).status == Status::Running));
+        let begun = |id: &&ChangeId| self.state.status(**id).status != Status::Running;
+        entries.extend(to_apply.iter().filter(begun).map(|change| Entry::Started { change: *change }));
         self.write(entries).await?;
         let deadline = Duration::from_secs(self.state.limits.deadline_s);
         for id in to_apply {
@@ -381,6 +405,7 @@ impl Engine {
         match command {
             Command::Begin => self.refuse("the run has begun already").await,
             Command::Approve { step, plan, typed } => self.answer_gate(step, &plan, &typed).await?,
+            Command::ApproveCanary { step, plan, typed } => self.approve_canary(step, plan, typed).await?,
             Command::Recheck => self.gate.ask_again(),
             Command::Pause if self.state.paused.is_none() => {
                 self.write(vec![Entry::Paused { why: "asked for".to_owned(), by }]).await?;
@@ -464,6 +489,10 @@ impl Engine {
     /// When the loop has to look again even if nothing happens.
     fn wake(&self) -> Instant {
         let far = Instant::now() + Duration::from_hours(1);
-        [self.flights.next_start(), self.gate.next_check(), self.stopping].into_iter().flatten().min().unwrap_or(far)
+        [self.flights.next_start(&self.state.limits), self.gate.next_check(), self.stopping, self.waits.due()]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(far)
     }
 }

@@ -22,11 +22,6 @@ impl Tally {
         self.waiting + self.running + self.retrying + self.found + self.done + self.failed + self.skipped + self.undone
     }
 
-    /// Changes that may still be applied.
-    pub fn open(&self) -> u64 {
-        self.waiting + self.running + self.retrying
-    }
-
     /// Changes of which nothing is left to do.
     pub fn over(&self) -> u64 {
         self.found + self.done + self.skipped
@@ -50,6 +45,8 @@ impl Tally {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counts {
     pub tally: Tally,
+    /// Changes that may still be applied, by wave and index: those of the first waves first.
+    pub open: BTreeSet<(usize, usize)>,
     /// Indexes of the changes on their way, or between two attempts: running, retrying, undoing.
     pub busy: BTreeSet<usize>,
     /// Of those, the ones between two attempts.
@@ -69,7 +66,10 @@ pub struct Counts {
 
 impl Counts {
     /// A change of this size is counted as it stands.
-    pub fn add(&mut self, n: usize, change: &ChangeState, size_bytes: u64) {
+    pub fn add(&mut self, (wave, n): (usize, usize), change: &ChangeState, size_bytes: u64) {
+        if change.is_open() {
+            self.open.insert((wave, n));
+        }
         *self.tally.of(&change.status) += 1;
         self.undoable += u64::from(change.is_undoable());
         match &change.status {
@@ -91,7 +91,8 @@ impl Counts {
     }
 
     /// The same change is counted no more, before it becomes something else. First and last times stay.
-    pub fn remove(&mut self, n: usize, change: &ChangeState, size_bytes: u64) {
+    pub fn remove(&mut self, (wave, n): (usize, usize), change: &ChangeState, size_bytes: u64) {
+        self.open.remove(&(wave, n));
         *self.tally.of(&change.status) -= 1;
         self.undoable -= u64::from(change.is_undoable());
         match &change.status {

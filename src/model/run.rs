@@ -1,6 +1,6 @@
 //! A run is a fold of entries over a state. The engine, resume, the screens, `status` and the report share this fold.
 
-use super::{ChangeId, Counts, Fault, Gate, Limits, Plan, Tally};
+use super::{ChangeId, Counts, Fault, Gate, Limits, Plan, Tally, WaveState};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -22,6 +22,30 @@ pub enum Entry {
         by: String,
         plan: String,
         typed: String,
+    },
+    /// This wave of the step begins; counted from 0.
+    WaveReached {
+        step: usize,
+        wave: usize,
+    },
+    /// The canary is good: it has proved itself, or a person says so. `typed` is empty where nobody was asked.
+    WavePassed {
+        step: usize,
+        wave: usize,
+        by: String,
+        plan: String,
+        typed: String,
+    },
+    /// What is left to do on this host waits, so that the others go on.
+    SetAside {
+        step: usize,
+        place: String,
+        why: String,
+    },
+    /// Nothing else of the step was open, or an operator asked.
+    CameBack {
+        step: usize,
+        places: Vec<String>,
     },
     /// It was true before we came: a rollback leaves it alone.
     Found {
@@ -154,6 +178,16 @@ pub struct ChangeState {
 }
 
 impl ChangeState {
+    /// It may still be applied.
+    pub fn is_open(&self) -> bool {
+        matches!(self.status, Status::Waiting | Status::Running | Status::Retrying(_))
+    }
+
+    /// Nothing is left to do.
+    pub fn is_over(&self) -> bool {
+        matches!(self.status, Status::Found | Status::Done | Status::Skipped(_))
+    }
+
     /// A rollback would take it back: it was started by us, and is neither undone nor left out.
     pub fn is_undoable(&self) -> bool {
         use Status::{Done, Failed, Retrying, Running, UndoFailed, Undoing};
@@ -168,6 +202,7 @@ pub struct StepState {
     pub approved: Option<(String, i64)>,
     pub changes: Vec<ChangeState>,
     pub counts: Counts,
+    pub waves: WaveState,
 }
 
 /// The run so far, as the journal tells it.
@@ -197,7 +232,11 @@ pub enum Next {
     Plan,
     /// The gate of this step has to be passed.
     Gate(usize),
-    /// The open changes of this step may be applied, side by side: `State::open` names them.
+    /// These entries follow by themselves: a wave begins, a canary has proved itself, a host is set aside or comes back.
+    Turn(Vec<Entry>),
+    /// The canary of this step is done; the others wait until a person approves it.
+    Canary(usize),
+    /// Open changes of this step may be applied, side by side: `State::open` names them.
     Apply(usize),
     /// What was done of this step may be undone, side by side: `State::to_undo` names it.
     Undo(usize),
@@ -244,9 +283,15 @@ impl State {
                     return Err(illegal("the run has a plan already".to_owned()));
                 }
                 let step = |step: &super::PlannedStep| {
-                    let n = step.changes.len();
-                    let counts = Counts { tally: Tally { waiting: n as u64, ..Tally::default() }, ..Counts::default() };
-                    StepState { changes: vec![ChangeState::default(); n], counts, ..StepState::default() }
+                    let mut state = StepState {
+                        changes: vec![ChangeState::default(); step.changes.len()],
+                        waves: WaveState::of_step(step),
+                        ..StepState::default()
+                    };
+                    for (n, change) in state.changes.iter().enumerate() {
+                        state.counts.add((state.waves.of(n), n), change, step.pending_bytes(n));
+                    }
+                    state
                 };
                 self.steps = plan.steps.iter().map(step).collect();
                 self.limits = plan.limits;
@@ -263,8 +308,12 @@ impl State {
                 }
                 self.step_mut(*step).map_err(&illegal)?.approved = Some((by.clone(), at_ms));
             }
+            Entry::WaveReached { .. } | Entry::WavePassed { .. } | Entry::SetAside { .. } | Entry::CameBack { .. } => {
+                self.fold_wave(&stamped.entry, at_ms).map_err(illegal)?;
+            }
             Entry::Found { change } => self.turn(*change, at_ms, Status::Found).map_err(illegal)?,
             Entry::Started { change } => {
+                self.may_begin(*change).map_err(&illegal)?;
                 let first = self.steps.get(change.step).and_then(|s| s.changes.get(change.n)).is_some_and(|c| !c.ours);
                 self.turn(*change, at_ms, Status::Running).map_err(illegal)?;
                 if first {
@@ -299,7 +348,7 @@ impl State {
         Ok(())
     }
 
-    fn step_mut(&mut self, step: usize) -> Result<&mut StepState, String> {
+    pub(super) fn step_mut(&mut self, step: usize) -> Result<&mut StepState, String> {
         let n = self.steps.len();
         self.steps.get_mut(step).ok_or_else(|| format!("there is no step {} of {n}", step + 1))
     }
@@ -308,7 +357,8 @@ impl State {
     fn turn(&mut self, id: ChangeId, at_ms: i64, to: Status) -> Result<(), String> {
         let back = self.rolling_back.is_some();
         let size_bytes = self.plan.as_ref().map_or(0, |plan| plan.steps.get(id.step).map_or(0, |step| step.pending_bytes(id.n)));
-        let StepState { changes, counts, .. } = self.steps.get_mut(id.step).ok_or_else(|| format!("there is no change {id}"))?;
+        let StepState { changes, counts, waves, .. } =
+            self.steps.get_mut(id.step).ok_or_else(|| format!("there is no change {id}"))?;
         let change = changes.get_mut(id.n).ok_or_else(|| format!("there is no change {id}"))?;
         let from = &change.status;
         use Status::{Done, Failed, Found, Retrying, Running, Skipped, UndoFailed, Undoing, Undone, Waiting};
@@ -330,7 +380,8 @@ impl State {
         if !legal {
             return Err(format!("change {id} is {from:?} and cannot become {to:?}"));
         }
-        counts.remove(id.n, change, size_bytes);
+        counts.remove((waves.of(id.n), id.n), change, size_bytes);
+        let was_over = change.is_over();
         match &to {
             Running | Undoing => {
                 change.ours = true;
@@ -343,7 +394,8 @@ impl State {
             _ => change.ended_ms = Some(at_ms),
         }
         change.status = to;
-        counts.add(id.n, change, size_bytes);
+        counts.add((waves.of(id.n), id.n), change, size_bytes);
+        waves.count(id.n, was_over, change.is_over());
         Ok(())
     }
 
@@ -397,7 +449,7 @@ impl State {
         if self.gate(step).is_some() && self.steps[step].approved.is_none() {
             return Next::Gate(step);
         }
-        if self.tally(step).open() == 0 { Next::Stop(Stop::Failed(step)) } else { Next::Apply(step) }
+        self.next_in_step(step)
     }
 
     /// The way back: step by step from the last.
@@ -408,13 +460,6 @@ impl State {
             return Next::Stop(Stop::Stuck);
         }
         if self.paused.is_some() { Next::Stop(Stop::Paused) } else { Next::Undo(step) }
-    }
-
-    /// The changes of a step that may be applied, in the order of the plan.
-    pub fn open(&self, step: usize) -> impl Iterator<Item = ChangeId> {
-        let open = |change: &ChangeState| matches!(change.status, Status::Waiting | Status::Running | Status::Retrying(_));
-        let changes = self.steps[step].changes.iter().enumerate();
-        changes.filter(move |(_, change)| open(change)).map(move |(n, _)| ChangeId { step, n })
     }
 
     /// The changes of a step that may be undone, in the reverse order of their `Started`.
@@ -428,7 +473,9 @@ impl State {
             Some(_) => Entry::UndoStarted { change },
             None => Entry::Retried { change, why: format!("asked by {by}"), after_ms: 0 },
         };
-        ids.into_iter().map(entry).collect()
+        let ids: Vec<ChangeId> = ids.into_iter().collect();
+        let back = if self.rolling_back.is_none() { self.back_for(&ids) } else { vec![] };
+        back.into_iter().chain(ids.into_iter().map(entry)).collect()
     }
 
     /// How many changes of a step stand in each status.

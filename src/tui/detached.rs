@@ -25,6 +25,8 @@ impl OnHangup {
             Next::Gate(step) => self == Self::Pause || asks(state, step) || (self == Self::FinishStep && lost_in != Some(step)),
             Next::Stop(Stop::Paused | Stop::Failed(_) | Stop::Stuck) | Next::Plan | Next::Over => true,
             Next::Apply(step) | Next::Undo(step) => self == Self::Pause || (self == Self::FinishStep && lost_in != Some(step)),
+            Next::Canary(_) => true,
+            Next::Turn(_) => self == Self::Pause,
             Next::Finish(_) => false,
         }
     }
@@ -47,6 +49,7 @@ pub async fn follow(
     }
     let lost_in = match app.state.next() {
         Next::Gate(step) | Next::Apply(step) | Next::Undo(step) => Some(step),
+        Next::Turn(_) => app.state.current_step(),
         _ => None,
     };
     let mut asked = false;

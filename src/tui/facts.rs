@@ -114,7 +114,9 @@ impl App {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Change, Entry, Fault, FaultKind, Limits, PlannedChange, Stamped, Totals, plan::PLAN_VERSION};
+    use crate::model::{
+        Change, Entry, Fault, FaultKind, Hold, Limits, PlannedChange, Stamped, Totals, Waves, plan::PLAN_VERSION,
+    };
     use crate::tui::{Look, Start};
     use proptest::prelude::*;
 
@@ -130,6 +132,12 @@ mod tests {
                 Change::Pull { host: format!("gpu-{n}"), image, digest: digest.clone(), id: digest, before: None, size_bytes };
             PlannedChange::new(ChangeId { step, n }, change, n == 0)
         };
+        let waves = || Waves {
+            canary: false,
+            hold: Hold::Prove,
+            failures: 0,
+            hosts: [0..2, 2..CHANGES].map(|wave| wave.map(|n| format!("gpu-{n}")).collect()).into(),
+        };
         let step = |step| PlannedStep {
             id: format!("pull-{step}"),
             title: "pull".to_owned(),
@@ -137,6 +145,7 @@ mod tests {
             summary: String::new(),
             gate: None,
             changes: (0..CHANGES).map(|n| pull(step, n)).collect(),
+            waves: (step == 1).then(waves),
             kept: vec![],
         };
         Plan {
@@ -159,7 +168,7 @@ mod tests {
     /// Any entry, possible here or not, about any change.
     fn entry() -> impl Strategy<Value = Result<Entry, Progress>> {
         let fault = || Fault::new(FaultKind::Lasting, "cannot pull", "no room");
-        (0..13_u8, 0..2_usize, 0..CHANGES, 0..200_u64).prop_map(move |(kind, step, n, done)| {
+        (0..14_u8, 0..2_usize, 0..CHANGES, 0..200_u64).prop_map(move |(kind, step, n, done)| {
             let change = ChangeId { step, n };
             let words = String::new;
             Ok(match kind {
@@ -173,6 +182,7 @@ mod tests {
                 8 => Entry::UndoStarted { change },
                 9 => Entry::Undone { change },
                 10 => Entry::UndoFailed { change, fault: fault() },
+                11 => Entry::WaveReached { step: 1, wave: step },
                 _ => return Err(Progress { change, phase: words(), done, total: 200, at_ms: 1 }),
             })
         })
@@ -183,7 +193,7 @@ mod tests {
         let mut arriving = 0;
         for (n, change) in app.state.steps[step].changes.iter().enumerate() {
             let size = app.plan.steps[step].pending_bytes(n);
-            counts.add(n, change, size);
+            counts.add((app.state.steps[step].waves.of(n), n), change, size);
             if matches!(change.status, Status::Running | Status::Retrying(_)) {
                 arriving += app.progress.get(&ChangeId { step, n }).map_or(0, |progress| progress.done.min(size));
             }
@@ -220,6 +230,13 @@ mod tests {
                 counts.last_ms = kept.last_ms;
                 prop_assert_eq!(kept, &counts);
                 prop_assert_eq!(app.bytes(step).0, counts.bytes + arriving);
+                for wave in 0..2 {
+                    // One change a host.
+                    let of_wave = |n: &usize| app.state.waves(step).is_some() && app.state.steps[step].waves.of(*n) == wave;
+                    let over = |n: &usize| app.state.steps[step].changes[*n].is_over();
+                    let counted = (0..CHANGES).filter(of_wave).filter(over).count();
+                    prop_assert_eq!(app.state.wave_tally(step, wave).0, counted);
+                }
             }
         }
     }
