@@ -10,6 +10,7 @@ pub mod image;
 pub mod inventory;
 pub mod ledger;
 pub mod limits;
+pub mod need;
 pub mod place;
 pub mod plan;
 pub mod run;
@@ -19,7 +20,7 @@ pub mod world;
 pub use backend_ai::Era;
 pub use change::{Change, KeyDiff, Known, RowDiff, Service, Standing, Value, WayBack};
 pub use check::{Check, Problem};
-pub use event::{Command, Event, GateReport, Level, Progress, SurveyLine, Target};
+pub use event::{Asked, Command, Event, GateReport, Level, Progress, SurveyLine, Target};
 pub use fault::{Fault, FaultKind};
 pub use image::{Digest, ImageRef};
 pub use inventory::{
@@ -28,6 +29,7 @@ pub use inventory::{
 };
 pub use ledger::{LedgerLine, Verdict};
 pub use limits::{Limit, LimitChange, Limits};
+pub use need::{Need, need, question};
 pub use place::Mistake;
 pub use plan::{Ask, ChangeId, Gate, Kept, Plan, PlannedChange, PlannedStep, Totals};
 pub use run::{ChangeState, Entry, Next, Outcome, Stamped, State, Status, StepState, Stop, Tally};

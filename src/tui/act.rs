@@ -32,8 +32,9 @@ impl App {
             }
             _ => {}
         }
-        if matches!(self.popup, Some(Popup::Question(_))) {
-            return self.answer(key, at_ms);
+        if matches!(self.popup, Some(Popup::Question(_))) && !self.shows_a_gate() {
+            let command = self.answer(key, at_ms);
+            return self.only_looks(command);
         }
         if control || key.modifiers.contains(KeyModifiers::ALT) {
             return None;
@@ -47,7 +48,8 @@ impl App {
             return None;
         }
         self.notice = None;
-        self.act(intent, at_ms)
+        let command = self.act(intent, at_ms);
+        self.only_looks(command)
     }
 
     /// Pasted text: only a question takes any.
@@ -63,13 +65,18 @@ impl App {
             (Some(Popup::Help), _) => Place::Help,
             (Some(Popup::Leave), _) => Place::Leave,
             (Some(Popup::Retry { .. }), _) => Place::RetryBox,
+            (Some(Popup::Question(_)), _) if self.shows_a_gate() => Place::ShownGate,
             (Some(Popup::Question(_)), _) => Place::Question,
+            (Some(Popup::Gone), _) => Place::Gone,
             (None, screen) => screen_place(screen),
         }
     }
 
     /// Why a key that is known here does nothing now. Said in the help and when it is pressed.
     pub fn why_not(&self, intent: Intent) -> Option<String> {
+        if let Some(why) = self.why_not_watching(intent) {
+            return Some(why);
+        }
         let no = |why: &str| Some(why.to_owned());
         let acts_on_a_run = matches!(intent, Intent::Pause | Intent::Retry | Intent::Skip | Intent::RollBack | Intent::Abort);
         if acts_on_a_run && self.over {
@@ -150,7 +157,13 @@ impl App {
                 let n = self.plan.steps[self.step].changes.len();
                 self.change = if intent == Intent::NextChange { (self.change + 1) % n } else { (self.change + n - 1) % n };
             }
-            Intent::Log => self.open(Screen::Log),
+            Intent::Log => {
+                if self.shows_a_gate() {
+                    self.back();
+                }
+                self.open(Screen::Log);
+            }
+            Intent::Watch => self.watch(at_ms),
             Intent::Notes => self.open_page(Screen::Notes),
             Intent::Ledger => self.open_page(Screen::Ledger),
             Intent::FailedOnly => {
@@ -312,12 +325,13 @@ impl App {
             self.popup = None;
             return None;
         }
-        if !self.behind.is_empty() && !matches!(self.screen, Screen::Overview | Screen::Waiting) {
+        let boxed = matches!(self.popup, Some(Popup::Gone)) || self.shows_a_gate();
+        if !boxed && !self.behind.is_empty() && !matches!(self.screen, Screen::Overview | Screen::Waiting) {
             let first = self.behind[0];
             self.show(first);
             return None;
         }
-        if self.over || !self.begun || self.state.finished.is_some() {
+        if self.over || !self.begun || self.state.finished.is_some() || self.watches() {
             self.left = Some(if self.state.finished.is_some() { Left::Finished } else { Left::Stopped });
             return None;
         }
@@ -328,8 +342,8 @@ impl App {
     /// Ctrl-C: the first asks to stop at the safe point, the second within five seconds stops at once, the third leaves.
     /// While nothing is in flight the first closes a box or asks, and the second stops.
     fn interrupt(&mut self, at_ms: i64) -> Option<Command> {
-        if self.over || !self.begun || self.state.finished.is_some() {
-            return if self.popup.is_some() {
+        if self.over || !self.begun || self.state.finished.is_some() || self.watches() {
+            return if self.popup.is_some() && !self.watches() {
                 self.back();
                 None
             } else {
@@ -453,6 +467,7 @@ impl App {
             Screen::Waiting => self.scroll = moved(self.scroll, self.report.as_ref().map_or(0, |r| r.problems.len())),
             // As long as the page can be: the picture keeps it within what there is.
             Screen::End => self.scroll = moved(self.scroll, self.plan.steps.len() + self.plan.notes.len() + 20),
+            Screen::Held => {}
             Screen::Notes => self.scroll = moved(self.scroll, self.plan.notes.len() + self.plan.blockers.len()),
             Screen::Ledger => self.scroll = moved(self.scroll, self.plan.ledger.len()),
             Screen::Log => {
@@ -469,7 +484,7 @@ impl App {
 
     /// A suspended tool cannot answer anybody: only while nothing is in flight.
     fn suspend_if_idle(&mut self) {
-        if words::in_flight(&self.state) == 0 {
+        if words::in_flight(&self.state) == 0 || self.watches() {
             self.suspend = true;
         } else {
             self.notice = Some((Level::Warn, "changes are in flight and cannot be left alone: P pauses first".to_owned()));
@@ -488,5 +503,6 @@ fn screen_place(screen: Screen) -> Place {
         Screen::Waiting => Place::Waiting,
         Screen::Resume => Place::Resume,
         Screen::End => Place::End,
+        Screen::Held => Place::Held,
     }
 }

@@ -20,6 +20,12 @@ pub enum Place {
     Question,
     Leave,
     RetryBox,
+    /// A gate that is answered at another terminal.
+    ShownGate,
+    /// The box of a castoff that has gone.
+    Gone,
+    /// The page of a lock that another castoff holds.
+    Held,
 }
 
 /// What the operator wants.
@@ -46,6 +52,7 @@ pub enum Intent {
     List,
     NextField,
     Answer,
+    Watch,
     // From here on: what acts.
     Execute,
     GoOn,
@@ -72,17 +79,21 @@ pub struct Binding {
 }
 
 use KeyCode::{Backspace, Char, Down, End, Enter, Esc, F, Home, PageDown, PageUp, Tab, Up};
-use Place::{Changes, End as EndPage, Failure, Help, Leave, Log, Overview, Page, Plan, Question, Resume, RetryBox, Waiting};
+use Place::{
+    Changes, End as EndPage, Failure, Gone, Held, Help, Leave, Log, Overview, Page, Plan, Question, Resume, RetryBox, ShownGate,
+    Waiting,
+};
 
 const LISTS: &[Place] = &[Plan, Overview, Changes, Page, Log, Failure, Waiting, EndPage, Help];
 const RUN: &[Place] = &[Overview, Changes, Log, Failure, Waiting];
-const SCREENS: &[Place] = &[Plan, Overview, Changes, Page, Log, Failure, Waiting, Resume, EndPage, Leave, RetryBox];
+const SCREENS: &[Place] =
+    &[Plan, Overview, Changes, Page, Log, Failure, Waiting, Resume, EndPage, Leave, RetryBox, ShownGate, Gone, Held];
 
 /// In the order of importance: what does not fit into the footer is left out from the end.
 pub const TABLE: &[Binding] = &[
     bind(SCREENS, &[Char('?')], "?", "help", "this help", Intent::Help),
     bind(
-        &[Plan, Overview, Failure, Waiting, Resume, EndPage],
+        &[Plan, Overview, Failure, Waiting, Resume, EndPage, ShownGate, Gone, Held],
         &[Char('q')],
         "q",
         "leave",
@@ -91,7 +102,7 @@ pub const TABLE: &[Binding] = &[
     ),
     bind(&[Changes, Page, Log, Help], &[Char('q')], "q", "", "back to the first screen", Intent::Quit),
     bind(
-        &[Changes, Page, Log, Failure, Waiting, EndPage, Help, Leave, RetryBox],
+        &[Changes, Page, Log, Failure, Waiting, EndPage, Help, Leave, RetryBox, ShownGate, Gone],
         &[Esc, Backspace],
         "esc",
         "back",
@@ -99,6 +110,7 @@ pub const TABLE: &[Binding] = &[
         Intent::Back,
     ),
     bind(&[Question], &[Esc], "esc", "not now", "close the question; the run goes on waiting", Intent::Back),
+    bind(&[Held], &[Char('w')], "w", "watch", "watch the run that holds it, read-only", Intent::Watch),
     bind(&[Plan], &[Char('E')], "E", "execute", "execute this plan: goes on until the first question", Intent::Execute),
     bind(&[Resume], &[Char('C')], "C", "continue", "continue the run from its journal", Intent::GoOn),
     bind(&[Leave], &[Char('L')], "L", "stop and leave", "finish what is in flight, write, leave", Intent::StopAndLeave),
@@ -141,7 +153,7 @@ pub const TABLE: &[Binding] = &[
     bind(&[Plan], &[Char(']')], "[ ]", "change", "next and previous change of the step", Intent::NextChange),
     bind(&[Plan], &[Char('[')], "", "", "previous change of the step", Intent::PreviousChange),
     bind(
-        &[Overview, Changes, Failure, Waiting, Resume, EndPage],
+        &[Overview, Changes, Failure, Waiting, Resume, EndPage, ShownGate],
         &[Char('l')],
         "l",
         "log",
@@ -187,7 +199,8 @@ mod tests {
 
     #[test]
     fn no_key_means_two_things_in_one_place() {
-        for place in [Plan, Overview, Changes, Page, Log, Failure, Waiting, Resume, EndPage, Help, Question, Leave, RetryBox] {
+        let screens = SCREENS.iter().copied().chain([Help, Question]);
+        for place in screens {
             let codes: Vec<KeyCode> = here(place).flat_map(|binding| binding.codes.iter().copied()).collect();
             for code in &codes {
                 assert_eq!(codes.iter().filter(|c| *c == code).count(), 1, "{code:?} in {place:?}");
@@ -197,11 +210,7 @@ mod tests {
 
     #[test]
     fn what_acts_is_a_capital() {
-        let acts = |intent| {
-            use Intent::{Abort, Execute, GoOn, Pause, Retry, RetryCause, RollBack, Skip, StopAndLeave};
-            matches!(intent, Execute | GoOn | Pause | Retry | RetryCause | Skip | RollBack | Abort | StopAndLeave)
-        };
-        for binding in TABLE.iter().filter(|binding| acts(binding.intent)) {
+        for binding in TABLE.iter().filter(|binding| crate::tui::watching::acts(binding.intent)) {
             let capital = |code: &KeyCode| matches!(code, Char(c) if c.is_ascii_uppercase());
             assert!(binding.codes.iter().all(capital), "{}", binding.help);
         }

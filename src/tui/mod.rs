@@ -4,6 +4,7 @@
 pub mod act;
 pub mod app;
 pub mod draw;
+mod heed;
 mod input;
 mod keys;
 mod lines;
@@ -13,6 +14,7 @@ mod question;
 mod screens;
 mod terminal;
 mod theme;
+mod watching;
 mod words;
 
 use crate::model::{Command, Event, Plan, Stamped};
@@ -21,7 +23,7 @@ use crossterm::{
     event::Event as Terminal,
     execute,
     style::Print,
-    terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate},
+    terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate, SetTitle},
 };
 use input::{Input, Reader};
 use std::{io, path::PathBuf, time::Duration};
@@ -33,6 +35,7 @@ use tokio::{
 
 pub use screens::end::end_page;
 pub use theme::Look;
+pub use watching::{Held, Watching};
 
 /// What the interface opens with.
 #[derive(Clone, Debug)]
@@ -49,6 +52,8 @@ pub struct Start {
     pub look: Look,
     /// The first thing asked is a rollback to this step.
     pub rollback_to: Option<usize>,
+    /// Another castoff drives the run; here it is looked at.
+    pub watching: Option<Watching>,
 }
 
 /// How the operator left.
@@ -73,16 +78,17 @@ const GRACE: Duration = Duration::from_secs(20);
 /// Prints nothing afterwards: `end_page` gives the caller what should stay in the scrollback.
 pub async fn run(start: Start, mut events: Receiver<Event>, commands: Sender<Command>) -> anyhow::Result<Left> {
     let mut app = App::new(start, now_ms())?;
-    let title = format!("castoff {}", app.plan.cluster);
+    let title = app.window_title();
+    app.titled.clone_from(&title);
     let (sender, mut inputs) = mpsc::unbounded_channel();
     let mut signals = Signals::new()?;
     let (guard, mut screen) = terminal::enter(&title)?;
     let reader = Reader::start(sender)?;
-    let left = turn(&mut app, &mut screen, &title, &mut inputs, &mut signals, (&mut events, &commands)).await;
+    let left = turn(&mut app, &mut screen, &mut inputs, &mut signals, (&mut events, &commands)).await;
     if matches!(left, Ok(Left::Detached)) {
         reader.forget();
         // Nobody is there to answer: the engine stops at its safe point, and its last words are taken so that it can end.
-        if app.begun {
+        if app.begun && !app.watches() {
             let stop = commands.send(Command::Stop);
             let listen = async { while events.recv().await.is_some() {} };
             let _ = tokio::join!(stop, listen);
@@ -98,7 +104,6 @@ pub async fn run(start: Start, mut events: Receiver<Event>, commands: Sender<Com
 async fn turn(
     app: &mut App,
     screen: &mut terminal::Screen,
-    title: &str,
     inputs: &mut UnboundedReceiver<Input>,
     signals: &mut Signals,
     (events, commands): (&mut Receiver<Event>, &Sender<Command>),
@@ -146,7 +151,7 @@ async fn turn(
                     due = Some(Instant::now());
                 }
                 Heard::Continued => {
-                    if terminal::take(title).is_err() {
+                    if terminal::take(&app.titled).is_err() {
                         return Ok(lost());
                     }
                     app.redraw = true;
@@ -155,7 +160,7 @@ async fn turn(
                 Heard::Suspend => app.suspend = true,
                 Heard::Hangup => return Ok(lost()),
                 Heard::Terminate(number) => {
-                    if !app.begun || app.over {
+                    if !app.begun || app.over || app.watches() {
                         return Ok(Left::Signal(number));
                     }
                     killed = Some((number, Instant::now()));
@@ -197,7 +202,7 @@ async fn turn(
         if std::mem::take(&mut app.suspend) {
             terminal::restore();
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
-            if terminal::take(title).is_err() {
+            if terminal::take(&app.titled).is_err() {
                 return Ok(lost());
             }
             app.redraw = true;
@@ -225,6 +230,11 @@ fn take(app: &mut App, event: Terminal, at_ms: i64) -> Option<Command> {
 fn picture(app: &mut App, screen: &mut terminal::Screen) -> io::Result<()> {
     if std::mem::take(&mut app.bell) {
         execute!(io::stdout(), Print("\x07"))?;
+    }
+    let title = app.window_title();
+    if title != app.titled {
+        execute!(io::stdout(), SetTitle(&title))?;
+        app.titled = title;
     }
     execute!(io::stdout(), BeginSynchronizedUpdate)?;
     if std::mem::take(&mut app.redraw) {

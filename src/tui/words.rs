@@ -92,6 +92,12 @@ pub fn step_face(state: &State, step: usize, stalled: bool) -> (Face, &'static s
 pub fn title_state(app: &App) -> (Face, String) {
     let state = &app.state;
     let n = state.steps.len();
+    if app.watches() && app.over && state.finished.is_none() {
+        return match state.paused {
+            Some(_) => (Face::Paused, format!("STOPPED at {}", app.look.clock_with_zone(state.last_ms))),
+            None => (Face::Unknown, format!("GONE since {}", app.look.clock_with_zone(state.last_ms))),
+        };
+    }
     if !app.begun {
         return if state.seq == 0 {
             (Face::ToDo, format!("DRY RUN   plan {}   read {} ago", app.plan.plan, text::age(app.now_ms - app.plan.read_at_ms)))
@@ -135,7 +141,7 @@ pub fn outcome_face(outcome: &Outcome) -> (Face, String) {
 }
 
 /// What stands against a gate, counted by its first word: `3 sessions, 1 container`.
-fn who(problems: &[Problem]) -> String {
+pub fn who(problems: &[Problem]) -> String {
     let mut counts: Vec<(&str, u64)> = vec![];
     for problem in problems {
         let noun = problem.subject.split(' ').next().unwrap_or("problem");
@@ -150,6 +156,9 @@ fn who(problems: &[Problem]) -> String {
 /// What runs, and what it wants from the operator: the second line of every screen.
 pub fn headline(app: &App) -> String {
     let state = &app.state;
+    if let Some(sentence) = app.watching_headline() {
+        return sentence;
+    }
     if let Some(sentence) = not_running(app) {
         return sentence;
     }

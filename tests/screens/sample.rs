@@ -29,7 +29,16 @@ pub fn look() -> Look {
 
 pub fn start(plan: Plan, entries: Vec<Stamped>) -> Start {
     let run = if entries.is_empty() { String::new() } else { "7f3a".to_owned() };
-    Start { plan, entries, run, simulated: false, folder: "/var/lib/castoff/runs/7f3a".into(), look: look(), rollback_to: None }
+    Start {
+        plan,
+        entries,
+        run,
+        simulated: false,
+        folder: "/var/lib/castoff/runs/7f3a".into(),
+        look: look(),
+        rollback_to: None,
+        watching: None,
+    }
 }
 
 fn digest(n: usize) -> Digest {

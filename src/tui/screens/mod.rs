@@ -6,6 +6,7 @@ mod detail;
 pub mod end;
 pub mod failure;
 pub mod gate;
+pub mod held;
 pub mod help;
 pub mod leave;
 pub mod ledger;
