@@ -42,7 +42,10 @@ impl App {
         if matches!(self.popup, Some(Popup::Retry { opened_ms }) if at_ms < opened_ms + DEAF_MS) {
             return None;
         }
-        let intent = intent(self.place(), key.code)?;
+        let Some(intent) = intent(self.place(), key.code) else {
+            self.no_answer_from_here(key.code);
+            return None;
+        };
         if let Some(why) = self.why_not(intent) {
             self.notice = Some((Level::Warn, why));
             return None;

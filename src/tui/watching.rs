@@ -5,6 +5,7 @@ use super::app::{App, Popup, Screen};
 use super::keys::Intent;
 use super::question::Purpose;
 use crate::model::{Command, Level, Next, Stop, text};
+use crossterm::event::KeyCode;
 
 /// Whose run is looked at.
 #[derive(Clone, Debug)]
@@ -52,6 +53,16 @@ impl App {
         })
     }
 
+    /// A key that would type into a gate, or act, where neither is done.
+    pub(super) fn no_answer_from_here(&mut self, code: KeyCode) {
+        let Some(watching) = &self.watching else { return };
+        let would = code == KeyCode::Enter || matches!(code, KeyCode::Char(c) if c.is_alphanumeric());
+        if would && self.shows_a_gate() {
+            self.notice =
+                Some((Level::Warn, format!("you are watching: a gate is answered only where it runs, by {}", watching.holder)));
+        }
+    }
+
     /// The last door: whatever a key led to, of a watcher's commands only the one that looks goes out.
     pub(super) fn only_looks(&mut self, command: Option<Command>) -> Option<Command> {
         match command {
@@ -68,7 +79,7 @@ impl App {
         let watching = self.watching.as_ref()?;
         let state = &self.state;
         if let (Screen::Held, Some(held)) = (self.screen, &watching.held) {
-            return Some(format!("{} is held by another castoff. Nothing was begun here.", capital(&held.what)));
+            return Some(format!("{} is held. Nothing was begun here.", capital(&held.what)));
         }
         if self.over && state.finished.is_none() {
             return Some(match state.paused {

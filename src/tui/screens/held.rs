@@ -15,6 +15,7 @@ use ratatui::{
 
 const INDENT: usize = 13;
 const WIDTH: u16 = 76;
+const LOW: u16 = 16;
 
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let Some(watching) = &app.watching else { return };
@@ -23,8 +24,15 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let (strong, plain) = (look.style(Tone::Strong), look.style(Tone::Plain));
     let room = (INDENT, width);
     let row = |label: &str, words: &str| labelled(label, &text::clean(words), room, (strong, plain));
-    let mut out = vec![Line::raw("")];
+    // On a small screen the footer names the keys.
+    let low = area.height < LOW;
+    let mut out = if low { vec![] } else { vec![Line::raw("")] };
     out.extend(row("HELD BY", &watching.holder));
+    let unreachable = watching.held.as_ref().and_then(|held| held.unreachable.as_deref());
+    if let Some(why) = unreachable {
+        let warning = look.style(Tone::Warning);
+        out.extend(labelled("NO WATCHING", &text::clean(why), room, (warning, warning)));
+    }
     let state = &app.state;
     let plan = format!("{} on {}, plan {}, run {}", app.plan.runbook, app.plan.cluster, app.plan.plan, app.run);
     out.extend(row("IT RUNS", &plan));
@@ -46,13 +54,10 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
         out.extend(row("LAST ENTRY", &format!("{}, {ago} ago:{place} {}", look.clock_with_zone(line.at_ms), line.text)));
     }
     out.extend(row("WAITS FOR", &waits_for(app)));
-    out.push(Line::raw(""));
-    let unreachable = watching.held.as_ref().and_then(|held| held.unreachable.as_deref());
-    if let Some(why) = unreachable {
-        let warning = look.style(Tone::Warning);
-        out.extend(labelled("NO WATCHING", &text::clean(why), room, (warning, warning)));
-        out.push(Line::raw(""));
+    if low {
+        return lines(frame, area, out, look);
     }
+    out.push(Line::raw(""));
     let key = |key: &str, what: String| {
         Line::from(vec![
             Span::raw(" "),
