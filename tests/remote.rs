@@ -200,7 +200,7 @@ fn a_second_terminal_watches_and_acts() {
     assert_eq!(watch.end(), 13);
     let lines = lines.wait_with_output().unwrap();
     let words = String::from_utf8_lossy(&lines.stdout).into_owned();
-    assert!(lines.status.code() == Some(13) && words.contains("paused") && words.contains("continued"), "{words}");
+    assert!(lines.status.code() == Some(13) && words.contains("paused") && words.contains("goes on"), "{words}");
     assert!(!socket.exists(), "the socket is gone with the run");
 
     // The journal names who asked, and from where: here from no terminal.
@@ -226,7 +226,7 @@ fn the_window_title_follows_the_run() {
     let mut run = Terminal::open(kept.path(), &["run", "backend-ai", "--simulate"]);
     run.begin();
     run.press("\u{3}");
-    assert_eq!(run.seen.lock().unwrap().0.screen().alternate_screen(), true);
+    assert!(run.seen.lock().unwrap().0.screen().alternate_screen());
     let seen = run.seen.clone();
     assert_eq!(run.end(), 13);
     let raw = String::from_utf8_lossy(&seen.lock().unwrap().1).into_owned();
@@ -250,7 +250,7 @@ fn a_run_that_was_killed_is_told_to_whoever_watches() {
     watch.shows("IT IS GONE");
     watch.shows("gone without a word");
     watch.press("q");
-    assert!(watch.raw().contains("GONE since"));
+    assert!(watch.raw().contains("GONE after"));
     assert_eq!(watch.end(), 13);
     let (_, name) = only_run(kept.path());
     let (code, _, err) = asked(kept.path(), &["pause", &name]);
@@ -489,7 +489,7 @@ async fn a_notice_that_fails_is_one_warning_and_shows_no_secret() {
     let (aside, events) = mpsc::unbounded_channel();
     let run = Run { run: "7f3a".to_owned(), cluster: "prod-a".to_owned(), now_ms };
     let notices = Notices::start(ways, run, &[], events, engine.downgrade()).unwrap();
-    for stamped in sample::over().entries {
+    for stamped in sample::failed().entries {
         aside.send(Event::Entry(stamped)).unwrap();
     }
     let mut warnings = vec![];
@@ -500,10 +500,10 @@ async fn a_notice_that_fails_is_one_warning_and_shows_no_secret() {
     }
     warnings.sort();
     assert!(
-        warnings[0].contains("the notice `done` did not go out: the notify command ended with exit status: 3"),
+        warnings[0].contains("the notice `failed` did not go out: the notify command ended with exit status: 3"),
         "{warnings:?}"
     );
-    assert!(warnings[1].contains("the notice `done` did not go out: the webhook answered 404"), "{warnings:?}");
+    assert!(warnings[1].contains("the notice `failed` did not go out: the webhook answered 404"), "{warnings:?}");
     assert!(!warnings.concat().contains("hunter2"), "{warnings:?}");
     assert_eq!(heard.join().unwrap().len(), 1, "what will not get better is asked once");
     let environment = fs::read_to_string(&seen).unwrap();

@@ -49,13 +49,14 @@ impl Engine {
     }
 
     pub(super) fn why_paused(&self) -> String {
-        self.asker.as_ref().map_or_else(|| "asked for".to_owned(), |asker| format!("asked for by {}", asker.by))
+        let elsewhere = if self.asker.is_some() { " from another terminal" } else { "" };
+        format!("asked for{elsewhere}")
     }
 
     /// The words and the name with which a stop is written down.
     pub(super) fn why_stopped(&self) -> (String, String) {
         match &self.stopped_by {
-            Some(by) => (format!("stopped at a safe point, asked for by {by}"), by.clone()),
+            Some(by) => ("stopped at a safe point, asked for from another terminal".to_owned(), by.clone()),
             None => ("stopped at a safe point".to_owned(), self.setup.by.clone()),
         }
     }

@@ -45,6 +45,7 @@ struct Inner {
     next_id: u64,
     /// Held by every connection; all are gone when the last one is dropped.
     alive: Option<Sender<()>>,
+    gone: Option<Receiver<()>>,
 }
 
 struct Watcher {
@@ -65,6 +66,7 @@ impl Hub {
     /// `entries` are those of a resumed run; `asked` leads to the engine.
     pub fn new(hello: Hello, entries: &[Stamped], asked: Sender<Asked>) -> Self {
         let past = entries.iter().map(|stamped| said(Say::Event(Event::Entry(stamped.clone())))).collect();
+        let (alive, gone) = mpsc::channel(1);
         let inner = Inner {
             hello,
             past,
@@ -75,15 +77,14 @@ impl Hub {
             watchers: BTreeMap::new(),
             asks: BTreeMap::new(),
             next_id: 1,
-            alive: None,
+            alive: Some(alive),
+            gone: Some(gone),
         };
         Self { inner: Arc::new(Mutex::new(inner)), asked }
     }
 
     /// Hands every event on until the engine has ended, then says farewell. `aside` gets everything but progress.
     pub async fn tee(self, mut events: Receiver<Event>, front: Sender<Event>, aside: Option<UnboundedSender<Event>>) {
-        let (alive, mut gone) = mpsc::channel(1);
-        self.lock().alive = Some(alive);
         let mut told = interval(PROGRESS);
         told.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -109,7 +110,8 @@ impl Hub {
                 _ = told.tick() => self.lock().tell_progress(),
             }
         }
-        let tasks = self.lock().farewell();
+        let (tasks, gone) = self.lock().farewell();
+        let Some(mut gone) = gone else { return };
         if timeout(FAREWELL, gone.recv()).await.is_err() {
             tasks.iter().for_each(AbortHandle::abort);
         }
@@ -256,10 +258,11 @@ impl Inner {
         }
     }
 
-    fn farewell(&mut self) -> Vec<AbortHandle> {
+    fn farewell(&mut self) -> (Vec<AbortHandle>, Option<Receiver<()>>) {
         self.say_to_all(&said(Say::Bye));
         self.alive = None;
-        std::mem::take(&mut self.watchers).into_values().filter_map(|watcher| watcher.task).collect()
+        let watchers = std::mem::take(&mut self.watchers).into_values();
+        (watchers.filter_map(|watcher| watcher.task).collect(), self.gone.take())
     }
 }
 

@@ -132,7 +132,8 @@ pub fn head(frame: &mut Frame<'_>, app: &App, area: Rect, crumb: &str) -> Rect {
     let (face, state) = words::title_state(app);
     let sign = look.sign(face);
     let side = if face == super::theme::Face::ToDo { format!("{state} ") } else { format!("{sign} {state} ") };
-    let rehearsal = match (app.watches(), app.simulated) {
+    let looks_on = app.watches() && app.screen != super::app::Screen::Held;
+    let rehearsal = match (looks_on, app.simulated) {
         (true, true) => "WATCHING A REHEARSAL ",
         (true, false) => "WATCHING ",
         (false, true) => "REHEARSAL ",

@@ -95,7 +95,7 @@ pub fn title_state(app: &App) -> (Face, String) {
     if app.watches() && app.over && state.finished.is_none() {
         return match state.paused {
             Some(_) => (Face::Paused, format!("STOPPED at {}", app.look.clock_with_zone(state.last_ms))),
-            None => (Face::Unknown, format!("GONE since {}", app.look.clock_with_zone(state.last_ms))),
+            None => (Face::Unknown, format!("GONE after {}", app.look.clock_with_zone(state.last_ms))),
         };
     }
     if !app.begun {

@@ -52,7 +52,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, question: &Question, area: Rect) {
         if case.facts.len() > facts {
             let hidden = case.facts.len() - (facts - 1);
             case.facts.truncate(facts - 1);
-            case.facts.push(Line::styled(format!("   ... {hidden} more, F2 lists them"), app.look.style(Tone::Dim)));
+            let how = if app.shows_a_gate() { "" } else { ", F2 lists them" };
+            case.facts.push(Line::styled(format!("   ... {hidden} more{how}"), app.look.style(Tone::Dim)));
         }
         case.head.truncate(room.saturating_sub(case.facts.len()));
     }
