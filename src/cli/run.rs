@@ -261,6 +261,7 @@ impl Going {
                 look: common.look(),
                 rollback_to: self.rollback_to,
                 watching: None,
+                on_hangup: front.on_hangup.into(),
             };
             let left = tui::run(start, ends.front, command_to).await?;
             lost = matches!(left, tui::Left::Detached);
@@ -295,7 +296,10 @@ async fn of_terminal(left: tui::Left, state: &Path, run: &str) -> Result<Exit, F
         tui::Left::Signal(15) => Exit::Terminated,
         tui::Left::Signal(1) => Exit::HungUp,
         tui::Left::Signal(_) => Exit::Interrupted,
-        tui::Left::Detached => Exit::Stopped,
+        tui::Left::Detached => {
+            let folded = State::fold(&journal::read(state, run).await?)?;
+            folded.finished.as_ref().map_or(Exit::Stopped, Exit::of_outcome)
+        }
         tui::Left::Stopped | tui::Left::Finished => {
             let folded = State::fold(&journal::read(state, run).await?)?;
             match (&folded.finished, folded.next()) {

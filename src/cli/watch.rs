@@ -181,6 +181,7 @@ pub fn start(
         folder: running.folder(),
         look: common.look(),
         rollback_to: None,
+        on_hangup: tui::OnHangup::Pause,
         watching: Some(watching),
     })
 }

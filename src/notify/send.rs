@@ -42,8 +42,11 @@ pub struct Webhook {
     pub ca: Option<PathBuf>,
 }
 
+/// Where notices are put, and the tasks that send them.
+type Sending = (Vec<UnboundedSender<Notice>>, Vec<JoinHandle<()>>);
+
 /// One task a way: notices of one way arrive in their order, and no way waits for another.
-pub(super) fn start(ways: Ways, warning: &Warning) -> Result<(Vec<UnboundedSender<Notice>>, Vec<JoinHandle<()>>), String> {
+pub(super) fn start(ways: Ways, warning: &Warning) -> Result<Sending, String> {
     let (mut to, mut tasks) = (vec![], vec![]);
     for command in ways.commands {
         let (sender, notices) = mpsc::unbounded_channel();

@@ -167,6 +167,7 @@ impl App {
                 self.open(Screen::Log);
             }
             Intent::Watch => self.watch(at_ms),
+            Intent::List if self.shows_a_gate() => return self.look_from_question(Intent::List),
             Intent::Notes => self.open_page(Screen::Notes),
             Intent::Ledger => self.open_page(Screen::Ledger),
             Intent::FailedOnly => {
