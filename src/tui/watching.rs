@@ -108,7 +108,7 @@ impl App {
                 Some(format!("Paused since {}: {}.{still}", self.look.clock(at), text::clean(&why)))
             }
             Next::Stop(Stop::Failed(step)) => {
-                Some(format!("Step {} failed. Nothing else starts until the operator chooses.", step + 1))
+                Some(format!("Step {} failed. Nothing starts until the operator chooses.", step + 1))
             }
             _ => None,
         }
