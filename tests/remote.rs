@@ -150,6 +150,8 @@ fn a_second_terminal_watches_and_acts() {
     let mut run = Terminal::open(kept.path(), &["run", "backend-ai", "--simulate", "--notify", &notify]);
     run.begin();
     let (state, name) = only_run(kept.path());
+    // An offered command is whole: with the options that were given.
+    let named = format!("{name} --state {}", kept.path().display());
     let socket = journal::folder(&state, &name).join("run.sock");
     let mode = |path: &Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&socket), mode(socket.parent().unwrap())), (0o600, 0o700));
@@ -160,11 +162,11 @@ fn a_second_terminal_watches_and_acts() {
     let lines = castoff(kept.path(), &["watch", &name]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     // What acts only says which command does.
     watch.press("P");
-    watch.shows(&format!("you are watching: castoff pause {name} pauses it"));
+    watch.shows(&format!("you are watching: castoff pause {name}"));
 
     let (code, out, err) = asked(kept.path(), &["pause"]);
     assert_eq!(code, 0, "{err}");
-    assert!(out.contains(&format!("run {name} paused; ")) && out.contains(&format!("castoff go-on {name} goes on")), "{out}");
+    assert!(out.contains(&format!("run {name} paused; ")) && out.contains(&format!("castoff go-on {named} goes on")), "{out}");
     for terminal in [&run, &watch] {
         terminal.shows("PAUSED");
         terminal.shows("Paused since");
@@ -189,7 +191,7 @@ fn a_second_terminal_watches_and_acts() {
     second.press("q");
     assert_eq!(second.end(), 19);
     let (code, _, err) = asked(kept.path(), &["run", "backend-ai", "--simulate", "--headless"]);
-    assert!(code == 19 && err.contains(&format!("castoff watch {name} looks on; castoff status {name}")), "{err}");
+    assert!(code == 19 && err.contains(&format!("castoff watch {named} looks on; castoff status {named}")), "{err}");
 
     let (code, out, err) = asked(kept.path(), &["stop", &name]);
     assert_eq!(code, 0, "{err}");
@@ -255,7 +257,8 @@ fn a_run_that_was_killed_is_told_to_whoever_watches() {
     let (_, name) = only_run(kept.path());
     let (code, _, err) = asked(kept.path(), &["pause", &name]);
     assert!(code == 2 && err.contains(&format!("run `{name}` does not run now")), "{err}");
-    assert!(err.contains(&format!("castoff resume {name} goes on with it")), "{err}");
+    let named = format!("{name} --state {}", kept.path().display());
+    assert!(err.contains(&format!("castoff resume {named} goes on with it")), "{err}");
 }
 
 /// A run's folder, a socket in it, and the ends that an engine and a front end would hold.

@@ -23,7 +23,8 @@ pub async fn told(common: &Common, on_screen: bool, state: &Path, plan: Option<&
     let Some(run) = run else {
         return failure.hint("castoff runs lists what is kept here; its castoff keeps its runs elsewhere, or begins only now");
     };
-    let running = Running { state: state.to_owned(), run, holder };
+    let named = format!("{run}{}", common.again());
+    let running = Running { state: state.to_owned(), run, holder, named };
     match show(common, on_screen, &running, plan, what).await {
         Ok(hint) => failure.hint(hint),
         Err(other) => other,
@@ -33,7 +34,8 @@ pub async fn told(common: &Common, on_screen: bool, state: &Path, plan: Option<&
 /// Shows the page if there is a terminal; gives back the hint that stays.
 async fn show(common: &Common, on_screen: bool, running: &Running, plan: Option<&Plan>, what: String) -> Result<String, Failure> {
     let run = &running.run;
-    let hint = format!("castoff watch {run} looks on; castoff status {run} tells how it stands");
+    let named = &running.named;
+    let hint = format!("castoff watch {named} looks on; castoff status {named} tells how it stands");
     let why = match Connection::open(&running.folder()).await {
         Ok(connection) => {
             if on_screen {

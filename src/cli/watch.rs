@@ -25,6 +25,8 @@ pub struct Running {
     pub state: PathBuf,
     pub run: String,
     pub holder: String,
+    /// Its name as an offered command needs it: with the options that mean the same run.
+    pub named: String,
 }
 
 impl Running {
@@ -42,11 +44,14 @@ fn all(state: &Path) -> Vec<(PathBuf, String)> {
 /// The run that is meant, named in whole or by its end: it must be running.
 async fn meant(common: &Common, run: Option<String>, verb: &str) -> Result<Running, Failure> {
     let state = files::state_folder(common)?;
-    let held = |(state, run): (PathBuf, String)| Some(Running { holder: journal::holder(&state, &run)?, state, run });
+    let held = |(state, run): (PathBuf, String)| {
+        let (holder, named) = (journal::holder(&state, &run)?, format!("{run}{}", common.again()));
+        Some(Running { state, run, holder, named })
+    };
     let Some(name) = run else {
         let mut running: Vec<Running> = all(&state).into_iter().filter_map(held).collect();
         if running.len() > 1 {
-            let ways: Vec<String> = running.iter().map(|one| format!("castoff {verb} {}", one.run)).collect();
+            let ways: Vec<String> = running.iter().map(|one| format!("castoff {verb} {}", one.named)).collect();
             let failure = Failure::new(Exit::Usage, format!("{} runs are running: say which one", running.len()));
             return Err(failure.hint(ways.join("\n      ")));
         }
@@ -72,9 +77,10 @@ async fn meant(common: &Common, run: Option<String>, verb: &str) -> Result<Runni
         return Ok(running);
     }
     let folded = State::fold(&journal::read(&state, &run).await?)?;
+    let named = format!("{run}{}", common.again());
     let hint = match &folded.finished {
-        Some(_) => format!("it is over: castoff report {run}"),
-        None => format!("castoff status {run} tells how it stands; castoff resume {run} goes on with it"),
+        Some(_) => format!("it is over: castoff report {named}"),
+        None => format!("castoff status {named} tells how it stands; castoff resume {named} goes on with it"),
     };
     Err(Failure::new(Exit::Usage, format!("run `{run}` does not run now")).hint(hint))
 }
@@ -88,7 +94,7 @@ async fn connect(running: &Running) -> Result<Connection, Failure> {
 
 /// What a lock without a castoff behind its socket means.
 pub fn no_socket(running: &Running, why: &Unreachable) -> String {
-    let run = &running.run;
+    let run = &running.named;
     if let Unreachable::Refused(_) = why {
         return "only its owner and root may: ask them, or look with their name".to_owned();
     }
@@ -117,7 +123,7 @@ pub async fn watch(common: &Common, run: Option<String>) -> Result<Exit, Failure
 
 /// How the run stands when the watcher leaves: its end stays in the scrollback, and is the exit code.
 async fn left(common: &Common, running: &Running, on_screen: bool) -> Result<Exit, Failure> {
-    let Running { state, run, .. } = running;
+    let Running { state, run, named, .. } = running;
     // What was never begun leaves nothing behind.
     let Ok(entries) = journal::read(state, run).await else { return Ok(Exit::Done) };
     let folded = State::fold(&entries)?;
@@ -127,7 +133,7 @@ async fn left(common: &Common, running: &Running, on_screen: bool) -> Result<Exi
         (Some(outcome), _) => {
             if on_screen {
                 let look = tui::Look { mono: true, ..common.look() };
-                let page = tui::end_page(&folded, run, &journal::folder(state, run), &look, super::run::width());
+                let page = tui::end_page(&folded, run, &journal::folder(state, run), &look, super::run::width(), &common.again());
                 let _ = writeln!(out, "{}", page.join("\n"));
             }
             Ok(Exit::of_outcome(outcome))
@@ -138,7 +144,7 @@ async fn left(common: &Common, running: &Running, on_screen: bool) -> Result<Exi
             Ok(Exit::Stopped)
         }
         (None, None) => {
-            eprintln!("run {run}: its castoff is gone and nobody runs it now: castoff resume {run}");
+            eprintln!("run {run}: its castoff is gone and nobody runs it now: castoff resume {named}");
             Ok(Exit::Stopped)
         }
     }
@@ -182,6 +188,8 @@ pub fn start(
         look: common.look(),
         rollback_to: None,
         on_hangup: tui::OnHangup::Pause,
+        again: common.again(),
+        still: false,
         watching: Some(watching),
     })
 }
@@ -253,7 +261,7 @@ pub async fn limit(common: &Common, words: Vec<String>) -> Result<Exit, Failure>
     for limit in Limit::ALL {
         let _ = writeln!(out, "{:<14}  {}", format!("{}={}", limit.word(), limits.of(limit)), limit.help());
     }
-    let _ = writeln!(out, "castoff limit pulls=2 {} sets one, or several at once", running.run);
+    let _ = writeln!(out, "castoff limit pulls=2 {} sets one, or several at once", running.named);
     Ok(Exit::Done)
 }
 
@@ -274,7 +282,7 @@ pub async fn ask(common: &Common, run: Option<String>, wanted: Wanted) -> Result
             return Err(Failure::new(Exit::Usage, format!("run `{run}` did not follow: {why}")));
         }
     }
-    say(common, run, &wanted, &state);
+    say(common, &running, &wanted, &state);
     if let Wanted::Stop = wanted {
         return wait_for_stop(common, &running, connection, state).await;
     }
@@ -299,7 +307,8 @@ async fn answer(connection: &mut Connection, state: &mut State, ask: Ask) -> Res
     }
 }
 
-fn say(common: &Common, run: &str, wanted: &Wanted, state: &State) {
+fn say(common: &Common, running: &Running, wanted: &Wanted, state: &State) {
+    let Running { run, named, .. } = running;
     let n = state.steps.iter().flat_map(|step| &step.changes);
     let n = n.filter(|change| matches!(change.status, Status::Running | Status::Undoing)).count() as u64;
     let first = match n {
@@ -308,7 +317,7 @@ fn say(common: &Common, run: &str, wanted: &Wanted, state: &State) {
         n => format!("{} are finished first", text::count(n, "change")),
     };
     let words = match wanted {
-        Wanted::Pause => format!("run {run} paused; {first}. castoff go-on {run} goes on"),
+        Wanted::Pause => format!("run {run} paused; {first}. castoff go-on {named} goes on"),
         Wanted::GoOn => format!("run {run} goes on"),
         Wanted::Stop => format!("run {run} stops; {first}, at most 20 s"),
         Wanted::Limits(_) => {
@@ -337,7 +346,7 @@ async fn wait_for_stop(
     mut connection: Connection,
     mut state: State,
 ) -> Result<Exit, Failure> {
-    let run = &running.run;
+    let Running { run, named, .. } = running;
     let listen = async {
         while let Ok(Some(said)) = connection.next().await {
             match said {
@@ -349,12 +358,12 @@ async fn wait_for_stop(
     };
     if timeout(STOP, listen).await.is_err() {
         let failure = Failure::new(Exit::Unexpected, format!("run `{run}` has not stopped for {} s", STOP.as_secs()));
-        return Err(failure.hint(format!("castoff watch {run}")));
+        return Err(failure.hint(format!("castoff watch {named}")));
     }
     if common.format == Format::Text {
         let rehearsal = running.state.ends_with("rehearsals");
         let way_on =
-            if rehearsal { "a rehearsal ends with its process".to_owned() } else { format!("castoff resume {run} goes on") };
+            if rehearsal { "a rehearsal ends with its process".to_owned() } else { format!("castoff resume {named} goes on") };
         let _ = writeln!(std::io::stdout(), "run {run} stopped; {way_on}");
     }
     Ok(Exit::Done)

@@ -13,14 +13,17 @@ pub mod limits;
 pub mod need;
 pub mod place;
 pub mod plan;
+pub mod requests;
 pub mod run;
 pub mod text;
+pub mod wave;
+mod wave_words;
 pub mod world;
 
 pub use backend_ai::Era;
 pub use change::{Change, KeyDiff, Known, RowDiff, Service, Standing, Value, WayBack};
 pub use check::{Check, Problem};
-pub use event::{Asked, Command, Event, GateReport, Level, Progress, SurveyLine, Target};
+pub use event::{Asked, Command, Event, GateReport, Level, Progress, SurveyLine, Target, Wait};
 pub use fault::{Fault, FaultKind};
 pub use image::{Digest, ImageRef};
 pub use inventory::{
@@ -33,3 +36,4 @@ pub use need::{Need, need, question};
 pub use place::Mistake;
 pub use plan::{Ask, ChangeId, Gate, Kept, Plan, PlannedChange, PlannedStep, Totals};
 pub use run::{ChangeState, Entry, Next, Outcome, Stamped, State, Status, StepState, Stop, Tally};
+pub use wave::{Aside, CANARY_SENTENCE, Hold, WaveState, Waves};

@@ -7,6 +7,8 @@ use super::{Ask, GateReport, Next, Outcome, State, Stop};
 pub enum Need {
     /// The gate of this step waits for an answer, and one would count: its checks hold.
     Question(usize),
+    /// The canary of this step is done, and the others wait for an approval.
+    Canary(usize),
     /// Changes of this step failed, and nothing else starts.
     Failed(usize),
     /// An undo failed.
@@ -23,6 +25,7 @@ pub fn need(state: &State, report: Option<&GateReport>) -> Option<Need> {
             let holds = report.is_some_and(|report| report.step == step && report.problems.is_empty());
             (asks && holds && state.steps[step].gate_reached_ms.is_some()).then_some(Need::Question(step))
         }
+        Next::Canary(step) => Some(Need::Canary(step)),
         Next::Stop(Stop::Failed(step)) => Some(Need::Failed(step)),
         Next::Stop(Stop::Stuck) => Some(Need::Stuck),
         Next::Over => state.finished.clone().map(Need::Over),

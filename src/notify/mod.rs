@@ -10,7 +10,7 @@
 //!
 //! | what | when, each once |
 //! |---|---|
-//! | `question` | a gate can be answered now |
+//! | `question` | a gate can be answered now, or a canary approved |
 //! | `waits` | a gate has waited for its checks for longer than a quarter of an hour |
 //! | `failed` | changes of a step failed, and nothing else starts |
 //! | `stuck` | an undo failed: a human is needed |

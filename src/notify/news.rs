@@ -78,6 +78,7 @@ impl News {
                 self.asked = gate;
                 What::Question
             }
+            Need::Canary(_) => What::Question,
             Need::Failed(_) => What::Failed,
             Need::Stuck => What::Stuck,
             Need::Over(Outcome::Done | Outcome::DoneWithSkips) => What::Done,
@@ -102,7 +103,7 @@ impl News {
     pub fn about(&self, what: What) -> Notice {
         let at = jiff::Timestamp::from_millisecond((self.run.now_ms)()).unwrap_or_default();
         let step = match self.state.next() {
-            Next::Gate(step) | Next::Stop(crate::model::Stop::Failed(step)) => Some(step),
+            Next::Gate(step) | Next::Canary(step) | Next::Stop(crate::model::Stop::Failed(step)) => Some(step),
             _ => self.state.causes().first().and_then(|(_, ids)| ids.first()).map(|id| id.step),
         };
         let step = step.filter(|_| matches!(what, What::Question | What::Waits | What::Failed | What::Stuck));
@@ -132,6 +133,9 @@ impl News {
         };
         let run = &self.run.run;
         match what {
+            What::Question if matches!(self.state.next(), Next::Canary(_)) => {
+                format!("{named} holds after its canary: the others wait for your answer.")
+            }
             What::Question => {
                 let (n, all) = question(&self.state, step.unwrap_or_default());
                 format!("{named} waits for your answer: question {n} of {all}. Nothing is running.")

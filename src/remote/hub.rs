@@ -34,8 +34,8 @@ struct Inner {
     hello: Hello,
     /// Every entry as its line.
     past: Vec<Arc<str>>,
-    survey: Option<Arc<str>>,
-    gate: Option<Arc<str>>,
+    /// How things stand beside the entries: the newest of each kind.
+    now: BTreeMap<Kind, Arc<str>>,
     progress: BTreeMap<ChangeId, Progress>,
     /// Whose progress is not told yet.
     untold: BTreeSet<ChangeId>,
@@ -46,6 +46,14 @@ struct Inner {
     /// Held by every connection; all are gone when the last one is dropped.
     alive: Option<Sender<()>>,
     gone: Option<Receiver<()>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Survey,
+    Changed,
+    Gate,
+    Waits,
 }
 
 struct Watcher {
@@ -70,8 +78,7 @@ impl Hub {
         let inner = Inner {
             hello,
             past,
-            survey: None,
-            gate: None,
+            now: BTreeMap::new(),
             progress: BTreeMap::new(),
             untold: BTreeSet::new(),
             watchers: BTreeMap::new(),
@@ -197,7 +204,9 @@ impl Inner {
                 self.hello.plan = None;
                 self.past.push(words.clone());
                 match &stamped.entry {
-                    Entry::GateApproved { .. } | Entry::RollbackBegun { .. } | Entry::Finished { .. } => self.gate = None,
+                    Entry::GateApproved { .. } | Entry::RollbackBegun { .. } | Entry::Finished { .. } => {
+                        self.now.remove(&Kind::Gate);
+                    }
                     Entry::Started { change }
                     | Entry::Done { change }
                     | Entry::Failed { change, .. }
@@ -208,8 +217,10 @@ impl Inner {
                     _ => {}
                 }
             }
-            Event::Survey(_) => self.survey = Some(words.clone()),
-            Event::Gate(_) => self.gate = Some(words.clone()),
+            Event::Survey(_) => drop(self.now.insert(Kind::Survey, words.clone())),
+            Event::Changed(_) => drop(self.now.insert(Kind::Changed, words.clone())),
+            Event::Gate(_) => drop(self.now.insert(Kind::Gate, words.clone())),
+            Event::Waits { .. } => drop(self.now.insert(Kind::Waits, words.clone())),
             // Told to the operator who asked, and to nobody else.
             Event::Refused(_) => return,
             _ => {}
@@ -233,8 +244,7 @@ impl Inner {
     fn greeting(&self) -> Vec<Arc<str>> {
         let mut out = vec![said(Say::Hello(Box::new(self.hello.clone())))];
         out.extend(self.past.iter().cloned());
-        out.extend(self.survey.clone());
-        out.extend(self.gate.clone());
+        out.extend(self.now.values().cloned());
         out.extend(self.progress.values().map(|progress| said(Say::Event(Event::Progress(progress.clone())))));
         out.push(said(Say::Ready));
         out
@@ -275,7 +285,8 @@ fn not_from_afar(command: &Command) -> Option<String> {
     let name = match command {
         Command::Pause | Command::Continue | Command::Stop | Command::SetLimit(_) | Command::Recheck => return None,
         Command::Begin => "begin",
-        Command::Approve { .. } => "approve",
+        Command::Approve { .. } | Command::ApproveCanary { .. } => "approve",
+        Command::Verify => "verify",
         Command::Retry(_) => "retry",
         Command::Skip { .. } => "skip",
         Command::RollBack { .. } => "roll back",

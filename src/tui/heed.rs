@@ -43,6 +43,8 @@ impl App {
                 }
                 None => format!("~ waits {}/{n}", step + 1),
             },
+            Next::Canary(step) => format!("# canary {}/{n}", step + 1),
+            Next::Turn(_) => "> goes on".to_owned(),
             Next::Apply(ids) => format!("> {}/{n}", ids[0].step + 1),
             Next::Undo(ids) => format!("< {}/{n}", ids[0].step + 1),
             Next::Stop(Stop::Paused) => "\" paused".to_owned(),

@@ -35,20 +35,21 @@ impl App {
     /// Why a key that would act does nothing here, and what does it.
     pub(super) fn why_not_watching(&self, intent: Intent) -> Option<String> {
         let watching = self.watching.as_ref()?;
-        let run = &self.run;
+        let (run, again) = (&self.run, &self.again);
         if intent == Intent::Watch {
             return watching.held.as_ref().and_then(|held| held.unreachable.clone());
         }
-        if !acts(intent) {
+        if !intent.acts() && intent != Intent::Verify {
             return None;
         }
         if self.over {
-            return Some(format!("you are watching, and its castoff is gone: castoff resume {run}"));
+            return Some(format!("you are watching, and its castoff is gone: castoff resume {run}{again}"));
         }
         Some(match intent {
-            Intent::Pause if self.state.paused.is_some() => format!("you are watching: castoff go-on {run} goes on"),
-            Intent::Pause => format!("you are watching: castoff pause {run} pauses it"),
-            Intent::StopAndLeave => format!("you are watching: castoff stop {run} stops it"),
+            Intent::Pause if self.state.paused.is_some() => format!("you are watching: castoff go-on {run}{again} goes on"),
+            Intent::Pause => format!("you are watching: castoff pause {run}{again} pauses it"),
+            Intent::Limit => format!("you are watching: castoff limit pulls=4 {run}{again} changes one"),
+            Intent::StopAndLeave => format!("you are watching: castoff stop {run}{again} stops it"),
             _ => format!("you are watching: that is chosen only where it runs, by {}", watching.holder),
         })
     }
@@ -66,7 +67,7 @@ impl App {
     /// The last door: whatever a key led to, of a watcher's commands only the one that looks goes out.
     pub(super) fn only_looks(&mut self, command: Option<Command>) -> Option<Command> {
         match command {
-            Some(command) if self.watches() && command != Command::Recheck => {
+            Some(command) if self.watches() && command.writes() => {
                 self.notice = Some((Level::Warn, format!("you are watching run {}: nothing is done from here", self.run)));
                 None
             }
@@ -101,6 +102,7 @@ impl App {
                     format!("Step {} waits for {who}, {waited} so far; then for an answer, given where it runs.", step + 1)
                 })
             }
+            Next::Canary(step) => Some(format!("Step {} holds after its canary for an answer, given where it runs.", step + 1)),
             Next::Stop(Stop::Paused) => {
                 let (why, at) = state.paused.clone().unwrap_or_default();
                 let n = super::words::in_flight(state);
@@ -146,24 +148,8 @@ impl App {
 
     /// A gate is shown, and nothing can be typed into it.
     pub(super) fn shows_a_gate(&self) -> bool {
-        matches!(&self.popup, Some(Popup::Question(question)) if self.watches() && matches!(question.purpose, Purpose::Approve(_)))
+        matches!(&self.popup, Some(Popup::Question(question)) if self.watches() && matches!(question.purpose, Purpose::Approve(_) | Purpose::Canary(_)))
     }
-}
-
-/// Whether an intent would change the run.
-pub fn acts(intent: Intent) -> bool {
-    matches!(
-        intent,
-        Intent::Execute
-            | Intent::GoOn
-            | Intent::Pause
-            | Intent::Retry
-            | Intent::RetryCause
-            | Intent::Skip
-            | Intent::RollBack
-            | Intent::Abort
-            | Intent::StopAndLeave
-    )
 }
 
 fn capital(words: &str) -> String {

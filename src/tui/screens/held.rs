@@ -48,10 +48,9 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
         let n = state.steps.len();
         out.extend(row("STEP", &format!("{} of {n}, {}", step + 1, app.plan.steps[step].title)));
     }
-    if let Some(line) = app.lines.at_least(crate::model::Level::Info).next_back() {
-        let place = if line.place.is_empty() { String::new() } else { format!(" {}", line.place) };
+    if let Some(line) = app.lines.iter().next_back() {
         let ago = text::age(app.now_ms - line.at_ms);
-        out.extend(row("LAST ENTRY", &format!("{}, {ago} ago:{place} {}", look.clock_with_zone(line.at_ms), line.text)));
+        out.extend(row("LAST ENTRY", &format!("{}, {ago} ago: {}", look.clock_with_zone(line.at_ms), line.words())));
     }
     out.extend(row("WAITS FOR", &waits_for(app)));
     if low {
@@ -66,7 +65,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
         ])
     };
     if unreachable.is_none() {
-        out.push(key("w", format!("watch it here, read-only; elsewhere: castoff watch {}", app.run)));
+        out.push(key("w", format!("watch it here, read-only; elsewhere: castoff watch {}{}", app.run, app.again)));
     }
     out.push(key("q", "leave; nothing was begun here (exit code 19)".to_owned()));
     lines(frame, area, out, look);
@@ -109,7 +108,7 @@ pub fn draw_gone(frame: &mut Frame<'_>, app: &App, area: Rect) {
     if app.simulated {
         out.push(Line::raw(" A rehearsal ends with its process: nothing is to be resumed."));
     } else {
-        out.push(Line::styled(format!("   castoff resume {}", app.run), look.style(Tone::Strong)));
+        out.push(Line::styled(format!("   castoff resume {}{}", app.run, app.again), look.style(Tone::Strong)));
         out.push(Line::raw(" goes on with it."));
     }
     out.push(Line::raw(""));
