@@ -85,6 +85,30 @@ pub async fn run(
     }
 }
 
+/// Shows what happens to a run that another castoff drives, until it is over or that castoff has gone. Asks nothing.
+pub async fn watch(entries: &[Stamped], mut events: mpsc::Receiver<Event>, json: bool) {
+    let mut view = View {
+        state: State::fold(entries).unwrap_or_default(),
+        options: Options { json, approved: BTreeSet::new(), wait: None },
+        progress: BTreeMap::new(),
+        gate: None,
+        waiting_since: None,
+        waits: vec![],
+        out: true,
+    };
+    let mut tick = tokio::time::interval(Duration::from_secs(10));
+    tick.tick().await;
+    while view.state.finished.is_none() {
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(event) => view.show(event),
+                None => return,
+            },
+            _ = tick.tick() => view.heartbeat(),
+        }
+    }
+}
+
 struct View {
     state: State,
     options: Options,
@@ -176,6 +200,8 @@ impl View {
                 self.waits = waits;
             }
             Event::Refused(why) => self.words(&format!("not done: {why}")),
+            // The answer to somebody at another terminal.
+            Event::Answered { .. } => {}
             Event::Said { level, at_ms, place, text } => {
                 let word = if level == Level::Info { "" } else { "warning: " };
                 self.words(&format!("{}  {word}{place} {text}", clock(at_ms)));

@@ -468,6 +468,85 @@ fn boxes_and_pages() {
     check("log", &mut app);
 }
 
+/// Somebody looks on at this story from another terminal.
+fn watching(story: &Story, held: Option<castoff::tui::Held>) -> App {
+    let holder = "kim on ops-01, process 4123, since 2026-11-21 01:58:40 KST".to_owned();
+    let mut start = start(story.plan.clone(), story.entries.clone());
+    start.watching = Some(castoff::tui::Watching { holder, begun: true, held });
+    let mut app = App::new(start, story.at_ms).unwrap();
+    app.tick(story.at_ms + 5000);
+    app
+}
+
+#[test]
+fn watching_from_another_terminal() {
+    let mut app = watching(&sample::pulling(), None);
+    assert_eq!(letter(&mut app, 'P'), None);
+    check("watching", &mut app);
+    let story = sample::asking();
+    let mut app = watching(&story, None);
+    let report = castoff::model::GateReport { step: 10, problems: vec![], read_at_ms: story.at_ms };
+    app.event(Event::Gate(report), story.at_ms + 4000);
+    check("watching-gate", &mut app);
+    let mut app = watching(&sample::failed(), None);
+    check("watching-failure", &mut app);
+    let mut app = watching(&sample::pulling(), None);
+    app.engine_ended();
+    check("watching-gone", &mut app);
+}
+
+#[test]
+fn a_lock_that_another_castoff_holds() {
+    let held = |unreachable: Option<&str>| {
+        Some(castoff::tui::Held { what: "cluster `prod-a`".to_owned(), unreachable: unreachable.map(str::to_owned) })
+    };
+    let mut app = watching(&sample::draining(), held(None));
+    check("held", &mut app);
+    letter(&mut app, 'w');
+    assert!(picture(&mut app, (120, 36)).contains("WATCHING"), "w looks on");
+    letter(&mut app, 'q');
+    assert!(app.left.is_some());
+    let why = "no castoff listens there: it runs on ops-02: castoff watch 7f3a works there";
+    let mut app = watching(&sample::pulling(), held(Some(why)));
+    assert_eq!(letter(&mut app, 'w'), None);
+    check("held-unreachable", &mut app);
+}
+
+#[test]
+fn a_watcher_at_a_gate_types_nothing() {
+    let story = sample::asking();
+    let mut app = watching(&story, None);
+    let report = castoff::model::GateReport { step: 10, problems: vec![], read_at_ms: story.at_ms };
+    app.event(Event::Gate(report), story.at_ms + 4000);
+    for c in "remove 57 images from prod-a".chars() {
+        app.key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE), story.at_ms + 9000);
+    }
+    assert_eq!(press(&mut app, KeyCode::Enter), None);
+    assert_eq!(letter(&mut app, 'A'), None);
+}
+
+#[test]
+fn the_bell_rings_once_for_who_does_not_look() {
+    let story = sample::asking();
+    let report = castoff::model::GateReport { step: 10, problems: vec![], read_at_ms: story.at_ms };
+    for (focused, away_ms, rings) in [(true, 0, false), (false, 0, true), (true, 61_000, true)] {
+        let mut app = running(&story);
+        app.focused = focused;
+        app.last_key_ms = story.at_ms - away_ms;
+        assert!(!std::mem::take(&mut app.bell), "not before it can be answered");
+        app.event(Event::Gate(report.clone()), story.at_ms);
+        assert_eq!(std::mem::take(&mut app.bell), rings, "focused {focused}, away {away_ms}");
+        app.event(Event::Gate(report.clone()), story.at_ms + 5000);
+        assert!(!app.bell, "once");
+    }
+    for (story, title) in [(sample::failed(), "x failed"), (sample::over(), "+ done"), (sample::stuck(), "x stuck")] {
+        let mut app = App::new(start(story.plan.clone(), vec![]), NIGHT_MS).unwrap();
+        app.focused = false;
+        feed(&mut app, &story.entries);
+        assert!(app.bell && app.window_title().starts_with(title), "{}", app.window_title());
+    }
+}
+
 #[test]
 fn paused() {
     let mut story = sample::pulling();
@@ -622,6 +701,7 @@ fn everywhere() -> Vec<App> {
     let mut canary = running(&in_waves::held());
     press(&mut canary, KeyCode::Esc);
     let mut out = vec![canary, fresh(), blocked(), pulling(), draining(), resumed(), closed, retry, leave];
+    out.extend([watching(&sample::pulling(), None), watching(&sample::failed(), None), watching(&sample::asking(), None)]);
     out.extend([sample::failed(), sample::over(), sample::rolled_back(), sample::stuck()].iter().map(running));
     out
 }
@@ -712,6 +792,20 @@ proptest! {
                     let command = press(&mut app, code);
                     prop_assert!(command.as_ref().is_none_or(|command| !command.writes()), "{:?} of {}", command, WORDS[*word]);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn no_key_of_a_watcher_acts(keys in prop::collection::vec(32u8..127, 0..60)) {
+        let held = castoff::tui::Held { what: "cluster `prod-a`".to_owned(), unreachable: None };
+        let stories = [sample::pulling(), sample::failed(), sample::asking(), sample::over(), sample::stuck()];
+        let mut apps: Vec<App> = stories.iter().map(|story| watching(story, None)).collect();
+        apps.push(watching(&sample::pulling(), Some(held)));
+        for mut app in apps {
+            for key in &keys {
+                let command = letter(&mut app, char::from(*key));
+                prop_assert!(matches!(command, None | Some(Command::Recheck)), "{:?}", command);
             }
         }
     }

@@ -176,6 +176,7 @@ async fn run(plan: &Plan, cluster: Arc<Watched>, ahead: &[&str], script: &mut Sc
         journal,
         commands,
         events,
+        asked: mpsc::channel(1).1,
         by: "kim".to_owned(),
         approvals: ahead.iter().map(|name| ((*name).to_owned(), plan.plan.clone())).collect(),
         lingers: false,

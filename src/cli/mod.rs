@@ -1,11 +1,14 @@
 //! Layer 4: the command line. Wires runbook, cluster, journal, engine and a front end; decides nothing itself.
 
+mod beside;
 mod exit;
 mod files;
+mod held;
 mod look_up;
 mod run;
 mod tmux;
 mod verify;
+mod watch;
 
 pub use exit::{Exit, Failure};
 
@@ -128,6 +131,9 @@ struct Front {
     /// Headless: how many seconds a gate may wait for its checks [default: as long as it takes]
     #[arg(long, value_name = "SECONDS")]
     wait: Option<u64>,
+    /// Run COMMAND by `sh -c` with one JSON object on its standard input when the run needs somebody, fails or ends
+    #[arg(long, value_name = "COMMAND")]
+    notify: Option<String>,
     /// Draw nothing for the clock alone: for slow links, and for eyes that want stillness
     #[arg(long, env = "CASTOFF_STILL", value_parser = clap::builder::FalseyValueParser::new())]
     still: bool,
@@ -197,6 +203,20 @@ enum Command {
         #[command(flatten)]
         front: Front,
     },
+    /// Look on at a run that another terminal drives: the same screens, read-only [default: the one that runs]
+    Watch { run: Option<String> },
+    /// Ask a running run to pause at its safe point [default: the one that runs]
+    Pause { run: Option<String> },
+    /// Ask a paused run to go on [default: the one that runs]
+    GoOn { run: Option<String> },
+    /// Ask a running run to finish what is in flight, write and leave; it can be resumed [default: the one that runs]
+    Stop { run: Option<String> },
+    /// Change limits of a running run, `pulls=4 total=20`; without any, show them [default: the one that runs]
+    Limit {
+        /// NAME=NUMBER, as often as wanted, and the run if there is more than one
+        #[arg(value_name = "NAME=NUMBER|RUN")]
+        words: Vec<String>,
+    },
     /// What the journal of a run says and what the cluster says now: looks, and changes nothing
     Verify { run: Option<String> },
     /// How a run stands
@@ -254,6 +274,11 @@ pub async fn main() -> Result<Exit, Failure> {
         Command::Run { planned, front } => run::run(common, &planned, &front).await,
         Command::Resume { run, front, retry } => run::resume(common, run, &front, retry).await,
         Command::Rollback { run, to, reason, front } => run::rollback(common, run, to, &reason, &front).await,
+        Command::Watch { run } => watch::watch(common, run).await,
+        Command::Pause { run } => watch::ask(common, run, watch::Wanted::Pause).await,
+        Command::GoOn { run } => watch::ask(common, run, watch::Wanted::GoOn).await,
+        Command::Stop { run } => watch::ask(common, run, watch::Wanted::Stop).await,
+        Command::Limit { words } => watch::limit(common, words).await,
         Command::Verify { run } => verify::verify(common, run).await,
         Command::Status { run } => look_up::status(common, run).await,
         Command::Runs => look_up::runs(common).await,

@@ -22,6 +22,12 @@ pub enum Event {
     Changed(Vec<Problem>),
     /// The engine did not follow a command, with the reason.
     Refused(String),
+    /// The engine has dealt with a command from another terminal. What came of it stands in the entries before this.
+    Answered {
+        id: u64,
+        /// Why it was not followed.
+        refused: Option<String>,
+    },
     /// A line for the log: what is asked, answered, waited for.
     Said {
         level: Level,
@@ -137,6 +143,16 @@ impl Command {
     pub fn writes(&self) -> bool {
         !matches!(self, Self::Recheck | Self::Verify)
     }
+}
+
+/// A command that comes from another terminal than the one the run was begun in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Given back with `Answered`.
+    pub id: u64,
+    /// Who asks, and from where: stands in the entry.
+    pub by: String,
+    pub command: Command,
 }
 
 /// Which failed changes are meant.

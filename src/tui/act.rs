@@ -33,10 +33,12 @@ impl App {
             _ => {}
         }
         if self.is_typing() {
-            return self.typed(key, at_ms);
+            let command = self.typed(key, at_ms);
+            return self.only_looks(command);
         }
-        if matches!(self.popup, Some(Popup::Question(_))) {
-            return self.answer(key, at_ms);
+        if matches!(self.popup, Some(Popup::Question(_))) && !self.shows_a_gate() {
+            let command = self.answer(key, at_ms);
+            return self.only_looks(command);
         }
         if control || key.modifiers.contains(KeyModifiers::ALT) {
             return None;
@@ -44,13 +46,17 @@ impl App {
         if matches!(self.popup, Some(Popup::Retry { opened_ms }) if at_ms < opened_ms + DEAF_MS) {
             return None;
         }
-        let intent = intent(self.place(), key.code)?;
+        let Some(intent) = intent(self.place(), key.code) else {
+            self.no_answer_from_here(key.code);
+            return None;
+        };
         if let Some(why) = self.why_not(intent) {
             self.notice = Some((Level::Warn, why));
             return None;
         }
         self.notice = None;
-        self.act(intent, at_ms)
+        let command = self.act(intent, at_ms);
+        self.only_looks(command)
     }
 
     /// A key while a word is typed. What the run wants meanwhile comes up when that is over.
@@ -89,6 +95,9 @@ impl App {
 
     /// Why a key that is known here does nothing now. Said in the help and when it is pressed.
     pub fn why_not(&self, intent: Intent) -> Option<String> {
+        if let Some(why) = self.why_not_watching(intent) {
+            return Some(why);
+        }
         let no = |why: &str| Some(why.to_owned());
         let acts_on_a_run =
             matches!(intent, Intent::Pause | Intent::Retry | Intent::Skip | Intent::RollBack | Intent::Abort | Intent::Close);
@@ -157,7 +166,14 @@ impl App {
             Intent::Bottom => self.step_by(isize::MAX / 2),
             Intent::Open => self.open_selected(at_ms),
             Intent::NextChange | Intent::PreviousChange => self.other_change(intent == Intent::NextChange),
-            Intent::Log => self.open(Screen::Log),
+            Intent::Log => {
+                if self.shows_a_gate() {
+                    self.back();
+                }
+                self.open(Screen::Log);
+            }
+            Intent::Watch => self.watch(at_ms),
+            Intent::List if self.shows_a_gate() => return self.look_from_question(Intent::List),
             Intent::Notes => self.open_page(Screen::Notes),
             Intent::Ledger => self.open_page(Screen::Ledger),
             Intent::FailedOnly => {
@@ -228,12 +244,13 @@ impl App {
             self.popup = None;
             return None;
         }
-        if !self.behind.is_empty() && !matches!(self.screen, Screen::Overview | Screen::Waiting) {
+        let boxed = matches!(self.popup, Some(Popup::Gone)) || self.shows_a_gate();
+        if !boxed && !self.behind.is_empty() && !matches!(self.screen, Screen::Overview | Screen::Waiting) {
             let first = self.behind[0];
             self.show(first);
             return None;
         }
-        if self.over || !self.begun || self.state.finished.is_some() {
+        if self.over || !self.begun || self.state.finished.is_some() || self.watches() {
             self.left = Some(if self.state.finished.is_some() { Left::Finished } else { Left::Stopped });
             return None;
         }
@@ -244,8 +261,8 @@ impl App {
     /// Ctrl-C: the first asks to stop at the safe point, the second within five seconds stops at once, the third leaves.
     /// While nothing is in flight the first closes a box or asks, and the second stops.
     fn interrupt(&mut self, at_ms: i64) -> Option<Command> {
-        if self.over || !self.begun || self.state.finished.is_some() {
-            return if self.popup.is_some() {
+        if self.over || !self.begun || self.state.finished.is_some() || self.watches() {
+            return if self.popup.is_some() && !self.watches() {
                 self.back();
                 None
             } else {
@@ -378,6 +395,7 @@ impl App {
             Screen::Waiting => self.scroll = moved(self.scroll, self.report.as_ref().map_or(0, |r| r.problems.len())),
             // As long as the page can be: the picture keeps it within what there is.
             Screen::End => self.scroll = moved(self.scroll, self.plan.steps.len() + self.plan.notes.len() + 20),
+            Screen::Held => {}
             Screen::Notes => self.scroll = moved(self.scroll, self.note_rows().len()),
             Screen::Ledger => self.scroll = moved(self.scroll, self.ledger_rows().len()),
             Screen::Diff => self.scroll = moved(self.scroll, self.diff_lines().len()),
@@ -392,7 +410,7 @@ impl App {
 
     /// A suspended tool cannot answer anybody: only while nothing is in flight.
     fn suspend_if_idle(&mut self) {
-        if words::in_flight(&self.state) == 0 {
+        if words::in_flight(&self.state) == 0 || self.watches() {
             self.suspend = true;
         } else {
             self.notice = Some((Level::Warn, "changes are in flight and cannot be left alone: P pauses first".to_owned()));
@@ -412,5 +430,6 @@ pub fn screen_place(screen: Screen) -> Place {
         Screen::Waiting => Place::Waiting,
         Screen::Resume => Place::Resume,
         Screen::End => Place::End,
+        Screen::Held => Place::Held,
     }
 }

@@ -10,10 +10,10 @@ use super::palette::Palette;
 use super::question::{Field, NOT_YET, Purpose, Question};
 use super::sieve::LogView;
 use super::theme::Look;
-use super::{Left, Start};
+use super::{Left, Start, Watching};
 use crate::model::{
-    Ask, ChangeId, Command, Entry, Event, GateReport, Level, Next, Plan, Problem, Progress, Stamped, State, Stop, SurveyLine,
-    Wait, text,
+    Ask, ChangeId, Command, Entry, Event, GateReport, Level, Need, Next, Plan, Problem, Progress, Stamped, State, Stop,
+    SurveyLine, Wait, text,
 };
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -39,6 +39,8 @@ pub enum Screen {
     Waiting,
     Resume,
     End,
+    /// Another castoff holds the lock that was wanted.
+    Held,
 }
 
 /// What lies over it and takes the keys.
@@ -51,6 +53,8 @@ pub enum Popup {
         opened_ms: i64,
     },
     Question(Question),
+    /// The castoff of a run that was watched.
+    Gone,
 }
 
 /// How far the way out is; with the time at which it was asked.
@@ -120,6 +124,11 @@ pub struct App {
     pub put_off: Option<usize>,
     /// The stop that was shown already: it is not shown again when the operator looks elsewhere.
     pub shown: Option<Stop>,
+    /// What needed a person when it was last asked; for a gate, when it was reached.
+    pub heeded: Option<(Need, Option<i64>)>,
+    pub watching: Option<Watching>,
+    /// The window title that the terminal has.
+    pub titled: String,
     pub focused: bool,
     pub last_key_ms: i64,
     /// Taken by the loop: ring once, suspend, draw from scratch.
@@ -184,6 +193,9 @@ impl App {
             left: None,
             put_off: None,
             shown: None,
+            heeded: None,
+            watching: start.watching,
+            titled: String::new(),
             focused: true,
             last_key_ms: now_ms,
             bell: false,
@@ -201,6 +213,11 @@ impl App {
         app.facts = Facts::of(&app.plan);
         if screen == Screen::Plan {
             app.step = app.plan.steps.iter().position(|step| step.pending().next().is_some()).unwrap_or_default();
+        }
+        if let Some(watching) = &app.watching {
+            app.begun = watching.begun && app.state.plan.is_some();
+            app.screen = if watching.held.is_some() { Screen::Held } else { app.first_screen() };
+            app.settle(now_ms);
         }
         app.follow();
         if let Some(to) = start.rollback_to {
@@ -249,6 +266,8 @@ impl App {
                     self.notice = Some((Level::Error, why));
                 }
             }
+            // The answer to somebody else.
+            Event::Answered { .. } => {}
             Event::Said { level, at_ms, place, text } => {
                 self.lines.push(Line::remark(at_ms, level, &place, &text));
             }
@@ -268,6 +287,9 @@ impl App {
 
     /// The engine's channel is closed: it has ended, well or not.
     pub fn engine_ended(&mut self) {
+        if self.watches() {
+            return self.castoff_is_gone();
+        }
         self.over = true;
         if self.state.finished.is_none() {
             self.left = Some(Left::Stopped);
@@ -289,6 +311,10 @@ impl App {
             return;
         }
         self.lines.push(of_entry(stamped, &self.state));
+        if self.watches() && !self.begun {
+            self.begun = true;
+            self.show(Screen::Overview);
+        }
         if let Entry::Planned { plan, .. } = &stamped.entry {
             self.plan = plan.clone();
             self.facts = Facts::of(plan);
@@ -330,13 +356,16 @@ impl App {
         if !self.begun {
             return;
         }
+        self.heed(now_ms);
+        if self.screen == Screen::Held {
+            return;
+        }
         let next = self.state.next();
         if let Next::Stop(stop @ (Stop::Failed(_) | Stop::Stuck)) = &next {
             if self.shown.as_ref() != Some(stop) && self.popup.is_none() {
                 self.shown = Some(stop.clone());
                 self.cause = 0;
                 self.show(Screen::Failure);
-                self.ring(now_ms);
             }
         } else {
             self.shown = None;
@@ -352,7 +381,6 @@ impl App {
                 self.popup = None;
                 self.scroll = 0;
                 self.show(Screen::End);
-                self.ring(now_ms);
             }
             _ => {}
         }
@@ -367,7 +395,6 @@ impl App {
         let asks = self.state.gate(step).is_some_and(|gate| gate.ask != Ask::Nothing);
         if asks {
             self.ask_gate(step, now_ms);
-            self.ring(now_ms);
         } else if self.problems(step).is_some_and(|problems| !problems.is_empty()) && self.screen == Screen::Overview {
             self.scroll = 0;
             self.open(Screen::Waiting);
@@ -439,11 +466,6 @@ impl App {
         if matches!(&self.popup, Some(Popup::Question(question)) if which(&question.purpose)) {
             self.popup = None;
         }
-    }
-
-    /// Once, and only to somebody who does not look.
-    pub(super) fn ring(&mut self, now_ms: i64) {
-        self.bell |= !self.focused || now_ms - self.last_key_ms > 60_000;
     }
 
     /// The command that starts or continues the run, with what the operator sees meanwhile.

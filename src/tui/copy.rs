@@ -107,6 +107,7 @@ impl App {
                 let new = line.new.as_ref().map_or_else(|| "(none)".to_owned(), ToString::to_string);
                 format!("{} -> {new}  {}: {}", line.old.familiar(), line.verdict, line.proof)
             }
+            Screen::Held => return None,
             Screen::Failure => return self.cause_text(),
             Screen::End => self.end_lines().get(self.scroll)?.clone(),
             Screen::Plan | Screen::Overview | Screen::Resume => {

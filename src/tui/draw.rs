@@ -28,6 +28,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
         Screen::Waiting => " > gate",
         Screen::Resume => " > resume",
         Screen::End => " > end",
+        Screen::Held => " > lock",
     };
     let crumb = if matches!(app.popup, Some(Popup::Question(_))) { " > question" } else { crumb };
     let body = parts::head(frame, app, area, crumb);
@@ -50,11 +51,13 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
         Screen::Waiting => screens::waiting::draw(frame, app, body),
         Screen::Resume => screens::resume::draw(frame, app, body),
         Screen::End => screens::end::draw(frame, app, body),
+        Screen::Held => screens::held::draw(frame, app, body),
     }
     match &app.popup {
         Some(Popup::Help) => screens::help::draw(frame, app, body),
         Some(Popup::Leave) => screens::leave::draw(frame, app, body),
         Some(Popup::Retry { .. }) => screens::leave::draw_retry(frame, app, body),
+        Some(Popup::Gone) => screens::held::draw_gone(frame, app, body),
         Some(Popup::Question(_)) | None => {}
     }
     underline(frame, app, body);

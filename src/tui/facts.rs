@@ -216,6 +216,7 @@ mod tests {
                 on_hangup: crate::tui::OnHangup::Pause,
                 again: String::new(),
                 still: false,
+                watching: None,
             };
             let mut app = App::new(start, 0).unwrap();
             let planned = Entry::Planned { plan: plan().into(), by: String::new() };

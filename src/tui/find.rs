@@ -189,6 +189,7 @@ impl App {
             Screen::Waiting => self.report.iter().flat_map(|report| &report.problems).map(problem_words).collect(),
             Screen::Notes => self.note_rows().into_iter().map(|(_, problem)| problem_words(problem)).collect(),
             Screen::Ledger => self.ledger_rows().into_iter().map(ledger_words).collect(),
+            Screen::Held => vec![],
             Screen::End => self.end_lines(),
             Screen::Log => self.log_lines().map(super::lines::Line::words).collect(),
         }

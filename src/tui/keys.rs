@@ -22,6 +22,12 @@ pub enum Place {
     Question,
     Leave,
     RetryBox,
+    /// A gate that is answered at another terminal.
+    ShownGate,
+    /// The box of a castoff that has gone.
+    Gone,
+    /// The page of a lock that another castoff holds.
+    Held,
     /// The line of the `:` palette.
     Palette,
     /// The line in which what is looked for is typed.
@@ -71,6 +77,7 @@ pub enum Intent {
     List,
     NextField,
     Answer,
+    Watch,
     // From here on: what acts.
     Execute,
     GoOn,
@@ -130,6 +137,7 @@ impl Intent {
             Self::List => "list",
             Self::NextField => "next-field",
             Self::Answer => "answer",
+            Self::Watch => "watch",
             Self::Execute => "execute",
             Self::GoOn => "continue",
             Self::Pause => "pause",
@@ -193,13 +201,14 @@ pub struct Binding {
 
 use KeyCode::{Backspace, Char, Down, End, Enter, Esc, F, Home, PageDown, PageUp, Tab, Up};
 use Place::{
-    Changes, Diff, End as EndPage, Failure, Find, Help, Leave, Log, Overview, Page, Palette, Plan, Question, Resume, RetryBox,
-    Waiting,
+    Changes, Diff, End as EndPage, Failure, Find, Gone, Held, Help, Leave, Log, Overview, Page, Palette, Plan, Question, Resume,
+    RetryBox, ShownGate, Waiting,
 };
 
 const LISTS: &[Place] = &[Plan, Overview, Changes, Page, Diff, Log, Failure, Waiting, Resume, EndPage, Help];
 const RUN: &[Place] = &[Overview, Changes, Log, Failure, Waiting];
-const SCREENS: &[Place] = &[Plan, Overview, Changes, Page, Diff, Log, Failure, Waiting, Resume, EndPage, Leave, RetryBox];
+const SCREENS: &[Place] =
+    &[Plan, Overview, Changes, Page, Diff, Log, Failure, Waiting, Resume, EndPage, Leave, RetryBox, ShownGate, Gone, Held];
 /// Where something can be selected and taken along.
 const TAKES: &[Place] = &[Plan, Overview, Changes, Page, Diff, Log, Failure, Waiting, Resume, EndPage];
 const STEPS: &[Place] = &[Plan, Overview, Changes, Failure, Waiting, Resume];
@@ -210,7 +219,7 @@ const WORDS: &[Place] =
 pub const TABLE: &[Binding] = &[
     bind(SCREENS, &[Char('?')], "?", "help", "this help", Intent::Help),
     bind(
-        &[Plan, Overview, Failure, Waiting, Resume, EndPage],
+        &[Plan, Overview, Failure, Waiting, Resume, EndPage, ShownGate, Gone, Held],
         &[Char('q')],
         "q",
         "leave",
@@ -219,7 +228,7 @@ pub const TABLE: &[Binding] = &[
     ),
     bind(&[Changes, Page, Diff, Log, Help], &[Char('q')], "q", "", "back to the first screen", Intent::Quit),
     bind(
-        &[Changes, Page, Diff, Log, Failure, Waiting, EndPage, Help, Leave, RetryBox],
+        &[Changes, Page, Diff, Log, Failure, Waiting, EndPage, Help, Leave, RetryBox, ShownGate, Gone],
         &[Esc, Backspace],
         "esc",
         "back",
@@ -228,6 +237,7 @@ pub const TABLE: &[Binding] = &[
     ),
     bind(&[Plan, Overview, Resume], &[Esc, Backspace], "esc", "", "clear what is looked for, back", Intent::Back),
     bind(&[Question], &[Esc], "esc", "not now", "close the question; the run goes on waiting", Intent::Back),
+    bind(&[Held], &[Char('w')], "w", "watch", "watch the run that holds it, read-only", Intent::Watch),
     bind(&[Palette], &[Esc], "esc", "close", "close the words", Intent::Back),
     bind(&[Palette], &[Enter], "enter", "run", "run the word; what acts asks for its capital", Intent::Run),
     bind(&[Palette], &[Tab], "tab", "complete", "complete the word", Intent::Complete),
@@ -242,7 +252,7 @@ pub const TABLE: &[Binding] = &[
     bind(&[Question], &[Enter], "enter", "answer", "give the answer, when all is typed", Intent::Answer),
     bind(&[Question], &[Tab], "tab", "next field", "go to the other field", Intent::NextField),
     bind(&[Question], &[F(1)], "F1", "help", "help for questions", Intent::Help),
-    bind(&[Question], &[F(2)], "F2", "list", "what stands in the way, or every change", Intent::List),
+    bind(&[Question, ShownGate], &[F(2)], "F2", "list", "what stands in the way, or every change", Intent::List),
     bind(&[Question], &[F(3)], "F3", "log", "the log", Intent::Log),
     bind(&[Question], &[F(4)], "F4", "explain", "every request the step makes", Intent::Explain),
     bind(&[Question], &[F(5)], "F5", "check again", "read the cluster again for the checks", Intent::Recheck),
@@ -279,7 +289,7 @@ pub const TABLE: &[Binding] = &[
     bind(&[Plan, Diff], &[Char(']')], "[ ]", "change", "next and previous change of the step", Intent::NextChange),
     bind(&[Plan, Diff], &[Char('[')], "", "", "previous change of the step", Intent::PreviousChange),
     bind(
-        &[Overview, Changes, Failure, Waiting, Resume, EndPage, Page, Diff],
+        &[Overview, Changes, Failure, Waiting, Resume, EndPage, Page, Diff, ShownGate],
         &[Char('l')],
         "l",
         "log",

@@ -125,7 +125,9 @@ impl App {
             (Some(Popup::Help), _) => Place::Help,
             (Some(Popup::Leave), _) => Place::Leave,
             (Some(Popup::Retry { .. }), _) => Place::RetryBox,
+            (Some(Popup::Question(_)), _) if self.shows_a_gate() => Place::ShownGate,
             (Some(Popup::Question(_)), _) => Place::Question,
+            (Some(Popup::Gone), _) => Place::Gone,
             (None, screen) => super::act::screen_place(screen),
         }
     }

@@ -9,6 +9,7 @@ mod detached;
 pub mod draw;
 mod facts;
 mod find;
+mod heed;
 mod input;
 pub mod keys;
 mod lines;
@@ -23,6 +24,7 @@ mod screens;
 mod sieve;
 mod terminal;
 mod theme;
+mod watching;
 mod waves;
 mod words;
 
@@ -33,7 +35,7 @@ use crossterm::{
     event::{Event as Terminal, KeyCode, KeyEvent, KeyModifiers, MouseEventKind},
     execute,
     style::Print,
-    terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate},
+    terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate, SetTitle},
 };
 use input::{Input, Keyboard};
 use outside::Away;
@@ -49,6 +51,7 @@ pub use detached::OnHangup;
 pub use opening::{Opened, opening};
 pub use screens::end::end_page;
 pub use theme::Look;
+pub use watching::{Held, Watching};
 
 /// What the interface opens with.
 #[derive(Clone, Debug)]
@@ -65,6 +68,8 @@ pub struct Start {
     pub look: Look,
     /// The first thing asked is a rollback to this step.
     pub rollback_to: Option<usize>,
+    /// Another castoff drives the run; here it is looked at.
+    pub watching: Option<Watching>,
     /// The options that make an offered command whole: ` --state /srv/castoff`, or nothing.
     pub again: String,
     /// Nothing is drawn for the clock alone.
@@ -101,15 +106,18 @@ const GRACE: Duration = Duration::from_secs(20);
 pub async fn run(start: Start, mut events: Receiver<Event>, commands: Sender<Command>) -> anyhow::Result<Left> {
     let on_hangup = start.on_hangup;
     let mut app = App::new(start, now_ms())?;
-    let title = format!("castoff {}", app.plan.cluster);
+    let title = app.window_title();
+    app.titled.clone_from(&title);
     let (sender, mut inputs) = mpsc::unbounded_channel();
     let mut signals = Signals::new()?;
     let (guard, mut screen) = terminal::enter(&title)?;
     let mut keyboard = Keyboard::take(sender)?;
-    let left = turn(&mut app, &mut screen, &title, (&mut keyboard, &mut inputs), &mut signals, (&mut events, &commands)).await;
+    let left = turn(&mut app, &mut screen, (&mut keyboard, &mut inputs), &mut signals, (&mut events, &commands)).await;
     if matches!(left, Ok(Left::Detached)) {
         keyboard.forget();
-        detached::follow(&mut app, on_hangup, &mut events, &commands, &mut signals).await;
+        if !app.watches() {
+            detached::follow(&mut app, on_hangup, &mut events, &commands, &mut signals).await;
+        }
     } else {
         drop(keyboard);
     }
@@ -121,7 +129,6 @@ pub async fn run(start: Start, mut events: Receiver<Event>, commands: Sender<Com
 async fn turn(
     app: &mut App,
     screen: &mut terminal::Screen,
-    title: &str,
     (keyboard, inputs): (&mut Keyboard, &mut UnboundedReceiver<Input>),
     signals: &mut Signals,
     (events, commands): (&mut Receiver<Event>, &Sender<Command>),
@@ -177,7 +184,7 @@ async fn turn(
             }
             ended = over(&mut away), if away.is_some() => {
                 let said = away.take().and_then(|away| away.settle(&ended));
-                if terminal::take(title).is_err() || keyboard.take_again().is_err() {
+                if terminal::take(&app.titled).is_err() || keyboard.take_again().is_err() {
                     return Ok(lost());
                 }
                 app.notice = said;
@@ -193,7 +200,7 @@ async fn turn(
                 }
                 Heard::Continued if away.is_some() => {}
                 Heard::Continued => {
-                    if terminal::take(title).is_err() {
+                    if terminal::take(&app.titled).is_err() {
                         return Ok(lost());
                     }
                     app.redraw = true;
@@ -211,7 +218,7 @@ async fn turn(
                     if number == SignalKind::interrupt().as_raw_value() && (away.is_some() || back.is_some_and(|at: Instant| at.elapsed() < ECHO)) => {}
                 Heard::Hangup => return Ok(lost()),
                 Heard::Terminate(number) => {
-                    if !app.begun || app.over {
+                    if !app.begun || app.over || app.watches() {
                         return Ok(Left::Signal(number));
                     }
                     killed = Some((number, Instant::now()));
@@ -258,7 +265,7 @@ async fn turn(
                         app.focused = false;
                     }
                     Err(why) => {
-                        if terminal::take(title).is_err() || keyboard.take_again().is_err() {
+                        if terminal::take(&app.titled).is_err() || keyboard.take_again().is_err() {
                             return Ok(lost());
                         }
                         app.notice = Some((crate::model::Level::Warn, why));
@@ -282,7 +289,7 @@ async fn turn(
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
             // The stop comes a moment later; until somebody continues the process nothing touches the terminal.
             signals.continued.recv().await;
-            if terminal::take(title).is_err() {
+            if terminal::take(&app.titled).is_err() {
                 return Ok(lost());
             }
             app.redraw = true;
@@ -327,6 +334,11 @@ fn take(app: &mut App, event: Terminal, at_ms: i64) -> Option<Command> {
 /// Draws what has changed since the last picture; nothing at all if nothing has.
 fn picture(app: &mut App, screen: &mut terminal::Screen, last: &mut Buffer) -> io::Result<()> {
     ring(app);
+    let title = app.window_title();
+    if title != app.titled {
+        execute!(io::stdout(), SetTitle(&title))?;
+        app.titled = title;
+    }
     let redraw = std::mem::take(&mut app.redraw);
     if redraw {
         // `clear` would ask the terminal where the cursor is; a late answer would be typed text.

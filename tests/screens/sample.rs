@@ -37,6 +37,7 @@ pub fn start(plan: Plan, entries: Vec<Stamped>) -> Start {
         folder: "/var/lib/castoff/runs/7f3a".into(),
         look: look(),
         rollback_to: None,
+        watching: None,
         again: " --state /srv/castoff".to_owned(),
         still: false,
         on_hangup: OnHangup::Pause,

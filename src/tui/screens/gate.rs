@@ -42,7 +42,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, question: &Question, area: Rect) {
         Purpose::Skip(target) => skip(app, target, width),
         Purpose::Abort => abort(app, width),
     };
-    let mut foot = foot(app, question, case.act, width);
+    let mut foot =
+        if app.shows_a_gate() { super::held::answered_elsewhere(app, width) } else { foot(app, question, case.act, width) };
     if area.height < LOW {
         foot.remove(0);
     }

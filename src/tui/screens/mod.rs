@@ -9,6 +9,7 @@ pub mod end;
 pub mod explain;
 pub mod failure;
 pub mod gate;
+pub mod held;
 pub mod help;
 pub mod leave;
 pub mod ledger;
