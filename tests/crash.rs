@@ -160,7 +160,7 @@ async fn process(state: &Path, sim: &Arc<Sim>, plan: &Plan, fuse: &Arc<Fuse>, tu
                         let _ = to_engine.send(Command::Approve { step, plan, typed }).await;
                     }
                 }
-                Some(Event::Refused(_) | Event::Progress(_) | Event::Survey(_) | Event::Said { .. }) => {}
+                Some(Event::Refused(_) | Event::Progress(_) | Event::Layers { .. } | Event::Survey(_) | Event::Said { .. }) => {}
             }
         }
     }

@@ -19,7 +19,7 @@ pub mod world;
 pub use backend_ai::Era;
 pub use change::{Change, KeyDiff, Known, RowDiff, Service, Standing, Value, WayBack};
 pub use check::{Check, Problem};
-pub use event::{Command, Event, GateReport, Level, Progress, SurveyLine, Target};
+pub use event::{Command, Event, GateReport, LayerPhase, LayerProgress, Level, Progress, SurveyLine, Target};
 pub use fault::{Fault, FaultKind};
 pub use image::{Digest, ImageRef};
 pub use inventory::{

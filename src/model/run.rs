@@ -132,6 +132,8 @@ pub struct ChangeState {
     /// Unix times in milliseconds.
     pub started_ms: Option<i64>,
     pub ended_ms: Option<i64>,
+    /// Since when it is what it is; 0 while nothing has happened to it.
+    pub turned_ms: i64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -140,6 +142,10 @@ pub struct StepState {
     /// Who approved it and when.
     pub approved: Option<(String, i64)>,
     pub changes: Vec<ChangeState>,
+    /// How many of its changes stand in each status; kept up with every entry, so that asking costs nothing.
+    pub tally: Tally,
+    /// No change before this one is open.
+    open_from: usize,
 }
 
 /// The run so far, as the journal tells it.
@@ -216,6 +222,7 @@ impl State {
                 }
                 let step = |step: &super::PlannedStep| StepState {
                     changes: vec![ChangeState::default(); step.changes.len()],
+                    tally: Tally { waiting: step.changes.len() as u64, ..Tally::default() },
                     ..StepState::default()
                 };
                 self.steps = plan.steps.iter().map(step).collect();
@@ -277,11 +284,9 @@ impl State {
     /// Moves one change on, if that is a legal move.
     fn turn(&mut self, id: ChangeId, at_ms: i64, to: Status) -> Result<(), String> {
         let back = self.rolling_back.is_some();
-        let change = self
-            .steps
-            .get_mut(id.step)
-            .and_then(|s| s.changes.get_mut(id.n))
-            .ok_or_else(|| format!("there is no change {id}"))?;
+        let missing = || format!("there is no change {id}");
+        let step = self.steps.get_mut(id.step).ok_or_else(missing)?;
+        let change = step.changes.get_mut(id.n).ok_or_else(missing)?;
         let from = &change.status;
         use Status::{Done, Failed, Found, Retrying, Running, Skipped, UndoFailed, Undoing, Undone, Waiting};
         let legal = match &to {
@@ -313,7 +318,16 @@ impl State {
             Retrying(_) => {}
             _ => change.ended_ms = Some(at_ms),
         }
+        *step.tally.of(&change.status) -= 1;
+        *step.tally.of(&to) += 1;
         change.status = to;
+        change.turned_ms = at_ms;
+        if change.is_open() {
+            step.open_from = step.open_from.min(id.n);
+        }
+        while step.changes.get(step.open_from).is_some_and(|change| !change.is_open()) {
+            step.open_from += 1;
+        }
         Ok(())
     }
 
@@ -342,12 +356,18 @@ impl State {
 
     /// Every change of the step is found, done or skipped, and its gate is passed.
     pub fn step_is_over(&self, step: usize) -> bool {
-        let over = |c: &ChangeState| matches!(c.status, Status::Found | Status::Done | Status::Skipped(_));
-        (self.gate(step).is_none() || self.steps[step].approved.is_some()) && self.steps[step].changes.iter().all(over)
+        let tally = &self.steps[step].tally;
+        let over = tally.found + tally.done + tally.skipped;
+        (self.gate(step).is_none() || self.steps[step].approved.is_some()) && over == tally.total()
     }
 
     /// Decides what comes next. Pure: the same journal always gives the same answer.
     pub fn next(&self) -> Next {
+        self.next_few(usize::MAX)
+    }
+
+    /// What comes next, with so many of the changes to apply at most: enough for whoever only tells of it.
+    pub fn next_few(&self, most: usize) -> Next {
         if self.plan.is_none() {
             return Next::Plan;
         }
@@ -361,16 +381,15 @@ impl State {
             return Next::Stop(Stop::Paused);
         }
         let Some(step) = self.current_step() else {
-            let skipped = self.steps.iter().flat_map(|s| &s.changes).any(|c| matches!(c.status, Status::Skipped(_)));
+            let skipped = self.steps.iter().any(|s| s.tally.skipped > 0);
             return Next::Finish(if skipped { Outcome::DoneWithSkips } else { Outcome::Done });
         };
         if self.gate(step).is_some() && self.steps[step].approved.is_none() {
             return Next::Gate(step);
         }
-        let open = |(n, change): (usize, &ChangeState)| {
-            matches!(change.status, Status::Waiting | Status::Running | Status::Retrying(_)).then_some(ChangeId { step, n })
-        };
-        let open: Vec<ChangeId> = self.steps[step].changes.iter().enumerate().filter_map(open).collect();
+        let changes = self.steps[step].changes.iter().enumerate().skip(self.steps[step].open_from);
+        let open = changes.filter(|(_, change)| change.is_open()).map(|(n, _)| ChangeId { step, n });
+        let open: Vec<ChangeId> = open.take(most).collect();
         if open.is_empty() { Next::Stop(Stop::Failed(step)) } else { Next::Apply(open) }
     }
 
@@ -408,28 +427,20 @@ impl State {
         ids.into_iter().map(entry).collect()
     }
 
-    /// How many changes of a step stand in each status: (waiting, running, over, failed).
+    /// How many changes of a step stand in each status.
     pub fn tally(&self, step: usize) -> Tally {
-        let mut tally = Tally::default();
-        for change in &self.steps[step].changes {
-            match change.status {
-                Status::Waiting => tally.waiting += 1,
-                Status::Running | Status::Undoing => tally.running += 1,
-                Status::Retrying(_) => tally.retrying += 1,
-                Status::Found => tally.found += 1,
-                Status::Done => tally.done += 1,
-                Status::Failed(_) | Status::UndoFailed(_) => tally.failed += 1,
-                Status::Skipped(_) => tally.skipped += 1,
-                Status::Undone => tally.undone += 1,
-            }
-        }
-        tally
+        self.steps[step].tally
+    }
+
+    /// Whether anything stands failed.
+    pub fn any_failed(&self) -> bool {
+        self.steps.iter().any(|step| step.tally.failed > 0)
     }
 
     /// Failed changes, grouped by cause: kind of fault and its words, with the changes that met it.
     pub fn causes(&self) -> Vec<(Fault, Vec<ChangeId>)> {
         let mut out: Vec<(Fault, Vec<ChangeId>)> = vec![];
-        for (step, state) in self.steps.iter().enumerate() {
+        for (step, state) in self.steps.iter().enumerate().filter(|(_, state)| state.tally.failed > 0) {
             for (n, change) in state.changes.iter().enumerate() {
                 let (Status::Failed(fault) | Status::UndoFailed(fault)) = &change.status else { continue };
                 let id = ChangeId { step, n };
@@ -455,7 +466,28 @@ pub struct Tally {
     pub undone: u64,
 }
 
+impl ChangeState {
+    /// Something is left to do about it.
+    fn is_open(&self) -> bool {
+        matches!(self.status, Status::Waiting | Status::Running | Status::Retrying(_))
+    }
+}
+
 impl Tally {
+    /// The count that a change with this status is in.
+    fn of(&mut self, status: &Status) -> &mut u64 {
+        match status {
+            Status::Waiting => &mut self.waiting,
+            Status::Running | Status::Undoing => &mut self.running,
+            Status::Retrying(_) => &mut self.retrying,
+            Status::Found => &mut self.found,
+            Status::Done => &mut self.done,
+            Status::Failed(_) | Status::UndoFailed(_) => &mut self.failed,
+            Status::Skipped(_) => &mut self.skipped,
+            Status::Undone => &mut self.undone,
+        }
+    }
+
     pub fn total(&self) -> u64 {
         self.waiting + self.running + self.retrying + self.found + self.done + self.failed + self.skipped + self.undone
     }

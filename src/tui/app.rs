@@ -1,6 +1,8 @@
 //! The interface's own state: the run as the journal tells it, and what the operator looks at.
 //! Never draws, never asks the clock: times come in with keys, events and ticks.
 
+use super::cells::Cells;
+use super::grid::Grid;
 use super::lines::{Line, Lines, of_entry};
 use super::pace::Pace;
 use super::question::{Field, NOT_YET, Purpose, Question};
@@ -22,6 +24,10 @@ pub enum Screen {
     Overview,
     /// The changes of the selected step.
     Changes,
+    /// The same as a grid of hosts and images.
+    Matrix,
+    /// One change of it.
+    Cell,
     Log,
     Notes,
     Ledger,
@@ -81,6 +87,8 @@ pub struct App {
     /// `None` follows; else the line of the log that is held at the bottom.
     pub held: Option<usize>,
     pub progress: BTreeMap<ChangeId, Progress>,
+    /// Grids of the steps that are about images on hosts, and what the eye does there.
+    pub cells: Cells,
     pub pace: Pace,
     pub report: Option<GateReport>,
     /// How many problems stood against the waiting gate: (unix time in milliseconds, count).
@@ -137,6 +145,7 @@ impl App {
             warnings_only: false,
             held: None,
             progress: BTreeMap::new(),
+            cells: Cells::default(),
             pace: Pace::default(),
             report: None,
             counts: vec![],
@@ -159,6 +168,7 @@ impl App {
             app.state.apply(stamped)?;
             app.lines.push(of_entry(stamped, &app.state));
         }
+        app.cells.fold(&start.entries, &app.state, &app.progress, now_ms);
         if screen == Screen::Plan {
             app.step = app.plan.steps.iter().position(|step| step.pending().next().is_some()).unwrap_or_default();
         }
@@ -175,8 +185,10 @@ impl App {
         match event {
             Event::Entry(stamped) => self.entry(&stamped, now_ms),
             Event::Progress(progress) => {
+                self.cells.hear(&progress);
                 self.progress.insert(progress.change, progress);
             }
+            Event::Layers { change, layers } => self.cells.hear_layers(change, layers),
             Event::Gate(report) => {
                 if self.counts.last().is_none_or(|(_, n)| *n != report.problems.len()) {
                     self.counts.push((report.read_at_ms, report.problems.len()));
@@ -203,12 +215,14 @@ impl App {
                 self.lines.push(Line { at_ms, level, place: text::clean(&place), text: text::clean(&text) });
             }
         }
+        self.cells.live(self.begun && !self.over, &self.state, &self.progress, now_ms);
     }
 
     /// The clock went on.
     pub fn tick(&mut self, now_ms: i64) {
         self.now_ms = now_ms;
-        let Next::Apply(ids) = self.state.next() else { return };
+        self.cells.tick(now_ms);
+        let Next::Apply(ids) = self.state.next_few(1) else { return };
         let step = ids[0].step;
         let (done, total) = self.bytes(step);
         if total > 0 {
@@ -219,6 +233,7 @@ impl App {
     /// The engine's channel is closed: it has ended, well or not.
     pub fn engine_ended(&mut self) {
         self.over = true;
+        self.cells.live(false, &self.state, &self.progress, self.now_ms);
         if self.state.finished.is_none() {
             self.left = Some(Left::Stopped);
         }
@@ -260,6 +275,7 @@ impl App {
             }
             _ => {}
         }
+        self.cells.entry(stamped, &self.state, &self.progress);
         if !matches!(stamped.entry, Entry::Started { .. } | Entry::Done { .. } | Entry::Found { .. }) {
             self.notice = None;
         }
@@ -271,7 +287,7 @@ impl App {
         if !self.begun {
             return;
         }
-        let next = self.state.next();
+        let next = self.state.next_few(1);
         if let Next::Stop(stop @ (Stop::Failed(_) | Stop::Stuck)) = &next {
             if self.shown.as_ref() != Some(stop) && self.popup.is_none() {
                 self.shown = Some(stop.clone());
@@ -332,7 +348,7 @@ impl App {
 
     /// The step the run is at.
     pub fn at(&self) -> Option<usize> {
-        match self.state.next() {
+        match self.state.next_few(1) {
             Next::Gate(step) | Next::Stop(Stop::Failed(step)) => Some(step),
             Next::Apply(ids) | Next::Undo(ids) => ids.first().map(|id| id.step),
             _ => self.state.current_step(),
@@ -341,6 +357,8 @@ impl App {
 
     fn follow(&mut self) {
         if self.follows
+            // Who looks at cells goes on looking at those.
+            && !matches!(self.screen, Screen::Matrix | Screen::Cell)
             && self.state.plan.is_some()
             && let Some(step) = self.at()
             && self.step != step
@@ -357,6 +375,9 @@ impl App {
 
     /// Bytes of a step: (there, in all). What was already there when the plan was made counts in neither.
     pub fn bytes(&self, step: usize) -> (u64, u64) {
+        if let Some(grid) = self.cells.grid(step) {
+            return (grid.sums.done, grid.sums.size);
+        }
         let mut done = 0;
         let mut total = 0;
         for planned in self.plan.steps[step].pending() {
@@ -376,11 +397,14 @@ impl App {
 
     /// Unix time in milliseconds of the last sign of life of a running step, if that is long ago.
     pub fn stalled_since(&self, step: usize) -> Option<i64> {
-        let changes = &self.state.steps.get(step)?.changes;
+        if self.state.steps.get(step)?.tally.running == 0 {
+            return None;
+        }
+        let changes = &self.state.steps[step].changes;
         let running = changes.iter().enumerate().filter(|(_, change)| change.status == Status::Running);
         let signs = running.map(|(n, change)| {
             let heard = self.progress.get(&ChangeId { step, n }).map(|progress| progress.at_ms);
-            heard.max(change.started_ms)
+            heard.max(Some(change.turned_ms))
         });
         let last = signs.max().flatten()?;
         (self.now_ms - last > STALLED_MS).then_some(last)
@@ -398,6 +422,11 @@ impl App {
             first.extend(others);
         }
         first
+    }
+
+    /// The matrix of the selected step, if it is one to be shown as a matrix.
+    pub fn grid(&self) -> Option<&Grid> {
+        self.cells.grid(self.step).filter(|_| self.state.plan.is_some())
     }
 
     /// The least level the log page shows.

@@ -9,6 +9,8 @@ pub enum Place {
     Plan,
     Overview,
     Changes,
+    Matrix,
+    Cell,
     /// The ledger and the notes.
     Page,
     Log,
@@ -30,6 +32,8 @@ pub enum Intent {
     Quit,
     Up,
     Down,
+    Left,
+    Right,
     PageUp,
     PageDown,
     Top,
@@ -41,6 +45,11 @@ pub enum Intent {
     Notes,
     Ledger,
     FailedOnly,
+    /// The matrix by the other side.
+    Turn,
+    Zoom,
+    /// From the matrix to the list, and back.
+    OtherList,
     WarningsOnly,
     Recheck,
     List,
@@ -52,6 +61,7 @@ pub enum Intent {
     Pause,
     Retry,
     RetryCause,
+    RetryOne,
     Skip,
     RollBack,
     Abort,
@@ -71,12 +81,15 @@ pub struct Binding {
     pub intent: Intent,
 }
 
-use KeyCode::{Backspace, Char, Down, End, Enter, Esc, F, Home, PageDown, PageUp, Tab, Up};
-use Place::{Changes, End as EndPage, Failure, Help, Leave, Log, Overview, Page, Plan, Question, Resume, RetryBox, Waiting};
+use KeyCode::{Backspace, Char, Down, End, Enter, Esc, F, Home, Left, PageDown, PageUp, Right, Tab, Up};
+use Place::{
+    Cell, Changes, End as EndPage, Failure, Help, Leave, Log, Matrix, Overview, Page, Plan, Question, Resume, RetryBox, Waiting,
+};
 
-const LISTS: &[Place] = &[Plan, Overview, Changes, Page, Log, Failure, Waiting, EndPage, Help];
-const RUN: &[Place] = &[Overview, Changes, Log, Failure, Waiting];
-const SCREENS: &[Place] = &[Plan, Overview, Changes, Page, Log, Failure, Waiting, Resume, EndPage, Leave, RetryBox];
+const LISTS: &[Place] = &[Plan, Overview, Changes, Matrix, Cell, Page, Log, Failure, Waiting, EndPage, Help];
+const RUN: &[Place] = &[Overview, Changes, Matrix, Cell, Log, Failure, Waiting];
+const SCREENS: &[Place] =
+    &[Plan, Overview, Changes, Matrix, Cell, Page, Log, Failure, Waiting, Resume, EndPage, Leave, RetryBox];
 
 /// In the order of importance: what does not fit into the footer is left out from the end.
 pub const TABLE: &[Binding] = &[
@@ -89,9 +102,9 @@ pub const TABLE: &[Binding] = &[
         "leave; asks while a run is open",
         Intent::Quit,
     ),
-    bind(&[Changes, Page, Log, Help], &[Char('q')], "q", "", "back to the first screen", Intent::Quit),
+    bind(&[Changes, Matrix, Cell, Page, Log, Help], &[Char('q')], "q", "", "back to the first screen", Intent::Quit),
     bind(
-        &[Changes, Page, Log, Failure, Waiting, EndPage, Help, Leave, RetryBox],
+        &[Changes, Matrix, Cell, Page, Log, Failure, Waiting, EndPage, Help, Leave, RetryBox],
         &[Esc, Backspace],
         "esc",
         "back",
@@ -104,6 +117,7 @@ pub const TABLE: &[Binding] = &[
     bind(&[Leave], &[Char('L')], "L", "stop and leave", "finish what is in flight, write, leave", Intent::StopAndLeave),
     bind(&[RetryBox], &[Char('R')], "R", "all causes", "retry every failed change", Intent::Retry),
     bind(&[RetryBox], &[Char('T')], "T", "this cause", "retry the changes with the selected cause", Intent::RetryCause),
+    bind(&[RetryBox], &[Char('O')], "O", "only this", "retry the selected change alone", Intent::RetryOne),
     bind(&[Question], &[Enter], "enter", "answer", "give the answer, when all is typed", Intent::Answer),
     bind(&[Question], &[Tab], "tab", "next field", "go to the other field", Intent::NextField),
     bind(&[Question], &[F(1)], "F1", "help", "help for questions", Intent::Help),
@@ -118,17 +132,18 @@ pub const TABLE: &[Binding] = &[
         "look deeper; never acts",
         Intent::Open,
     ),
+    bind(&[Matrix], &[Enter], "enter", "cell", "the selected cell with its layers; unfolds a folded line", Intent::Open),
     bind(&[Waiting], &[Char('c')], "c", "check again", "read the cluster again now", Intent::Recheck),
     bind(RUN, &[Char('P')], "P", "pause", "pause at the safe point, or go on", Intent::Pause),
     bind(
-        &[Overview, Changes, Failure],
+        &[Overview, Changes, Matrix, Cell, Failure],
         &[Char('R')],
         "R",
         "retry",
         "retry what failed; asks if there are more causes",
         Intent::Retry,
     ),
-    bind(&[Changes, Failure], &[Char('S')], "S", "skip", "leave out what failed, with a reason (asks)", Intent::Skip),
+    bind(&[Changes, Matrix, Cell, Failure], &[Char('S')], "S", "skip", "leave out what failed, with a reason (asks)", Intent::Skip),
     bind(
         &[Overview, Failure, Waiting, Resume, EndPage],
         &[Char('B')],
@@ -141,7 +156,7 @@ pub const TABLE: &[Binding] = &[
     bind(&[Plan], &[Char(']')], "[ ]", "change", "next and previous change of the step", Intent::NextChange),
     bind(&[Plan], &[Char('[')], "", "", "previous change of the step", Intent::PreviousChange),
     bind(
-        &[Overview, Changes, Failure, Waiting, Resume, EndPage],
+        &[Overview, Changes, Cell, Failure, Waiting, Resume, EndPage],
         &[Char('l')],
         "l",
         "log",
@@ -150,7 +165,13 @@ pub const TABLE: &[Binding] = &[
     ),
     bind(&[Plan, Overview, EndPage], &[Char('n')], "n", "notes", "what to know, and to do by hand", Intent::Notes),
     bind(&[Plan, Overview, EndPage], &[Char('v')], "v", "ledger", "for every old name the proven new one", Intent::Ledger),
-    bind(&[Changes], &[Char('f')], "f", "failed only", "only what failed, and all again", Intent::FailedOnly),
+    bind(&[Changes, Matrix], &[Char('f')], "f", "failed only", "only what failed, and all again", Intent::FailedOnly),
+    bind(&[Matrix], &[Char('t')], "t", "by image", "by agent, or by image", Intent::Turn),
+    bind(&[Matrix], &[Char('z')], "z", "zoom", "one sign for each agent, and back", Intent::Zoom),
+    bind(&[Matrix], &[Tab], "tab", "list", "the same changes as a list; tab comes back", Intent::OtherList),
+    bind(&[Changes], &[Tab], "tab", "matrix", "the same changes as a matrix of agents and images", Intent::OtherList),
+    bind(&[Matrix], &[Char('l'), Right], "h l", "", "a column to the left or right", Intent::Right),
+    bind(&[Matrix], &[Char('h'), Left], "", "", "a column to the left", Intent::Left),
     bind(&[Log], &[Char('w')], "w", "warnings", "only warnings and errors, and all again", Intent::WarningsOnly),
     bind(LISTS, &[Char('j'), Down], "j k", "", "down and up", Intent::Down),
     bind(LISTS, &[Char('k'), Up], "", "", "up", Intent::Up),
@@ -187,7 +208,7 @@ mod tests {
 
     #[test]
     fn no_key_means_two_things_in_one_place() {
-        for place in [Plan, Overview, Changes, Page, Log, Failure, Waiting, Resume, EndPage, Help, Question, Leave, RetryBox] {
+        for place in [Plan, Overview, Changes, Matrix, Cell, Page, Log, Failure, Waiting, Resume, EndPage, Help, Question, Leave, RetryBox] {
             let codes: Vec<KeyCode> = here(place).flat_map(|binding| binding.codes.iter().copied()).collect();
             for code in &codes {
                 assert_eq!(codes.iter().filter(|c| *c == code).count(), 1, "{code:?} in {place:?}");
@@ -198,8 +219,8 @@ mod tests {
     #[test]
     fn what_acts_is_a_capital() {
         let acts = |intent| {
-            use Intent::{Abort, Execute, GoOn, Pause, Retry, RetryCause, RollBack, Skip, StopAndLeave};
-            matches!(intent, Execute | GoOn | Pause | Retry | RetryCause | Skip | RollBack | Abort | StopAndLeave)
+            use Intent::{Abort, Execute, GoOn, Pause, Retry, RetryCause, RetryOne, RollBack, Skip, StopAndLeave};
+            matches!(intent, Execute | GoOn | Pause | Retry | RetryCause | RetryOne | Skip | RollBack | Abort | StopAndLeave)
         };
         for binding in TABLE.iter().filter(|binding| acts(binding.intent)) {
             let capital = |code: &KeyCode| matches!(code, Char(c) if c.is_ascii_uppercase());

@@ -3,7 +3,10 @@
 
 pub mod act;
 pub mod app;
+mod cells;
 pub mod draw;
+mod flow;
+mod grid;
 mod input;
 mod keys;
 mod lines;

@@ -76,7 +76,7 @@ pub fn step_face(state: &State, step: usize, stalled: bool) -> (Face, &'static s
     if current != Some(step) {
         return (Face::ToDo, "to do");
     }
-    match state.next() {
+    match state.next_few(1) {
         Next::Gate(_) if state.steps[step].gate_reached_ms.is_none() => (Face::ToDo, "to do"),
         Next::Gate(_) if state.gate(step).is_some_and(|gate| gate.ask == Ask::Nothing) => (Face::Waiting, "waiting"),
         Next::Gate(_) => (Face::NeedsYou, "NEEDS YOU"),
@@ -103,7 +103,7 @@ pub fn title_state(app: &App) -> (Face, String) {
             (Face::NeedsYou, format!("INTERRUPTED at {}", app.look.clock_with_zone(state.last_ms)))
         };
     }
-    match state.next() {
+    match state.next_few(1) {
         Next::Plan => (Face::Waiting, "beginning".to_owned()),
         Next::Gate(step) if state.gate(step).is_some_and(|gate| gate.ask == Ask::Nothing) => {
             (Face::Waiting, format!("waiting at step {} of {n}", step + 1))
@@ -154,7 +154,7 @@ pub fn headline(app: &App) -> String {
         return sentence;
     }
     let title = |step: usize| app.plan.steps.get(step).map_or("", |s| s.title.as_str());
-    match state.next() {
+    match state.next_few(1) {
         Next::Plan => "The engine is asked to begin. Nothing has been changed.".to_owned(),
         Next::Gate(step) if state.steps[step].gate_reached_ms.is_none() => {
             format!("Step {}, {}, is next. Nothing needs you now.", step + 1, title(step))
@@ -363,6 +363,5 @@ fn next_question(app: &App, after: usize) -> Option<usize> {
 
 /// Changes whose effect is on its way.
 pub fn in_flight(state: &State) -> u64 {
-    let running = |change: &&ChangeState| matches!(change.status, Status::Running | Status::Undoing);
-    state.steps.iter().flat_map(|step| &step.changes).filter(running).count() as u64
+    state.steps.iter().map(|step| step.tally.running).sum()
 }

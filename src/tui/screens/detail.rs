@@ -99,7 +99,7 @@ fn counts(app: &App, room: (usize, usize)) -> Vec<Line<'static>> {
 }
 
 /// Between which minutes the rest is through.
-fn ends(app: &App, from_ms: i64, to_ms: i64) -> String {
+pub fn ends(app: &App, from_ms: i64, to_ms: i64) -> String {
     let (from, to) = (app.look.minute(from_ms), app.look.minute(to_ms));
     let zone = app.look.zone_name(to_ms);
     if from == to { format!("about {to} {zone}") } else { format!("between {from} and {to} {zone}") }

@@ -1,6 +1,9 @@
 //! The screens and boxes, one a file. Each draws a part of the interface's state.
 //! Never holds a state of its own.
 
+mod by_host;
+mod by_image;
+pub mod cell;
 pub mod changes;
 mod detail;
 pub mod end;
@@ -10,6 +13,7 @@ pub mod help;
 pub mod leave;
 pub mod ledger;
 pub mod log;
+pub mod matrix;
 pub mod notes;
 pub mod overview;
 pub mod plan;
@@ -19,3 +23,4 @@ mod sides;
 mod steps;
 pub mod too_small;
 pub mod waiting;
+mod zoom;
