@@ -140,10 +140,67 @@ fn a_pull_with_progress() {
     check("pulling", &mut pulling());
     let mut app = pulling();
     press(&mut app, KeyCode::Enter);
+    press(&mut app, KeyCode::Tab);
+    press(&mut app, KeyCode::Home);
     for _ in 0..31 {
         letter(&mut app, 'j');
     }
     check("changes", &mut app);
+}
+
+/// The matrix of a big cluster, after a quarter of a minute of looking.
+fn matrix() -> App {
+    let story = sample::big();
+    let mut app = running(&story);
+    press(&mut app, KeyCode::Enter);
+    for second in 0..=15 {
+        let at_ms = story.at_ms + second * 1000;
+        for progress in sample::big_progress(&story, second) {
+            app.event(Event::Progress(progress), at_ms);
+        }
+        app.tick(at_ms);
+    }
+    app
+}
+
+#[test]
+fn a_matrix_by_agent_by_image_and_from_far() {
+    let mut app = matrix();
+    check("matrix", &mut app);
+    for key in ['G', 'k'] {
+        letter(&mut app, key);
+    }
+    press(&mut app, KeyCode::Enter);
+    for _ in 0..3 {
+        letter(&mut app, 'k');
+    }
+    check("matrix-unfolded", &mut app);
+    letter(&mut app, 'f');
+    letter(&mut app, 't');
+    letter(&mut app, 'f');
+    check("matrix-by-image", &mut app);
+    letter(&mut app, 'z');
+    check("matrix-zoom", &mut app);
+    app.look.ascii = true;
+    letter(&mut app, 'z');
+    insta::assert_snapshot!("matrix-wide", picture(&mut app, (170, 24)));
+}
+
+#[test]
+fn a_cell_that_pulls_and_one_that_failed() {
+    let mut app = matrix();
+    let running = castoff::model::ChangeId { step: 1, n: 16 * 40 + 35 };
+    app.event(Event::Layers { change: running, layers: sample::layers() }, app.now_ms);
+    for _ in 0..8 {
+        letter(&mut app, 'l');
+    }
+    press(&mut app, KeyCode::Enter);
+    check("cell-pulling", &mut app);
+    press(&mut app, KeyCode::Esc);
+    letter(&mut app, 'h');
+    letter(&mut app, 'h');
+    press(&mut app, KeyCode::Enter);
+    check("cell-failed", &mut app);
 }
 
 #[test]

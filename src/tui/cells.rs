@@ -1,7 +1,7 @@
 //! What the pages of cells keep beside the grids: where the eye is, the layers on their way, the attempts of a change.
 //! Never draws, and never acts: it answers what a row, a selection or a key means.
 
-use super::grid::{Grid, Rank, Stand};
+use super::grid::{Grid, Rank, Stand, root};
 use crate::model::{ChangeId, Entry, LayerProgress, Progress, Stamped, State, text};
 use std::collections::BTreeMap;
 
@@ -112,11 +112,11 @@ impl Cells {
 
     fn remember(&mut self, stamped: &Stamped) {
         let (change, why) = match &stamped.entry {
-            Entry::Retried { change, why, after_ms: 0 } => (change, why.clone()),
+            Entry::Retried { change, why, after_ms: 0 } => (change, format!("again, {why}")),
             Entry::Retried { change, why, after_ms } => {
-                (change, format!("{why}; again after {}", text::age(after_ms.cast_signed())))
+                (change, format!("{}; again after {}", root(why), text::age(after_ms.cast_signed())))
             }
-            Entry::Failed { change, fault } | Entry::UndoFailed { change, fault } => (change, fault.to_string()),
+            Entry::Failed { change, fault } | Entry::UndoFailed { change, fault } => (change, fault.why.clone()),
             _ => return,
         };
         let tries = self.tries.entry(*change).or_default();

@@ -40,7 +40,10 @@ pub fn draw(app: &App, grid: &Grid, width: usize, height: usize) -> Drawn {
         format!(", {}", part("image", &widths.columns, grid.images.len()))
     };
     let rows: Vec<Line<'_>> = rows.collect();
-    Drawn { head: head(app, &widths), rows, shown: format!("worst first, {}{columns}", part("row", &shown, n)) }
+    let listed = shown.filter(|i| matches!(app.cells.row(grid, *i, app.failed_only), Some(Row::Host(_)))).count();
+    let all = text::count(grid.hosts.len() as u64, "agent");
+    let shown = if listed == grid.hosts.len() { all } else { format!("{listed} of {all}") };
+    Drawn { head: head(app, &widths), rows, shown: format!("worst first, {shown}{columns}") }
 }
 
 impl Widths {
@@ -69,9 +72,8 @@ fn columns(n: usize, at: usize, room: usize) -> Range<usize> {
     if grouped(n) <= room {
         return 0..n;
     }
-    let fits = (room - room / 11).max(1);
-    let start = if at < fits || fits < 10 { at - at % fits.max(1) } else { (at + 1 - fits).div_ceil(10) * 10 };
-    let start = if at < fits { 0 } else { start };
+    let fits = (room - room / 11).max(10);
+    let start = if at < fits { 0 } else { (at + 1 - fits).div_ceil(10) * 10 };
     start..(start + fits).min(n)
 }
 

@@ -48,7 +48,7 @@ fn facts(app: &App, grid: &Grid, id: ChangeId, width: usize, no_layers: bool) ->
     let planned = app.plan.change(id);
     let status = app.state.status(id);
     let (dim, plain, strong) = (look.style(Tone::Dim), look.style(Tone::Plain), look.style(Tone::Strong));
-    let (face, said) = matrix::said(app, grid, grid.cell(id.n));
+    let (face, said) = matrix::said(app, grid, grid.cell(id.n), width / 2);
     let fact = |label: &str, words: &str| labelled(label, &text::clean(words), (INDENT, width), (dim, plain));
     let name = format!(" {id}  {} on {}  ", text::clean(&detail::short_subject(&planned.subject, width / 2)), text::clean(&planned.place));
     let word = format!("{} {}", look.sign(face), if matches!(status.status, Status::Failed(_)) { "FAILED" } else { said.as_str() });
@@ -111,6 +111,8 @@ fn attempts(app: &App, id: ChangeId, width: usize) -> Vec<Line<'static>> {
     let look = &app.look;
     let styles = (look.style(Tone::Dim), look.style(Tone::Plain));
     let tries = app.cells.tries(id);
+    // A single failure stands above at length.
+    let tries = if tries.len() == 1 && matches!(app.state.status(id).status, Status::Failed(_)) { &[] } else { tries };
     let line = |(i, of): (usize, &crate::tui::cells::Try)| {
         let label = if i == 0 { "attempts" } else { "" };
         let words = format!("{}  {}", look.clock(of.at_ms), of.why);
@@ -137,7 +139,7 @@ fn size(app: &App, grid: &Grid, id: ChangeId) -> Option<String> {
         words = format!("{} of {words}, {}%", text::bytes(progress.done.min(size)), progress.done.min(size).saturating_mul(100) / size);
     }
     if let Some(rate) = grid.rate_of(id.n) {
-        words = format!("{words}, {}/s over the last 10 s", text::bytes(rate));
+        words = format!("{words}, {}/s over 10 s", text::bytes(rate));
     }
     Some(words)
 }

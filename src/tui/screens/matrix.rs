@@ -57,7 +57,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let hidden = causes.len() - lines.len();
     if let Some(last) = lines.last_mut().filter(|_| hidden > 0) {
         let more = text::count(hidden as u64 + 1, "more cause");
-        *last = Line::styled(format!("   ... {more}: the failure page has them all"), app.look.style(Tone::Dim));
+        *last = Line::styled(format!("   ... {more}"), app.look.style(Tone::Dim));
     }
     frame.render_widget(Paragraph::new(lines), bottom);
 }
@@ -101,7 +101,8 @@ fn legend_line(app: &App, grid: &Grid, width: usize, shown: &str) -> Line<'stati
     let mut used = 0;
     let room = width.saturating_sub(shown.width() + 3);
     let of_bytes = grid.sums.size > 0;
-    for stand in [ToDo, Running, Waiting, Stalled, Done, Already, Failed, Skipped, Undone, Unknown] {
+    // What does not fit is what nobody has to act upon.
+    for stand in [Failed, Unknown, Stalled, Waiting, Running, ToDo, Skipped, Undone, Already, Done] {
         if grid.sums.count(stand) == 0 {
             continue;
         }
@@ -151,7 +152,7 @@ fn selected(app: &App, grid: &Grid, width: usize) -> Line<'static> {
     let name = format!(" {host}  {} {}  ", view.image + 1, text::clean(&grid.images[view.image].name));
     let room = width.saturating_sub(name.width());
     let (face, said) = match grid.find(view.host, view.image) {
-        Some(cell) => said(app, grid, cell),
+        Some(cell) => said(app, grid, cell, room),
         None => (Face::NotRun, "nothing is planned there".to_owned()),
     };
     if room < 12 {
@@ -274,8 +275,8 @@ fn state_of_cell(app: &App, grid: &Grid, cell: &Cell) -> (Face, String) {
     }
 }
 
-/// A cell in words, at length.
-pub fn said(app: &App, grid: &Grid, cell: &Cell) -> (Face, String) {
+/// A cell in words, for so much room.
+pub fn said(app: &App, grid: &Grid, cell: &Cell, room: usize) -> (Face, String) {
     let id = ChangeId { step: grid.step, n: cell.n };
     let word = word(app, grid, cell.stand);
     match (cell.stand, grid.cause_of(cell.n)) {
@@ -284,8 +285,12 @@ pub fn said(app: &App, grid: &Grid, cell: &Cell) -> (Face, String) {
             let rate = grid.rate_of(cell.n).map_or_else(String::new, |rate| format!("  {}/s", text::bytes(rate)));
             (face, format!("{said}{rate}"))
         }
-        (Stand::Failed, Some(cause)) => (Face::Failed, format!("FAILED: {}", text::clean(&cause.why))),
-        (stand, Some(cause)) => (face(stand), format!("{word}: {}", text::clean(&cause.why))),
+        (Stand::Failed, Some(cause)) => {
+            (Face::Failed, format!("FAILED: {}", brief(&text::clean(&cause.why), room.saturating_sub(8))))
+        }
+        (stand, Some(cause)) => {
+            (face(stand), format!("{word}: {}", brief(&text::clean(&cause.why), room.saturating_sub(word.len() + 2))))
+        }
         (stand @ Stand::Skipped, None) => match &app.state.status(id).status {
             Status::Skipped(why) => (face(stand), format!("{word}: {}", text::clean(why))),
             _ => (face(stand), word.to_owned()),
@@ -399,35 +404,26 @@ pub fn signs(
 
 /// The numbers above the columns: the first, every tenth, and the selected one, reversed.
 pub fn numbers(look: &Look, shown: Range<usize>, at: usize, width: usize) -> Vec<Span<'static>> {
-    let place = |i: usize| (i - shown.start) + (i / 10 - shown.start / 10);
-    let mut out = vec![' '; width];
-    let mut write = |out: &mut Vec<char>, i: usize, clear: usize| {
-        let (start, label) = (place(i), (i + 1).to_string());
-        if start + label.len() > out.len() {
-            return None;
-        }
-        out[start.saturating_sub(clear)..(start + label.len() + clear).min(width)].fill(' ');
-        label.chars().enumerate().for_each(|(k, c)| out[start + k] = c);
-        Some(start..start + label.len())
+    let label = |i: usize| {
+        let start = (i - shown.start) + (i / 10 - shown.start / 10);
+        let words = (i + 1).to_string();
+        (start + words.len() <= width).then(|| (start..start + words.len(), words))
     };
-    for i in shown.clone().filter(|i| *i == shown.start || (i + 1) % 10 == 0) {
-        write(&mut out, i, 0);
+    let chosen = Some(at).filter(|at| shown.contains(at)).and_then(label);
+    let mut out = vec![' '; width];
+    for (place, words) in shown.clone().filter(|i| *i == shown.start || (i + 1) % 10 == 0).filter_map(label) {
+        // Beside the selected number there is a gap: two that touch would be a third.
+        let apart = chosen.as_ref().is_none_or(|(chosen, _)| place.end < chosen.start || chosen.end < place.start);
+        if apart {
+            words.chars().zip(place).for_each(|(c, i)| out[i] = c);
+        }
     }
-    // A number that is cut in half by the selected one would be another number.
-    let near = |i: &usize| *i != at && (i + 1) % 10 == 0 && place(*i).abs_diff(place(at)) <= 4;
-    for i in shown.clone().filter(near).chain((shown.start != at && place(at) <= 4).then_some(shown.start)) {
-        let start = place(i);
-        let end = (start + (i + 1).to_string().len()).min(width);
-        out[start.min(end)..end].fill(' ');
-    }
-    let selected = if shown.contains(&at) { write(&mut out, at, 0) } else { None };
-    let dim = look.style(Tone::Dim);
-    let text = |range: Range<usize>| out[range].iter().collect::<String>();
-    match selected {
-        Some(range) => vec![
-            Span::styled(text(0..range.start), dim),
-            Span::styled(text(range.clone()), look.style(Tone::Selected)),
-            Span::styled(text(range.end..width), dim),
+    let (dim, text) = (look.style(Tone::Dim), |range: Range<usize>| out[range].iter().collect::<String>());
+    match chosen {
+        Some((place, words)) => vec![
+            Span::styled(text(0..place.start), dim),
+            Span::styled(words, look.style(Tone::Selected)),
+            Span::styled(text(place.end..width), dim),
         ],
         None => vec![Span::styled(text(0..width), dim)],
     }
