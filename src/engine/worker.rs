@@ -82,12 +82,7 @@ pub async fn undo(
     let _ = to.send(Report::Undone { id, outcome }).await;
 }
 
-async fn undo_once(
-    cluster: &dyn Cluster,
-    change: &Change,
-    deadline: Duration,
-    report: &dyn Watch,
-) -> Result<(), Fault> {
+async fn undo_once(cluster: &dyn Cluster, change: &Change, deadline: Duration, report: &dyn Watch) -> Result<(), Fault> {
     let neither = |found: String| {
         let fault = Fault::new(
             FaultKind::Drift,

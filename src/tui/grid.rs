@@ -319,9 +319,7 @@ impl Grid {
             self.cells[n].heard = progress.get(&id).map(heard);
             self.set(n, state.status(id), false);
         }
-        for (sums, order) in
-            [(&mut self.hosts, &mut self.hosts_in_order), (&mut self.images, &mut self.images_in_order)]
-        {
+        for (sums, order) in [(&mut self.hosts, &mut self.hosts_in_order), (&mut self.images, &mut self.images_in_order)] {
             order.0.clear();
             for (i, sums) in sums.iter_mut().enumerate() {
                 sums.rank = sums.judge(self.back);

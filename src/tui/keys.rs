@@ -88,8 +88,7 @@ use Place::{
 
 const LISTS: &[Place] = &[Plan, Overview, Changes, Matrix, Cell, Page, Log, Failure, Waiting, EndPage, Help];
 const RUN: &[Place] = &[Overview, Changes, Matrix, Cell, Log, Failure, Waiting];
-const SCREENS: &[Place] =
-    &[Plan, Overview, Changes, Matrix, Cell, Page, Log, Failure, Waiting, Resume, EndPage, Leave, RetryBox];
+const SCREENS: &[Place] = &[Plan, Overview, Changes, Matrix, Cell, Page, Log, Failure, Waiting, Resume, EndPage, Leave, RetryBox];
 
 /// In the order of importance: what does not fit into the footer is left out from the end.
 pub const TABLE: &[Binding] = &[
@@ -143,7 +142,14 @@ pub const TABLE: &[Binding] = &[
         "retry what failed; asks if there are more causes",
         Intent::Retry,
     ),
-    bind(&[Changes, Matrix, Cell, Failure], &[Char('S')], "S", "skip", "leave out what failed, with a reason (asks)", Intent::Skip),
+    bind(
+        &[Changes, Matrix, Cell, Failure],
+        &[Char('S')],
+        "S",
+        "skip",
+        "leave out what failed, with a reason (asks)",
+        Intent::Skip,
+    ),
     bind(
         &[Overview, Failure, Waiting, Resume, EndPage],
         &[Char('B')],
@@ -208,7 +214,9 @@ mod tests {
 
     #[test]
     fn no_key_means_two_things_in_one_place() {
-        for place in [Plan, Overview, Changes, Matrix, Cell, Page, Log, Failure, Waiting, Resume, EndPage, Help, Question, Leave, RetryBox] {
+        for place in
+            [Plan, Overview, Changes, Matrix, Cell, Page, Log, Failure, Waiting, Resume, EndPage, Help, Question, Leave, RetryBox]
+        {
             let codes: Vec<KeyCode> = here(place).flat_map(|binding| binding.codes.iter().copied()).collect();
             for code in &codes {
                 assert_eq!(codes.iter().filter(|c| *c == code).count(), 1, "{code:?} in {place:?}");

@@ -2,9 +2,9 @@
 //! Never a claim about what the engine does: only about what the screens show.
 
 use castoff::model::{
-    Ask, Change, ChangeId, Check, Digest, Entry, Fault, FaultKind, Gate, GateReport, ImageRef, Kept, KeyDiff, Known, LedgerLine,
-    LayerPhase, LayerProgress, Limits, Outcome, Plan, PlannedChange, PlannedStep, Problem, Progress, Row, RowDiff, Service, Stamped, SurveyLine, Totals,
-    Value, Verdict,
+    Ask, Change, ChangeId, Check, Digest, Entry, Fault, FaultKind, Gate, GateReport, ImageRef, Kept, KeyDiff, Known, LayerPhase,
+    LayerProgress, LedgerLine, Limits, Outcome, Plan, PlannedChange, PlannedStep, Problem, Progress, Row, RowDiff, Service,
+    Stamped, SurveyLine, Totals, Value, Verdict,
 };
 use castoff::tui::{Look, Start};
 use jiff::tz::TimeZone;
@@ -584,7 +584,14 @@ pub fn big_plan() -> Plan {
     let change = |n: usize| {
         let (h, i) = (n / 40, n % 40);
         let host = format!("agent-{:03}", h + 1);
-        Change::Pull { host, image: image_of(i), digest: digest(200 + i), id: digest(100 + i), before: None, size_bytes: 600_000_000 }
+        Change::Pull {
+            host,
+            image: image_of(i),
+            digest: digest(200 + i),
+            id: digest(100 + i),
+            before: None,
+            size_bytes: 600_000_000,
+        }
     };
     let pulls = (0..8000).map(|n| PlannedChange::new(ChangeId { step: 1, n }, change(n), false));
     plan.steps[1].changes = pulls.collect();
@@ -653,8 +660,12 @@ pub fn big_progress(story: &Story, second: i64) -> Vec<Progress> {
 
 /// The layers of a pull on its way.
 pub fn layers() -> Vec<LayerProgress> {
-    let layer = |n: usize, phase, done, total, unpacked| {
-        LayerProgress { id: digest(900 + n).short().to_owned(), phase, done, total, unpacked }
+    let layer = |n: usize, phase, done, total, unpacked| LayerProgress {
+        id: digest(900 + n).short().to_owned(),
+        phase,
+        done,
+        total,
+        unpacked,
     };
     vec![
         layer(0, LayerPhase::There, 0, 0, 0),

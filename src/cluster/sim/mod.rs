@@ -93,7 +93,8 @@ impl Sim {
     /// The layers of an image of which so many bytes came and so many are unpacked: one layer after the other.
     fn layers(&self, host: &str, image: &ImageRef, mut done: u64, mut unpacked: u64) -> Vec<LayerProgress> {
         let world = self.lock();
-        let held = |id: &Digest| world.hosts.get(host).is_some_and(|host| host.images.values().any(|local| local.layers.contains(id)));
+        let held =
+            |id: &Digest| world.hosts.get(host).is_some_and(|host| host.images.values().any(|local| local.layers.contains(id)));
         let all = world.manifest(image).map_or(&[][..], |manifest| &manifest.layers);
         let layer = |layer: &crate::model::Layer| {
             let id = layer.digest.short().to_owned();

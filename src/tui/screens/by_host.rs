@@ -39,7 +39,8 @@ pub fn draw(app: &App, grid: &Grid, width: usize, height: usize) -> Drawn {
     } else {
         format!(", {}", part("image", &widths.columns, grid.images.len()))
     };
-    let rows: Vec<Line<'_>> = rows.collect();
+    let mut rows: Vec<Line<'_>> = rows.collect();
+    rows.extend(key(app, grid, width, height.saturating_sub(rows.len())));
     let listed = shown.filter(|i| matches!(app.cells.row(grid, *i, app.failed_only), Some(Row::Host(_)))).count();
     let all = text::count(grid.hosts.len() as u64, "agent");
     let shown = if listed == grid.hosts.len() { all } else { format!("{listed} of {all}") };
@@ -58,7 +59,7 @@ impl Widths {
         };
         let (left, rate) = if grid.sums.size > 0 { (left, rate) } else { (0, 0) };
         let name = longest.clamp(5, most);
-        let done = format!("{n}/{n}").len() + 2;
+        let done = (format!("{n}/{n}").len() + 2).max(8);
         let fixed = 1 + name + 2 + done + left + rate + digest + 3;
         let room = width.saturating_sub(fixed + least).max(1);
         let columns = columns(n, image, room);
@@ -126,6 +127,30 @@ fn digest(app: &App, grid: &Grid, host: usize) -> String {
         crate::model::Change::Pull { digest, .. } => digest.short().to_owned(),
         _ => String::new(),
     }
+}
+
+/// What the numbers above the columns mean, where there is room for all of them.
+fn key(app: &App, grid: &Grid, width: usize, room: usize) -> Vec<Line<'static>> {
+    let look = &app.look;
+    let longest = grid.images.iter().map(|image| image.name.len()).max().unwrap_or(0);
+    let each = longest.clamp(8, 40) + 6;
+    let columns = (width / each).max(1);
+    let n = grid.images.len();
+    let height = n.div_ceil(columns);
+    if height + 2 > room {
+        return vec![];
+    }
+    let mut out = vec![Line::raw(""), Line::styled(" IMAGES", look.style(Tone::Dim))];
+    out.extend((0..height).map(|row| {
+        let images = (0..columns).map(|column| column * height + row).filter(|image| *image < n);
+        let entry = |image: usize| {
+            let tone = if image == app.cells.view.image { Tone::Strong } else { Tone::Dim };
+            let words = format!("{:>4}  {}", image + 1, text::clean(&grid.images[image].name));
+            cell(&words, each, look.style(tone))
+        };
+        Line::from(images.map(entry).collect::<Vec<_>>())
+    }));
+    out
 }
 
 /// All hosts of one rank in one line.

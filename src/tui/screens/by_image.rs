@@ -4,7 +4,7 @@
 use super::matrix::{Drawn, fitted, part, signs};
 use crate::model::{Change, ChangeId, text};
 use crate::tui::app::App;
-use crate::tui::cells::{hosts_a_sign, images_room};
+use crate::tui::cells::{grouped, hosts_a_sign, images_room};
 use crate::tui::grid::{Grid, Rank, Stand};
 use crate::tui::parts::{cell, right, window};
 use crate::tui::theme::Tone;
@@ -25,15 +25,24 @@ pub fn draw(app: &App, grid: &Grid, width: usize, height: usize) -> Drawn {
     let n = if app.failed_only { grid.images_before(Rank::Unknown) } else { grid.images.len() };
     let at = grid.row_of_image(app.cells.view.image);
     let each = hosts_a_sign(grid, u16::try_from(width).unwrap_or(u16::MAX));
-    let widths = match width {
+    let mut widths = match width {
         160.. => Widths { name: 36, done: 10, now: 6, failed: 8, left: 6, digest: 14, rate: 11 },
         100.. => Widths { name: 30, done: 10, now: 6, failed: 8, left: 6, digest: 0, rate: 0 },
         _ => Widths { name: 20, done: 9, now: 0, failed: 7, left: 0, digest: 0, rate: 0 },
     };
+    // Few signs leave room for whole names.
+    let spare =
+        images_room(u16::try_from(width).unwrap_or(u16::MAX)).saturating_sub(grouped(grid.hosts.len().div_ceil(each)).max(26));
+    let longest = grid.images.iter().map(|image| image.name.len()).max().unwrap_or(0);
+    widths.name = longest.clamp(10, widths.name + spare);
     let shown = window(at, n, height);
     let rows = shown.clone().filter_map(|i| Some((i, grid.image_at(i)?)));
     let rows = rows.map(|(i, image)| row(app, grid, image, i == at, each, &widths, width));
-    Drawn { rows: rows.collect(), head: head(app, grid, each, &widths, width), shown: format!("worst first, {}", part("image", &shown, n)) }
+    Drawn {
+        rows: rows.collect(),
+        head: head(app, grid, each, &widths, width),
+        shown: format!("worst first, {}", part("image", &shown, n)),
+    }
 }
 
 fn head(app: &App, grid: &Grid, each: usize, widths: &Widths, width: usize) -> Line<'static> {

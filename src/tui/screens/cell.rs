@@ -24,7 +24,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let layers = app.cells.layers(id);
     let mut above = facts(app, grid, id, width, layers.is_empty());
     // The layers get what the facts leave, and four rows at least: what moves matters more than what was planned.
-    let under = if layers.is_empty() { 0 } else { (layers.len() + 2).min(6).max(usize::from(area.height).saturating_sub(above.len())) };
+    let under =
+        if layers.is_empty() { 0 } else { (layers.len() + 2).min(6).max(usize::from(area.height).saturating_sub(above.len())) };
     let under = u16::try_from(under.min(layers.len() + 2)).unwrap_or(area.height) * u16::from(!layers.is_empty());
     let room = usize::from(area.height - under.min(area.height));
     // The last of the facts give way first.
@@ -50,8 +51,13 @@ fn facts(app: &App, grid: &Grid, id: ChangeId, width: usize, no_layers: bool) ->
     let (dim, plain, strong) = (look.style(Tone::Dim), look.style(Tone::Plain), look.style(Tone::Strong));
     let (face, said) = matrix::said(app, grid, grid.cell(id.n), width / 2);
     let fact = |label: &str, words: &str| labelled(label, &text::clean(words), (INDENT, width), (dim, plain));
-    let name = format!(" {id}  {} on {}  ", text::clean(&detail::short_subject(&planned.subject, width / 2)), text::clean(&planned.place));
-    let word = format!("{} {}", look.sign(face), if matches!(status.status, Status::Failed(_)) { "FAILED" } else { said.as_str() });
+    let name = format!(
+        " {id}  {} on {}  ",
+        text::clean(&detail::short_subject(&planned.subject, width / 2)),
+        text::clean(&planned.place)
+    );
+    let word =
+        format!("{} {}", look.sign(face), if matches!(status.status, Status::Failed(_)) { "FAILED" } else { said.as_str() });
     let mut out = vec![Line::from(vec![
         Span::styled(cut_end(&name, width), strong),
         prose(&word, width.saturating_sub(name.width()), look.style(face.tone())),
@@ -101,7 +107,12 @@ fn times(app: &App, id: ChangeId) -> String {
     let Some(from) = status.started_ms else { return format!("{word}; not begun") };
     let attempts = text::count(u64::from(status.attempts), "attempt");
     match status.ended_ms {
-        Some(to) => format!("{word} at {}, begun {}, {} in all, {attempts}", look.clock_with_zone(to), look.clock(from), text::duration(to - from)),
+        Some(to) => format!(
+            "{word} at {}, begun {}, {} in all, {attempts}",
+            look.clock_with_zone(to),
+            look.clock(from),
+            text::duration(to - from)
+        ),
         None => format!("{word} for {}, begun {}, {attempts}", text::duration(app.now_ms - from), look.clock_with_zone(from)),
     }
 }
@@ -136,7 +147,11 @@ fn size(app: &App, grid: &Grid, id: ChangeId) -> Option<String> {
     }
     let mut words = text::bytes(size);
     if let Some(progress) = progress {
-        words = format!("{} of {words}, {}%", text::bytes(progress.done.min(size)), progress.done.min(size).saturating_mul(100) / size);
+        words = format!(
+            "{} of {words}, {}%",
+            text::bytes(progress.done.min(size)),
+            progress.done.min(size).saturating_mul(100) / size
+        );
     }
     if let Some(rate) = grid.rate_of(id.n) {
         words = format!("{words}, {}/s over 10 s", text::bytes(rate));
@@ -149,13 +164,16 @@ fn undo(planned: &PlannedChange) -> Option<(&'static str, String)> {
     match &planned.way_back {
         WayBack::Partly(why) => Some(("PARTLY", why.clone())),
         WayBack::None(why) => Some(("NO UNDO", why.clone())),
-        WayBack::Whole => Some(("undo", match &planned.change {
-            Change::Pull { before: None, .. } | Change::Tag { before: None, .. } => "the name is taken away again".to_owned(),
-            Change::Pull { .. } | Change::Tag { .. } => "the name is given back to the image it meant before".to_owned(),
-            Change::Remove { twin: Some(twin), .. } => format!("named again from {}", twin.familiar()),
-            Change::Remove { .. } => "pulled again from the old registry, by digest".to_owned(),
-            _ => return None,
-        })),
+        WayBack::Whole => Some((
+            "undo",
+            match &planned.change {
+                Change::Pull { before: None, .. } | Change::Tag { before: None, .. } => "the name is taken away again".to_owned(),
+                Change::Pull { .. } | Change::Tag { .. } => "the name is given back to the image it meant before".to_owned(),
+                Change::Remove { twin: Some(twin), .. } => format!("named again from {}", twin.familiar()),
+                Change::Remove { .. } => "pulled again from the old registry, by digest".to_owned(),
+                _ => return None,
+            },
+        )),
     }
 }
 
@@ -170,7 +188,8 @@ fn layers_head(app: &App, layers: &[LayerProgress], width: usize) -> Line<'stati
 
 fn layer_row(app: &App, layer: &LayerProgress, width: usize) -> Line<'static> {
     let look = &app.look;
-    let percent = |part: u64| part.saturating_mul(100).checked_div(layer.total).map_or(String::new(), |n| format!(" {}%", n.min(100)));
+    let percent =
+        |part: u64| part.saturating_mul(100).checked_div(layer.total).map_or(String::new(), |n| format!(" {}%", n.min(100)));
     let (tone, words) = match layer.phase {
         LayerPhase::There => (Tone::Already, "there before".to_owned()),
         LayerPhase::Done => (Tone::Already, "done".to_owned()),

@@ -39,8 +39,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let troubles = u16::try_from(causes.len()).unwrap_or(u16::MAX).min((area.height / 6).max(1));
     let legend_height = u16::from(area.height >= LOW);
     let fixed = 1 + legend_height + 1 + 1 + 1 + troubles;
-    let [top, legend, head, list, line, now, bottom] =
-        rows(area, [1, legend_height, 1, area.height.saturating_sub(fixed), 1, 1]);
+    let [top, legend, head, list, line, now, bottom] = rows(area, [1, legend_height, 1, area.height.saturating_sub(fixed), 1, 1]);
     let drawn = match app.cells.view.side {
         Side::Hosts => by_host::draw(app, grid, width, list.height as usize),
         Side::Images => by_image::draw(app, grid, width, list.height as usize),
@@ -131,7 +130,8 @@ fn selected(app: &App, grid: &Grid, width: usize) -> Line<'static> {
     if grid_is_empty(app, grid) {
         return Line::styled(" Nothing has failed. f shows all again.", plain);
     }
-    let fold = (view.side == Side::Hosts).then(|| app.cells.row(grid, app.cells.row_selected(grid, app.failed_only), app.failed_only));
+    let fold =
+        (view.side == Side::Hosts).then(|| app.cells.row(grid, app.cells.row_selected(grid, app.failed_only), app.failed_only));
     if let Some(Some(Row::Fold(rank))) = fold {
         let what = if rank == Rank::Over { "nothing is left to do on them" } else { "nothing is begun on them" };
         return Line::styled(cut_end(&format!(" {what}; enter lists them"), width), plain);
@@ -222,7 +222,8 @@ pub fn places(grid: &Grid, hosts: &BTreeSet<usize>, width: usize) -> String {
     let mut out = String::new();
     for (i, host) in hosts.iter().enumerate() {
         let name = text::clean(&grid.hosts[*host].name);
-        let short = name.strip_prefix(&grid.prefix).filter(|rest| !rest.is_empty()).unwrap_or(&name).to_owned();
+        let short =
+            name.strip_prefix(&grid.prefix).filter(|rest| !rest.is_empty() && hosts.len() > 1).unwrap_or(&name).to_owned();
         let left = hosts.len() - i;
         let more = if left > 1 { format!(" and {} more", left - 1).len() } else { 0 };
         if !out.is_empty() && out.width() + 1 + short.width() + more > width {
