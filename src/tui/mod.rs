@@ -200,6 +200,8 @@ async fn turn(
         if std::mem::take(&mut app.suspend) {
             terminal::restore();
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+            // The stop comes a moment later; until somebody continues the process nothing touches the terminal.
+            signals.continued.recv().await;
             if terminal::take(title).is_err() {
                 return Ok(lost());
             }

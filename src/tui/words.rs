@@ -244,7 +244,7 @@ fn not_running(app: &App) -> Option<String> {
     match app.leaving {
         Leaving::Stop(_) if in_flight(state) > 0 => {
             return Some(format!(
-                "Stopping: {} in flight will be finished and written first. Ctrl-C again within 5 s stops at once.",
+                "Stopping after {} in flight. Ctrl-C again within 5 s stops at once.",
                 text::count(in_flight(state), "change")
             ));
         }
