@@ -144,6 +144,9 @@ pub struct StepState {
     pub changes: Vec<ChangeState>,
     /// How many of its changes stand in each status; kept up with every entry, so that asking costs nothing.
     pub tally: Tally,
+    /// Of the first start and of the last end of any of its changes; unix times in milliseconds.
+    pub first_ms: Option<i64>,
+    pub last_ms: Option<i64>,
     /// No change before this one is open.
     open_from: usize,
 }
@@ -313,10 +316,14 @@ impl State {
                 change.attempts += 1;
                 change.started_ms = change.started_ms.or(Some(at_ms));
                 change.ended_ms = None;
+                step.first_ms = step.first_ms.or(Some(at_ms));
             }
             Retrying(_) if matches!(from, Failed(_)) => change.attempts = 0,
             Retrying(_) => {}
-            _ => change.ended_ms = Some(at_ms),
+            _ => {
+                change.ended_ms = Some(at_ms);
+                step.last_ms = Some(at_ms);
+            }
         }
         *step.tally.of(&change.status) -= 1;
         *step.tally.of(&to) += 1;

@@ -2,14 +2,14 @@
 //! Never draws, never asks the clock: times come in with keys, events and ticks.
 
 use super::cells::Cells;
-use super::grid::Grid;
+use super::grid::{Grid, Stand};
 use super::lines::{Line, Lines, of_entry};
 use super::pace::Pace;
 use super::question::{Field, NOT_YET, Purpose, Question};
 use super::theme::Look;
 use super::{Left, Start};
 use crate::model::{
-    Ask, ChangeId, Command, Entry, Event, GateReport, Level, Next, Plan, Problem, Progress, Stamped, State, Status, Stop,
+    Ask, ChangeId, Command, Entry, Event, Fault, GateReport, Level, Next, Plan, Problem, Progress, Stamped, State, Status, Stop,
     SurveyLine, text,
 };
 use std::{collections::BTreeMap, path::PathBuf};
@@ -400,6 +400,9 @@ impl App {
         if self.state.steps.get(step)?.tally.running == 0 {
             return None;
         }
+        if self.cells.grid(step).is_some_and(|grid| grid.sums.count(Stand::Running) > 0) {
+            return None;
+        }
         let changes = &self.state.steps[step].changes;
         let running = changes.iter().enumerate().filter(|(_, change)| change.status == Status::Running);
         let signs = running.map(|(n, change)| {
@@ -422,6 +425,22 @@ impl App {
             first.extend(others);
         }
         first
+    }
+
+    /// Failed changes of one step by cause, as the state tells them of all steps.
+    pub fn causes_of(&self, step: usize) -> Vec<(Fault, Vec<ChangeId>)> {
+        let Some(grid) = self.cells.grid(step) else {
+            return self.state.causes().into_iter().filter(|(_, ids)| ids.iter().any(|id| id.step == step)).collect();
+        };
+        let failed = grid.causes().into_iter().filter(|(cause, _)| cause.stand == Stand::Failed);
+        let of = |cells: &std::collections::BTreeSet<usize>| {
+            let ids: Vec<ChangeId> = cells.iter().map(|n| ChangeId { step, n: *n }).collect();
+            match &self.state.status(*ids.first()?).status {
+                Status::Failed(fault) | Status::UndoFailed(fault) => Some((fault.clone(), ids)),
+                _ => None,
+            }
+        };
+        failed.filter_map(|(_, cells)| of(cells)).collect()
     }
 
     /// The matrix of the selected step, if it is one to be shown as a matrix.

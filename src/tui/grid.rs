@@ -517,6 +517,14 @@ impl Grid {
         self.running.get(&n)?.rate()
     }
 
+    /// Cells on their way or waiting for their next attempt.
+    pub fn busy(&self) -> Vec<usize> {
+        let waiting = self.causes.iter().filter(|(cause, _)| cause.stand == Stand::Waiting).flat_map(|(_, cells)| cells);
+        let mut out: Vec<usize> = self.running.keys().chain(waiting).copied().collect();
+        out.sort_unstable();
+        out
+    }
+
     pub fn goes_back(&self) -> bool {
         self.back
     }

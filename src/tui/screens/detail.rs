@@ -1,7 +1,7 @@
 //! The detail pane of the selected step: what it does, how far it is, what failed, what it keeps, the way back.
 //! Never lists more than fits: the changes page has them all.
 
-use crate::model::{ChangeId, Fault, Status, text};
+use crate::model::{ChangeId, ChangeState, Fault, Status, text};
 use crate::tui::app::App;
 use crate::tui::parts::{self, cell, cut, labelled, prose, right};
 use crate::tui::theme::{Face, Tone};
@@ -108,13 +108,12 @@ pub fn ends(app: &App, from_ms: i64, to_ms: i64) -> String {
 /// Failures of the step by cause: count, words, places, and where there is room, what helps.
 fn causes(app: &App, width: usize, hints: bool) -> Vec<Line<'static>> {
     let look = &app.look;
-    let causes = app.state.causes();
-    let of_step: Vec<_> = causes.iter().filter(|(_, ids)| ids.iter().any(|id| id.step == app.step)).collect();
+    let of_step = app.causes_of(app.step);
     let mut out = vec![];
     if of_step.is_empty() {
         return out;
     }
-    for (fault, ids) in of_step {
+    for (fault, ids) in &of_step {
         out.push(cause(app, fault, ids, width));
         if let Some(hint) = fault.hint.as_ref().filter(|_| hints) {
             let style = look.style(Tone::Plain);
@@ -159,12 +158,11 @@ pub fn places(app: &App, ids: &[ChangeId]) -> String {
 fn running(app: &App, width: usize, most: usize) -> Vec<Line<'static>> {
     let look = &app.look;
     let Some(state) = app.state.steps.get(app.step) else { return vec![] };
-    let now = state
-        .changes
-        .iter()
-        .enumerate()
-        .filter(|(_, change)| matches!(change.status, Status::Running | Status::Retrying(_) | Status::Undoing));
-    let mut now: Vec<usize> = now.map(|(n, _)| n).collect();
+    let busy = |change: &ChangeState| matches!(change.status, Status::Running | Status::Retrying(_) | Status::Undoing);
+    let mut now: Vec<usize> = match app.cells.grid(app.step) {
+        Some(grid) => grid.busy(),
+        None => state.changes.iter().enumerate().filter(|(_, change)| busy(change)).map(|(n, _)| n).collect(),
+    };
     now.sort_by_key(|n| said(app, ChangeId { step: app.step, n: *n }).0 == Face::Running);
     let mut out = vec![];
     for n in now.iter().take(most) {

@@ -1,7 +1,7 @@
 //! The list of steps of a run: sign, number, title, gate and time.
 //! Never builds a row that is not visible.
 
-use crate::model::{State, Status, text};
+use crate::model::{State, text};
 use crate::tui::app::App;
 use crate::tui::parts::{cell, prose, right, window};
 use crate::tui::theme::{Face, Tone};
@@ -52,10 +52,9 @@ fn row(app: &App, step: usize, width: usize) -> Line<'static> {
 /// From the first start to the last end of a step.
 pub fn took(state: &State, step: usize, now_ms: i64) -> String {
     let Some(state) = state.steps.get(step) else { return String::new() };
-    let first = state.changes.iter().filter_map(|change| change.started_ms).min();
-    let open = state.changes.iter().any(|change| matches!(change.status, Status::Running | Status::Retrying(_)));
-    let last = if open { Some(now_ms) } else { state.changes.iter().filter_map(|change| change.ended_ms).max() };
-    match first.zip(last) {
+    let open = state.tally.running + state.tally.retrying > 0;
+    let last = if open { Some(now_ms) } else { state.last_ms };
+    match state.first_ms.zip(last) {
         Some((from, to)) => text::duration(to - from),
         None => String::new(),
     }
