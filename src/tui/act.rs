@@ -171,7 +171,7 @@ impl App {
                 self.failed_only = !self.failed_only;
                 self.change = 0;
                 if self.screen == Screen::Matrix {
-                    self.cells.to_top(self.failed_only);
+                    self.cells.go_to_top(self.failed_only);
                 }
             }
             Intent::WarningsOnly => {

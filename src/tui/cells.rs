@@ -159,8 +159,8 @@ impl Cells {
     pub fn turn_to(&mut self, step: usize) {
         if self.view.step != Some(step) {
             self.view = View { step: Some(step), side: self.view.side, ..View::default() };
-            self.to_row(0, false);
-            self.to_worst_image();
+            self.go_to_row(0, false);
+            self.go_to_worst_image();
         }
     }
 
@@ -189,7 +189,7 @@ impl Cells {
         self.grids.get(&self.view.step?)
     }
 
-    fn folds(&self, grid: &Grid, rank: Rank) -> bool {
+    fn folds(grid: &Grid, rank: Rank) -> bool {
         let n = match rank {
             Rank::Over => grid.hosts_before(Rank::ToDo) - grid.hosts_before(Rank::Over),
             Rank::ToDo => grid.hosts.len() - grid.hosts_before(Rank::ToDo),
@@ -204,7 +204,7 @@ impl Cells {
             return [(None, 0..grid.hosts_before(Rank::Unknown)), (None, 0..0), (None, 0..0)];
         }
         let (over, to_do) = (grid.hosts_before(Rank::Over), grid.hosts_before(Rank::ToDo));
-        let part = |rank, range: std::ops::Range<usize>, open: bool| match self.folds(grid, rank) {
+        let part = |rank, range: std::ops::Range<usize>, open: bool| match Self::folds(grid, rank) {
             true if open => (Some(rank), range),
             true => (Some(rank), range.start..range.start),
             false => (None, range),
@@ -274,7 +274,7 @@ impl Cells {
         true
     }
 
-    fn to_row(&mut self, at: usize, failed_only: bool) {
+    fn go_to_row(&mut self, at: usize, failed_only: bool) {
         let Some(grid) = self.viewed() else { return };
         match self.row(grid, at, failed_only) {
             Some(Row::Host(host)) => (self.view.host, self.view.fold) = (host, None),
@@ -283,7 +283,7 @@ impl Cells {
         }
     }
 
-    fn to_worst_image(&mut self) {
+    fn go_to_worst_image(&mut self) {
         let worst = |grid: &Grid| grid.worst([self.view.host], 0..grid.images.len()).map(|cell| cell.image);
         if let Some(image) = self.viewed().and_then(worst) {
             self.view.image = image;
@@ -291,11 +291,11 @@ impl Cells {
     }
 
     /// The top of the list, after what is listed has changed.
-    pub fn to_top(&mut self, failed_only: bool) {
+    pub fn go_to_top(&mut self, failed_only: bool) {
         match self.view.side {
             Side::Hosts => {
-                self.to_row(0, failed_only);
-                self.to_worst_image();
+                self.go_to_row(0, failed_only);
+                self.go_to_worst_image();
             }
             Side::Images => {
                 if let Some(image) = self.viewed().and_then(|grid| grid.image_at(0)) {
@@ -313,7 +313,7 @@ impl Cells {
         match self.view.side {
             Side::Hosts => {
                 let to = moved(self.row_selected(grid, failed_only), self.rows(grid, failed_only));
-                self.to_row(to, failed_only);
+                self.go_to_row(to, failed_only);
             }
             Side::Images => {
                 let n = if failed_only { grid.images_before(Rank::Unknown) } else { grid.images.len() };
@@ -342,7 +342,7 @@ impl Cells {
                 let at = moved(host / each, grid.hosts.len().div_ceil(each));
                 let within = at * each..((at + 1) * each).min(grid.hosts.len());
                 let first = within.start;
-                self.view.host = grid.worst(within, [image]).map_or(first, |cell| cell.host);
+                self.view.host = grid.worst(within, image..image + 1).map_or(first, |cell| cell.host);
             }
         }
     }

@@ -1,9 +1,12 @@
 //! The changes of one step as a grid of hosts and images: a sign for each cell, sums for each line, causes of trouble.
 //! Never folds more than what an entry or a piece of progress touched: thousands of them a second cost next to nothing.
 
+mod names;
+
 use super::app::STALLED_MS;
 use super::flow::Flow;
 use crate::model::{Change, ChangeId, ChangeState, ImageRef, Plan, Progress, State, Status};
+use names::{groups, natural, prefix};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -251,7 +254,7 @@ impl Grid {
         }
         // In the order of their names, numbers by their value, wherever the plan has them.
         let mut by_name: Vec<(&str, usize)> = hosts.into_iter().collect();
-        by_name.sort_by(|a, b| natural(a.0).cmp(&natural(b.0)));
+        by_name.sort_by_cached_key(|(name, _)| natural(name));
         let mut images: Vec<(&ImageRef, usize)> = images.into_iter().collect();
         images.sort_by_key(|(_, i)| *i);
         let mut moved = vec![0; by_name.len()];
@@ -411,10 +414,10 @@ impl Grid {
         self.sums.take(old);
         self.sums.give(&cell);
         let on_its_way = matches!(cell.base, Base::Running | Base::Undoing) && self.alive;
-        if !on_its_way {
+        if on_its_way {
+            self.running.entry(n).or_default();
+        } else {
             self.running.remove(&n);
-        } else if !self.running.contains_key(&n) {
-            self.running.insert(n, Flow::default());
         }
         let quiet = cell.stand > Stand::Waiting;
         let stand = cell.stand;
@@ -491,12 +494,8 @@ impl Grid {
     }
 
     /// The worst cell of some hosts and some images; the first of the worst.
-    pub fn worst(
-        &self,
-        hosts: impl IntoIterator<Item = usize> + Clone,
-        images: impl IntoIterator<Item = usize> + Clone,
-    ) -> Option<&Cell> {
-        let cells = hosts.into_iter().flat_map(|host| images.clone().into_iter().filter_map(move |i| self.find(host, i)));
+    pub fn worst(&self, hosts: impl IntoIterator<Item = usize>, images: Range<usize>) -> Option<&Cell> {
+        let cells = hosts.into_iter().flat_map(|host| images.clone().filter_map(move |image| self.find(host, image)));
         cells.min_by_key(|cell| (cell.stand, cell.tenth.unwrap_or_default()))
     }
 
@@ -579,218 +578,5 @@ pub fn root(fault: &str) -> &str {
     fault.split_once("`: ").map_or(fault, |(_, why)| why)
 }
 
-/// A name for sorting: `gpu-9` before `gpu-10`.
-fn natural(name: &str) -> Vec<(String, u64)> {
-    let mut out = vec![];
-    let mut rest = name;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let (word, tail) = rest.split_at(digits);
-        let end = tail.find(|c: char| !c.is_ascii_digit()).unwrap_or(tail.len());
-        out.push((word.to_owned(), tail[..end].parse().unwrap_or(u64::MAX)));
-        rest = &tail[end..];
-    }
-    out
-}
-
-/// What all names begin with, up to a number and never a whole name.
-fn prefix<'a>(mut names: impl Iterator<Item = &'a str>) -> String {
-    let Some(first) = names.next() else { return String::new() };
-    let mut common = first;
-    for name in names {
-        let same = common.char_indices().zip(name.chars()).take_while(|((_, a), b)| a == b);
-        common = &common[..same.last().map_or(0, |((i, a), _)| i + a.len_utf8())];
-    }
-    let common = common.trim_end_matches(|c: char| c.is_ascii_digit());
-    if common.len() < first.len() && first[common.len()..].starts_with(|c: char| c.is_ascii_digit()) {
-        common.to_owned()
-    } else {
-        String::new()
-    }
-}
-
-/// Runs of names that are the same but for the number at their end. Names without any order are one group.
-fn groups<'a>(names: impl Iterator<Item = &'a str>) -> Vec<(String, Range<usize>)> {
-    let mut out: Vec<(String, Range<usize>)> = vec![];
-    let mut n = 0;
-    for (i, name) in names.enumerate() {
-        n = i + 1;
-        let stem = name.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches(['-', '_', '.']);
-        match out.last_mut() {
-            Some((known, range)) if known == stem => range.end = n,
-            _ => out.push((stem.to_owned(), i..n)),
-        }
-    }
-    if out.len() * 2 > n { vec![(String::new(), 0..n)] } else { out }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{Digest, Entry, Event, Fault, FaultKind, Limits, PlannedChange, PlannedStep, Stamped, Totals};
-    use crate::tui::{Look, Start, app::App};
-    use proptest::prelude::*;
-
-    const HOSTS: usize = 3;
-    const IMAGES: usize = 4;
-
-    fn plan() -> Plan {
-        let change = |n: usize| Change::Pull {
-            host: format!("gpu-{}", 8 + n / IMAGES),
-            image: format!("cr.backend.ai/stable/python:{}", n % IMAGES).parse().unwrap(),
-            digest: Digest::of(&n.to_string()),
-            id: Digest::of(&n.to_string()),
-            before: None,
-            // One that moves no bytes at all.
-            size_bytes: if n == 5 { 0 } else { 1000 + n as u64 },
-        };
-        let changes = (0..HOSTS * IMAGES).map(|n| PlannedChange::new(ChangeId { step: 0, n }, change(n), n == 7));
-        let step = PlannedStep {
-            id: "pull".to_owned(),
-            title: "pull".to_owned(),
-            action: "pull".to_owned(),
-            summary: String::new(),
-            gate: None,
-            changes: changes.collect(),
-            kept: vec![],
-        };
-        Plan {
-            v: 1,
-            plan: "9c1e4f02".to_owned(),
-            runbook: "backend-ai".to_owned(),
-            title: String::new(),
-            cluster: "prod-a".to_owned(),
-            read_at_ms: 0,
-            found: String::new(),
-            steps: vec![step],
-            ledger: vec![],
-            totals: Totals { changes: 12, ..Totals::default() },
-            limits: Limits::default(),
-            notes: vec![],
-            blockers: vec![],
-        }
-    }
-
-    fn app() -> App {
-        let look = Look { mono: false, ascii: false, zone: jiff::tz::TimeZone::UTC };
-        let (run, folder) = (String::new(), "/x".into());
-        let start = Start { plan: plan(), entries: vec![], run, simulated: false, folder, look, rollback_to: None };
-        let mut app = App::new(start, 0).unwrap();
-        tell(&mut app, Entry::Planned { plan: Box::new(plan()), by: "kim".to_owned() }, 0);
-        app
-    }
-
-    /// Entries that cannot follow are refused by the state, and must not reach the grid either.
-    fn tell(app: &mut App, entry: Entry, at_ms: i64) {
-        let seq = app.state.seq + 1;
-        app.event(Event::Entry(Stamped { seq, at_ms, entry }), at_ms);
-    }
-
-    fn fault(n: u64) -> Fault {
-        Fault::new(FaultKind::Lasting, "cannot pull `x` on `y`", format!("cause {}", n % 2))
-    }
-
-    /// One of everything that can happen.
-    fn happen(app: &mut App, what: u8, n: usize, amount: u64, at_ms: i64) {
-        let change = ChangeId { step: 0, n };
-        let entry = match what {
-            0 | 1 => Entry::Started { change },
-            2 | 3 => Entry::Done { change },
-            4 => Entry::Failed { change, fault: fault(amount) },
-            5 => Entry::Retried { change, why: format!("cannot pull `x` on `y`: cause {}", amount % 2), after_ms: amount % 2 },
-            6 => Entry::Found { change },
-            7 if amount < 300 => Entry::Skipped { change, why: "old".to_owned(), by: "kim".to_owned() },
-            8 if amount < 60 => Entry::RollbackBegun { to: 0, by: "kim".to_owned(), why: "late".to_owned() },
-            8 => Entry::UndoStarted { change },
-            9 if amount < 200 => Entry::UndoFailed { change, fault: fault(amount) },
-            9 => Entry::Undone { change },
-            10 if amount < 40 => return app.engine_ended(),
-            10 => return app.tick(at_ms),
-            _ => {
-                let phase = if amount % 5 == 0 { "stalled" } else { "pulling" }.to_owned();
-                return app.event(Event::Progress(Progress { change, phase, done: amount, total: 1100, at_ms }), at_ms);
-            }
-        };
-        tell(app, entry, at_ms);
-    }
-
-    fn check(app: &App) -> Result<(), TestCaseError> {
-        let kept = app.cells.grid(0).unwrap();
-        let mut anew = Grid::of(&app.plan, 0).unwrap();
-        anew.fold(&app.state, &app.progress, app.begun && !app.over, kept.now_ms);
-        prop_assert!(kept.seen() == anew.seen(), "{:#?}\n{:#?}", kept.seen(), anew.seen());
-        let mut order: Vec<usize> = (0..HOSTS).collect();
-        order.sort_by_key(|host| kept.hosts[*host].key(*host));
-        prop_assert_eq!(kept.hosts_worst_first().collect::<Vec<_>>(), order);
-        prop_assert_eq!(kept.sums.done + kept.cells.iter().map(|cell| cell.size - cell.done).sum::<u64>(), kept.sums.size);
-        let tally = app.state.tally(0);
-        prop_assert_eq!(u64::from(kept.sums.count(Stand::Failed)), tally.failed);
-        prop_assert_eq!(u64::from(kept.sums.count(Stand::Done)), tally.done);
-        Ok(())
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(200))]
-
-        #[test]
-        fn a_grid_that_is_kept_equals_one_that_is_folded_anew(
-            story in prop::collection::vec((0u8..14, 0usize..HOSTS * IMAGES, 0u64..1200, 0i64..20_000), 0..120)
-        ) {
-            let mut app = app();
-            let mut at_ms = 1000;
-            for (what, n, amount, after_ms) in story {
-                at_ms += after_ms;
-                happen(&mut app, what, n, amount, at_ms);
-                check(&app)?;
-            }
-        }
-    }
-
-    #[test]
-    fn the_worst_host_comes_first_and_a_done_one_after_all_that_is_begun() {
-        let mut app = app();
-        for n in 0..IMAGES {
-            tell(&mut app, Entry::Started { change: ChangeId { step: 0, n } }, 1000);
-            tell(&mut app, Entry::Done { change: ChangeId { step: 0, n } }, 2000);
-        }
-        let last = ChangeId { step: 0, n: 2 * IMAGES };
-        tell(&mut app, Entry::Started { change: last }, 3000);
-        let order = |app: &App| {
-            let grid = app.cells.grid(0).unwrap();
-            grid.hosts_worst_first().map(|host| grid.hosts[host].name.clone()).collect::<Vec<_>>()
-        };
-        assert_eq!(order(&app), ["gpu-10", "gpu-8", "gpu-9"]);
-        tell(&mut app, Entry::Failed { change: last, fault: fault(0) }, 4000);
-        tell(&mut app, Entry::Started { change: ChangeId { step: 0, n: IMAGES } }, 5000);
-        assert_eq!(order(&app), ["gpu-10", "gpu-9", "gpu-8"]);
-    }
-
-    #[test]
-    fn what_is_silent_for_a_minute_has_stalled_until_it_says_something() {
-        let mut app = app();
-        let change = ChangeId { step: 0, n: 0 };
-        tell(&mut app, Entry::Started { change }, 1000);
-        let stand = |app: &App| app.cells.grid(0).unwrap().cell(0).stand;
-        app.tick(60_000);
-        assert_eq!(stand(&app), Stand::Running);
-        app.tick(62_000);
-        assert_eq!(stand(&app), Stand::Stalled);
-        app.event(Event::Progress(Progress { change, phase: "pulling".to_owned(), done: 1, total: 2, at_ms: 62_000 }), 62_500);
-        assert_eq!(stand(&app), Stand::Running);
-        app.engine_ended();
-        assert_eq!(stand(&app), Stand::Unknown);
-    }
-
-    #[test]
-    fn names_are_shortened_by_what_they_share_and_grouped_by_their_stems() {
-        let of = |names: &[&'static str]| (prefix(names.iter().copied()), groups(names.iter().copied()));
-        let (shared, one) = of(&["agent-017", "agent-118"]);
-        assert_eq!((shared.as_str(), one), ("agent-", vec![("agent".to_owned(), 0..2)]));
-        let (shared, two) = of(&["gpu-a-1", "gpu-a-2", "gpu-b-1", "gpu-b-2"]);
-        assert_eq!(shared, "");
-        assert_eq!(two, [("gpu-a".to_owned(), 0..2), ("gpu-b".to_owned(), 2..4)]);
-        assert_eq!(of(&["alice", "bob", "carol"]), (String::new(), vec![(String::new(), 0..3)]));
-        assert_eq!(of(&["gpu-1", "gpu-12"]).0, "gpu-");
-        assert!(natural("gpu-9") < natural("gpu-10"));
-    }
-}
+mod tests;

@@ -189,3 +189,23 @@ impl Cluster for Sim {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_come_one_after_the_other_and_those_a_host_has_do_not_come_again() {
+        let sim = Sim::new(demo(0), Pace::Instant);
+        let image: ImageRef = "cr.backend.ai/stable/python-pytorch:1.6-py36-cuda10.1".parse().unwrap();
+        let (host, size) = ("gpu-01", 3_400_000_000 + 60_000_000 - 28_000_000);
+        let phases = |done, unpacked| sim.layers(host, &image, done, unpacked).into_iter().map(|l| l.phase).collect::<Vec<_>>();
+        use LayerPhase::{Done, Pulled, Pulling, There, Unpacking, Waiting};
+        assert_eq!(phases(0, 0), [There, Waiting, Waiting, Waiting, Waiting, Waiting]);
+        assert_eq!(phases(size / 2, 0), [There, Pulled, Pulling, Waiting, Waiting, Waiting]);
+        assert_eq!(phases(size, size / 2), [There, Done, Unpacking, Pulled, Pulled, Pulled]);
+        assert_eq!(phases(size, size), [There, Done, Done, Done, Done, Done]);
+        let came: u64 = sim.layers(host, &image, size / 2, 0).iter().map(|layer| layer.done).sum();
+        assert_eq!(came, size / 2);
+    }
+}

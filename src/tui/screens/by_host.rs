@@ -191,7 +191,7 @@ mod tests {
                 for at in 0..n {
                     let shown = columns(n, at, room);
                     assert!(shown.contains(&at), "{at} of {n} in {room}: {shown:?}");
-                    assert!(grouped(shown.len()) <= room && shown.start % 10 == 0, "{at} of {n} in {room}: {shown:?}");
+                    assert!(grouped(shown.len()) <= room && shown.start.is_multiple_of(10), "{at} of {n} in {room}: {shown:?}");
                 }
             }
         }

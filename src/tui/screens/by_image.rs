@@ -99,7 +99,7 @@ fn row(app: &App, grid: &Grid, image: usize, at: bool, each: usize, widths: &Wid
     let n = grid.hosts.len();
     let worst = (0..n.div_ceil(each)).map(|i| {
         let hosts = i * each..((i + 1) * each).min(n);
-        grid.worst(hosts, [image]).map(|cell| (cell.stand, cell.tenth))
+        grid.worst(hosts, image..image + 1).map(|cell| (cell.stand, cell.tenth))
     });
     spans.extend(signs(look, worst, 0, at.then_some(app.cells.view.host / each)));
     fitted(spans, width)

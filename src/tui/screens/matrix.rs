@@ -17,6 +17,7 @@ use ratatui::{
     widgets::Paragraph,
 };
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::ops::Range;
 use unicode_width::UnicodeWidthStr;
 
@@ -75,17 +76,17 @@ fn counts(app: &App, grid: &Grid, width: usize) -> Line<'static> {
         }
     }
     let (done, total) = (grid.sums.done, grid.sums.size);
-    if total > 0 {
-        let mut tail = format!("  {}% of {}", done.saturating_mul(100) / total, text::bytes(total));
+    if let Some(percent) = done.saturating_mul(100).checked_div(total) {
+        let mut tail = format!("  {percent}% of {}", text::bytes(total));
         if width >= WIDE
             && let Some((rate, _)) = app.pace.rate(app.step).filter(|_| done < total)
         {
-            tail.push_str(&format!("   {}/s", text::bytes(rate)));
+            let _ = write!(tail, "   {}/s", text::bytes(rate));
         }
         if width >= WIDE
             && let Some((from, to)) = app.pace.ends(app.step, done, total)
         {
-            tail.push_str(&format!("   ends {}", detail::ends(app, from, to)));
+            let _ = write!(tail, "   ends {}", detail::ends(app, from, to));
         }
         spans.push(Span::styled(tail, look.style(Tone::Plain)));
     }
@@ -227,7 +228,7 @@ pub fn places(grid: &Grid, hosts: &BTreeSet<usize>, width: usize) -> String {
         let left = hosts.len() - i;
         let more = if left > 1 { format!(" and {} more", left - 1).len() } else { 0 };
         if !out.is_empty() && out.width() + 1 + short.width() + more > width {
-            out.push_str(&format!(" and {left} more"));
+            let _ = write!(out, " and {left} more");
             return out;
         }
         if !out.is_empty() {
@@ -384,7 +385,7 @@ pub fn signs(
         _ => out.push((c.to_string(), style)),
     };
     for (i, cell) in cells.enumerate() {
-        if i > 0 && (first + i) % 10 == 0 {
+        if i > 0 && (first + i).is_multiple_of(10) {
             push(' ', Style::new());
         }
         let (sign, style) = cell.map_or((' ', Style::new()), |(stand, tenth)| (sign_of(stand, tenth), sign_style(look, stand)));
@@ -412,7 +413,7 @@ pub fn numbers(look: &Look, shown: Range<usize>, at: usize, width: usize) -> Vec
     };
     let chosen = Some(at).filter(|at| shown.contains(at)).and_then(label);
     let mut out = vec![' '; width];
-    for (place, words) in shown.clone().filter(|i| *i == shown.start || (i + 1) % 10 == 0).filter_map(label) {
+    for (place, words) in shown.clone().filter(|i| *i == shown.start || (i + 1).is_multiple_of(10)).filter_map(label) {
         // Beside the selected number there is a gap: two that touch would be a third.
         let apart = chosen.as_ref().is_none_or(|(chosen, _)| place.end < chosen.start || chosen.end < place.start);
         if apart {
