@@ -595,7 +595,7 @@ pub fn big_plan() -> Plan {
     };
     let pulls = (0..8000).map(|n| PlannedChange::new(ChangeId { step: 1, n }, change(n), false));
     plan.steps[1].changes = pulls.collect();
-    plan.steps[1].summary = "pull 40 images on 200 agents, 4.8 TB".to_owned();
+    "pull 40 images on 200 agents, 4.8 TB".clone_into(&mut plan.steps[1].summary);
     plan
 }
 
