@@ -129,3 +129,25 @@ fn what_was_typed_or_pasted_before_a_question_opens_no_gate() {
     terminal.leave();
     assert_eq!(terminal.end().0, 13);
 }
+
+#[test]
+fn a_run_that_loses_its_terminal_ends_its_step_and_stops_at_the_next_question() {
+    for (how, last) in [("finish-step", "Pull new images on agents     done"), ("pause", "Pull new images on agents     to do")] {
+        let kept = tempfile::tempdir().unwrap();
+        let mut terminal = castoff(kept.path(), &["run", "backend-ai", "--simulate", "--on-hangup", how]);
+        terminal.shows("DRY RUN");
+        terminal.press("E");
+        terminal.answer(SOON, "question 1 of 4", "yes");
+        terminal.shows("RUNNING step 2 of 10");
+        terminal.hang_up();
+        assert_eq!(terminal.code(), 13, "{how}");
+        let status = std::process::Command::new(env!("CARGO_BIN_EXE_castoff"))
+            .args(["status", "--state"])
+            .arg(kept.path().join("rehearsals"))
+            .output()
+            .unwrap();
+        let status = String::from_utf8(status.stdout).unwrap();
+        assert!(status.contains(last), "{how}: {status}");
+        assert!(!status.contains("running"), "{how}: nothing is left in flight: {status}");
+    }
+}

@@ -135,7 +135,7 @@ pub fn outcome_face(outcome: &Outcome) -> (Face, String) {
 }
 
 /// What stands against a gate, counted by its first word: `3 sessions, 1 container`.
-fn who(problems: &[Problem]) -> String {
+pub fn who(problems: &[Problem]) -> String {
     let mut counts: Vec<(&str, u64)> = vec![];
     for problem in problems {
         let noun = problem.subject.split(' ').next().unwrap_or("problem");

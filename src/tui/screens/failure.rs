@@ -20,7 +20,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let look = &app.look;
     let width = area.width as usize;
     let causes = app.state.causes();
-    let stuck = app.state.next() == Next::Stop(Stop::Stuck);
+    let stuck = app.state.next_few(1) == Next::Stop(Stop::Stuck);
     let list_height = u16::try_from(causes.len()).unwrap_or(u16::MAX).min((area.height / 4).max(2));
     let mut ways = ways(app, stuck, width);
     if area.height < LOW {

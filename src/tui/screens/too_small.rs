@@ -8,7 +8,7 @@ use ratatui::{Frame, text::Line, widgets::Paragraph};
 
 pub fn draw(frame: &mut Frame<'_>, app: &App, (columns, rows): (u16, u16)) {
     let area = frame.area();
-    let goes_on = match app.state.next() {
+    let goes_on = match app.state.next_few(1) {
         _ if !app.begun => "Nothing is running.",
         Next::Apply(_) | Next::Undo(_) => "The run goes on. P pauses it.",
         _ => "Nothing is running; the run waits.",
