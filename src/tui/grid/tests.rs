@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::model::{Digest, Entry, Event, Fault, FaultKind, Limits, PlannedChange, PlannedStep, Stamped, Totals};
-use crate::tui::{Look, Start, app::App};
+use crate::tui::{Look, OnHangup, Start, app::App};
 use proptest::prelude::*;
 
 const HOSTS: usize = 3;
@@ -49,7 +49,8 @@ fn plan() -> Plan {
 fn app() -> App {
     let look = Look { mono: false, ascii: false, zone: jiff::tz::TimeZone::UTC };
     let (run, folder) = (String::new(), "/x".into());
-    let start = Start { plan: plan(), entries: vec![], run, simulated: false, folder, look, rollback_to: None };
+    let (on_hangup, rollback_to) = (OnHangup::Pause, None);
+    let start = Start { plan: plan(), entries: vec![], run, simulated: false, folder, look, rollback_to, on_hangup };
     let mut app = App::new(start, 0).unwrap();
     tell(&mut app, Entry::Planned { plan: Box::new(plan()), by: "kim".to_owned() }, 0);
     app
