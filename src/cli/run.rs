@@ -10,7 +10,7 @@ use crate::cluster::{
 use crate::engine::{Ending, Engine, EngineError, Setup};
 use crate::headless;
 use crate::journal::{self, Journal};
-use crate::model::{Command, Inventory, Next, Plan, Stamped, State, Stop};
+use crate::model::{Command, Inventory, Next, Plan, Stamped, State, Stop, Waves};
 use crate::report;
 use crate::runbook::Runbook;
 use crate::tui;
@@ -227,6 +227,8 @@ impl Going {
                 folder,
                 look: common.look(),
                 rollback_to: self.rollback_to,
+                again: common.again(),
+                still: front.still,
                 on_hangup: front.on_hangup.into(),
             };
             let left = tui::run(start, event_from, command_to).await?;
@@ -287,9 +289,10 @@ async fn last_words(state: &Path, run: &str, simulated: bool, headless: bool, co
     let text = if folded.finished.is_some() {
         let width = u16::try_from(columns()).unwrap_or(120);
         let look = tui::Look::from_environment(|name| std::env::var(name).ok(), common.ascii, Some(false));
-        tui::end_page(&folded, run, &journal::folder(state, run), &look, width).join("\n") + "\n"
+        tui::end_page(&folded, run, &journal::folder(state, run), &look, width, &common.again()).join("\n") + "\n"
     } else {
-        report::status_text(run, &folded, None)
+        let offered = format!("castoff resume {run}");
+        report::status_text(run, &folded, None).replace(&offered, &format!("{offered}{}", common.again()))
     };
     let text = if simulated { rehearsed(&text) } else { text };
     if headless && common.format == Format::Json {
@@ -325,7 +328,7 @@ fn live(common: &Common) -> Result<Arc<dyn Cluster>, Failure> {
 }
 
 /// A run belongs to one cluster: another cluster file is refused before anything is asked of it.
-fn live_named(common: &Common, name: &str) -> Result<Arc<dyn Cluster>, Failure> {
+pub fn live_named(common: &Common, name: &str) -> Result<Arc<dyn Cluster>, Failure> {
     let file = ClusterFile::load(common.cluster.as_deref())?;
     if file.name != name {
         return Err(Failure::new(
@@ -377,8 +380,13 @@ fn approvals(front: &Front, plan: &Plan) -> Result<BTreeMap<String, String>, Fai
         let (step, id) = approval
             .split_once('=')
             .ok_or_else(|| Failure::new(Exit::Usage, format!("`--approve {approval}`: STEP=PLAN_ID is needed")))?;
-        if step != "rollback" && plan.step_index(step).is_none() {
-            let ids: Vec<&str> = plan.steps.iter().filter(|step| step.gate.is_some()).map(|step| step.id.as_str()).collect();
+        // `STEP.canary` answers the hold after its canary.
+        let canary = step.strip_suffix(".canary").and_then(|id| plan.step_index(id));
+        let canary = canary.is_some_and(|step| plan.steps[step].waves.as_ref().is_some_and(Waves::holds));
+        if step != "rollback" && !canary && plan.step_index(step).is_none() {
+            let mut ids: Vec<String> = plan.steps.iter().filter(|step| step.gate.is_some()).map(|step| step.id.clone()).collect();
+            let held = plan.steps.iter().filter(|step| step.waves.as_ref().is_some_and(Waves::holds));
+            ids.extend(held.map(|step| format!("{}.canary", step.id)));
             return Err(Failure::new(Exit::Usage, format!("the plan has no step `{step}`"))
                 .hint(format!("steps with a gate: {}", ids.join(", "))));
         }
@@ -392,7 +400,7 @@ fn approvals(front: &Front, plan: &Plan) -> Result<BTreeMap<String, String>, Fai
     Ok(out)
 }
 
-fn is_headless(front: &Front) -> bool {
+pub fn is_headless(front: &Front) -> bool {
     front.headless || !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal()
 }
 

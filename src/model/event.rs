@@ -16,8 +16,15 @@ pub enum Event {
     },
     /// How the checks of the waiting gate stand.
     Gate(GateReport),
+    /// What holds changes back that could go on; empty: nothing does.
+    Waits {
+        step: usize,
+        waits: Vec<Wait>,
+    },
     /// How the cluster stands towards the journal of a run that was cut off; sent before a resumed run goes on.
     Survey(Vec<SurveyLine>),
+    /// What others changed since the plan was made; sent with the survey.
+    Changed(Vec<Problem>),
     /// The engine did not follow a command, with the reason.
     Refused(String),
     /// A line for the log: what is asked, answered, waited for.
@@ -79,6 +86,17 @@ pub enum LayerPhase {
     There,
 }
 
+/// Why changes that may go on do not: a limit, a registry, their own last attempt. Never stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Wait {
+    pub changes: u64,
+    /// `40 requests/s to cr.backend.ai`.
+    pub why: String,
+    /// When the first of them may go on, where that is known; unix time in milliseconds.
+    pub until_ms: Option<i64>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct GateReport {
@@ -114,8 +132,16 @@ pub enum Command {
         plan: String,
         typed: String,
     },
+    /// The canary of this step is good: the others may follow. `typed` must be `yes` and `plan` the plan's id.
+    ApproveCanary {
+        step: usize,
+        plan: String,
+        typed: String,
+    },
     /// Ask the checks of the waiting gate again, now.
     Recheck,
+    /// Before a resumed run goes on: look at the cluster again.
+    Verify,
     Pause,
     Continue,
     Retry(Target),
@@ -137,6 +163,13 @@ pub enum Command {
     Abort {
         why: String,
     },
+}
+
+impl Command {
+    /// Whether it may lead to an entry; the others only look.
+    pub fn writes(&self) -> bool {
+        !matches!(self, Self::Recheck | Self::Verify)
+    }
 }
 
 /// Which failed changes are meant.

@@ -12,14 +12,17 @@ pub mod ledger;
 pub mod limits;
 pub mod place;
 pub mod plan;
+pub mod requests;
 pub mod run;
 pub mod text;
+pub mod wave;
+mod wave_words;
 pub mod world;
 
 pub use backend_ai::Era;
 pub use change::{Change, KeyDiff, Known, RowDiff, Service, Standing, Value, WayBack};
 pub use check::{Check, Problem};
-pub use event::{Command, Event, GateReport, LayerPhase, LayerProgress, Level, Progress, SurveyLine, Target};
+pub use event::{Command, Event, GateReport, LayerPhase, LayerProgress, Level, Progress, SurveyLine, Target, Wait};
 pub use fault::{Fault, FaultKind};
 pub use image::{Digest, ImageRef};
 pub use inventory::{
@@ -31,3 +34,4 @@ pub use limits::{Limit, LimitChange, Limits};
 pub use place::Mistake;
 pub use plan::{Ask, ChangeId, Gate, Kept, Plan, PlannedChange, PlannedStep, Totals};
 pub use run::{ChangeState, Entry, Next, Outcome, Stamped, State, Status, StepState, Stop, Tally};
+pub use wave::{Aside, CANARY_SENTENCE, Hold, WaveState, Waves};

@@ -2,15 +2,19 @@
 //! Never draws, never asks the clock: times come in with keys, events and ticks.
 
 use super::cells::Cells;
+use super::copy::Wish;
+use super::find::Find;
 use super::grid::{Grid, Stand};
 use super::lines::{Line, Lines, of_entry};
 use super::pace::Pace;
+use super::palette::Palette;
 use super::question::{Field, NOT_YET, Purpose, Question};
+use super::sieve::LogView;
 use super::theme::Look;
 use super::{Left, Start};
 use crate::model::{
     Ask, ChangeId, Command, Entry, Event, Fault, GateReport, Level, Next, Plan, Problem, Progress, Stamped, State, Status, Stop,
-    SurveyLine, text,
+    SurveyLine, Wait, text,
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -31,6 +35,10 @@ pub enum Screen {
     Log,
     Notes,
     Ledger,
+    /// The selected change before and after.
+    Diff,
+    /// Every request of the selected step.
+    Explain,
     Failure,
     /// A gate that waits for its checks and asks nobody.
     Waiting,
@@ -83,17 +91,25 @@ pub struct App {
     /// First line of the notes, the ledger, the help or a waiting page.
     pub scroll: usize,
     pub failed_only: bool,
-    pub warnings_only: bool,
-    /// `None` follows; else the line of the log that is held at the bottom.
-    pub held: Option<usize>,
+    pub log: LogView,
+    /// Long lines of the diff are broken, not cut.
+    pub wrap: bool,
+    pub find: Option<Find>,
+    pub palette: Option<Palette>,
+    /// First line of the help.
+    pub help_at: usize,
     pub progress: BTreeMap<ChangeId, Progress>,
     /// Grids of the steps that are about images on hosts, and what the eye does there.
     pub cells: Cells,
     pub pace: Pace,
     pub report: Option<GateReport>,
+    /// What holds back changes of this step.
+    pub waits: (usize, Vec<Wait>),
     /// How many problems stood against the waiting gate: (unix time in milliseconds, count).
     pub counts: Vec<(i64, usize)>,
     pub survey: Option<Vec<SurveyLine>>,
+    /// What others changed since, once the cluster was looked at.
+    pub changed: Option<Vec<Problem>>,
     pub lines: Lines,
     /// One line where the eye is: what was refused, what was asked of the engine.
     pub notice: Option<(Level, String)>,
@@ -113,6 +129,13 @@ pub struct App {
     pub bell: bool,
     pub suspend: bool,
     pub redraw: bool,
+    pub outside: Option<Wish>,
+    /// The mouse is ours.
+    pub mouse: bool,
+    /// Nothing is drawn for the clock alone.
+    pub still: bool,
+    /// The options that a command of this run needs: ` --state /srv/castoff`.
+    pub again: String,
 }
 
 impl App {
@@ -142,14 +165,19 @@ impl App {
             follows: true,
             scroll: 0,
             failed_only: false,
-            warnings_only: false,
-            held: None,
+            log: LogView::default(),
+            wrap: false,
+            find: None,
+            palette: None,
+            help_at: 0,
             progress: BTreeMap::new(),
             cells: Cells::default(),
             pace: Pace::default(),
             report: None,
+            waits: (0, vec![]),
             counts: vec![],
             survey: None,
+            changed: None,
             lines: Lines::default(),
             notice: None,
             begun: false,
@@ -163,6 +191,10 @@ impl App {
             bell: false,
             suspend: false,
             redraw: false,
+            outside: None,
+            mouse: false,
+            still: start.still,
+            again: start.again,
         };
         for stamped in &start.entries {
             app.state.apply(stamped)?;
@@ -202,7 +234,19 @@ impl App {
                 self.report = Some(report);
                 self.settle(now_ms);
             }
-            Event::Survey(lines) => self.survey = Some(lines),
+            Event::Waits { step, waits } => self.waits = (step, waits),
+            Event::Survey(lines) => {
+                self.survey = Some(lines);
+                self.notice = None;
+            }
+            Event::Changed(changed) => {
+                for problem in &changed {
+                    let said = format!("changed since the plan: {} {}", problem.subject, problem.why);
+                    let place = problem.place.as_deref().unwrap_or_default();
+                    self.lines.push(Line::remark(now_ms, Level::Warn, place, &said));
+                }
+                self.changed = Some(changed);
+            }
             Event::Refused(why) => {
                 let why = text::clean(&why);
                 if let Some(Popup::Question(question)) = &mut self.popup {
@@ -212,7 +256,7 @@ impl App {
                 }
             }
             Event::Said { level, at_ms, place, text } => {
-                self.lines.push(Line { at_ms, level, place: text::clean(&place), text: text::clean(&text) });
+                self.lines.push(Line::remark(at_ms, level, &place, &text));
             }
         }
         self.cells.live(self.begun && !self.over, &self.state, &self.progress, now_ms);
@@ -222,6 +266,7 @@ impl App {
     pub fn tick(&mut self, now_ms: i64) {
         self.now_ms = now_ms;
         self.cells.tick(now_ms);
+        self.look_for(false);
         let Next::Apply(ids) = self.state.next_few(1) else { return };
         let step = ids[0].step;
         let (done, total) = self.bytes(step);
@@ -262,6 +307,8 @@ impl App {
                     self.show(Screen::Overview);
                 }
             }
+            Entry::WaveReached { .. } => self.put_off = None,
+            Entry::WavePassed { step, .. } => self.close_question(|purpose| *purpose == Purpose::Canary(*step)),
             Entry::RollbackBegun { .. } => {
                 self.begun = true;
                 self.close_question(|_| true);
@@ -303,6 +350,7 @@ impl App {
         }
         match next {
             Next::Gate(step) if self.state.steps[step].gate_reached_ms.is_some() => self.reached(step, now_ms),
+            Next::Canary(step) => self.canary_done(step, now_ms),
             Next::Over if self.screen != Screen::End && self.shown.is_none() => {
                 self.begun = false;
                 self.popup = None;
@@ -317,7 +365,7 @@ impl App {
 
     /// A gate waits: its question opens, unless something else is being typed or it was put off.
     fn reached(&mut self, step: usize, now_ms: i64) {
-        if self.popup.is_some() || self.put_off == Some(step) {
+        if self.popup.is_some() || self.is_typing() || self.put_off == Some(step) {
             return;
         }
         let asks = self.state.gate(step).is_some_and(|gate| gate.ask != Ask::Nothing);
@@ -349,7 +397,7 @@ impl App {
     /// The step the run is at.
     pub fn at(&self) -> Option<usize> {
         match self.state.next_few(1) {
-            Next::Gate(step) | Next::Stop(Stop::Failed(step)) => Some(step),
+            Next::Gate(step) | Next::Canary(step) | Next::Stop(Stop::Failed(step)) => Some(step),
             Next::Apply(ids) | Next::Undo(ids) => ids.first().map(|id| id.step),
             _ => self.state.current_step(),
         }
@@ -420,7 +468,8 @@ impl App {
             let change = self.state.steps.get(self.step).and_then(|step| step.changes.get(*n));
             change.is_some_and(|change| matches!(change.status, Status::Failed(_) | Status::UndoFailed(_)))
         };
-        let (mut first, others): (Vec<usize>, Vec<usize>) = (0..n).partition(failed);
+        let shown = (0..n).filter(|n| self.shows(|| self.change_words(*n)));
+        let (mut first, others): (Vec<usize>, Vec<usize>) = shown.partition(failed);
         if !self.failed_only {
             first.extend(others);
         }
@@ -448,9 +497,9 @@ impl App {
         self.cells.grid(self.step).filter(|_| self.state.plan.is_some())
     }
 
-    /// The least level the log page shows.
-    pub fn log_level(&self) -> Level {
-        if self.warnings_only { Level::Warn } else { Level::Info }
+    /// A word of the palette, or one to look for, is being typed.
+    pub fn is_typing(&self) -> bool {
+        self.palette.is_some() || self.find.as_ref().is_some_and(|find| find.typing)
     }
 
     /// Goes to a screen from which `esc` does not come back here.
@@ -474,7 +523,7 @@ impl App {
     }
 
     /// Once, and only to somebody who does not look.
-    fn ring(&mut self, now_ms: i64) {
+    pub(super) fn ring(&mut self, now_ms: i64) {
         self.bell |= !self.focused || now_ms - self.last_key_ms > 60_000;
     }
 

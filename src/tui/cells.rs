@@ -306,6 +306,39 @@ impl Cells {
         }
     }
 
+    /// What can be looked for by name: images, or hosts in the order of their rows, folded ones too.
+    pub fn row_names(&self) -> Vec<String> {
+        let Some(grid) = self.viewed() else { return vec![] };
+        match self.view.side {
+            Side::Images => {
+                (0..grid.images.len()).filter_map(|row| Some(grid.images[grid.image_at(row)?].name.clone())).collect()
+            }
+            _ => grid.hosts_worst_first().map(|host| grid.hosts[host].name.clone()).collect(),
+        }
+    }
+
+    /// Which of those names the eye is on.
+    pub fn name_selected(&self) -> usize {
+        self.viewed().map_or(0, |grid| match self.view.side {
+            Side::Images => grid.row_of_image(self.view.image),
+            _ => grid.row_of_host(self.view.host),
+        })
+    }
+
+    /// Goes to one of those names; a host that is folded is unfolded with its like.
+    pub fn go_to_name(&mut self, row: usize) {
+        let Some(grid) = self.viewed() else { return };
+        if self.view.side == Side::Images {
+            self.view.image = grid.image_at(row).unwrap_or(self.view.image);
+            return;
+        }
+        let Some(host) = grid.host_at(row) else { return };
+        let rank = grid.hosts[host].rank();
+        self.view.over_open |= rank == Rank::Over;
+        self.view.to_do_open |= rank == Rank::ToDo;
+        (self.view.host, self.view.fold) = (host, None);
+    }
+
     /// Moves the eye down by so many rows.
     pub fn move_rows(&mut self, by: isize, failed_only: bool, width: u16) {
         let Some(grid) = self.viewed() else { return };

@@ -24,7 +24,7 @@ const IMAGES: [(&str, u64); 6] = [
 ];
 
 pub fn look() -> Look {
-    Look { mono: false, ascii: false, zone: TimeZone::posix("KST-9").unwrap() }
+    Look { mono: false, colorblind: false, ascii: false, zone: TimeZone::posix("KST-9").unwrap() }
 }
 
 pub fn start(plan: Plan, entries: Vec<Stamped>) -> Start {
@@ -37,6 +37,8 @@ pub fn start(plan: Plan, entries: Vec<Stamped>) -> Start {
         folder: "/var/lib/castoff/runs/7f3a".into(),
         look: look(),
         rollback_to: None,
+        again: " --state /srv/castoff".to_owned(),
+        still: false,
         on_hangup: OnHangup::Pause,
     }
 }
@@ -327,6 +329,7 @@ fn planned(i: usize, (id, title, summary, gate, changes): (&str, &str, &str, Opt
         action: id.to_owned(),
         summary: summary.to_owned(),
         gate,
+        waves: None,
         changes: changes.map(|(n, change)| PlannedChange::new(ChangeId { step: i, n }, change, false)).collect(),
         kept: if id == "remove" { (0..9).map(kept).collect() } else { vec![] },
     }

@@ -122,7 +122,7 @@ impl Sim {
         }
         match change {
             Change::Pull { host, image, size_bytes, .. } => {
-                let steps = 12 + size_bytes / 90_000_000;
+                let steps = 12 + size_bytes / 180_000_000;
                 for step in 0..=steps {
                     let done = size_bytes * step / steps;
                     report.progress("pulling", done, *size_bytes);

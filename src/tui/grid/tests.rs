@@ -2,7 +2,7 @@
 //! Never a picture: those are in `tests/screens.rs`.
 
 use super::*;
-use crate::model::{Digest, Entry, Event, Fault, FaultKind, Limits, PlannedChange, PlannedStep, Stamped, Totals};
+use crate::model::{Digest, Entry, Event, Fault, FaultKind, Limits, Next, PlannedChange, PlannedStep, Stamped, Totals};
 use crate::tui::{Look, OnHangup, Start, app::App};
 use proptest::prelude::*;
 
@@ -28,6 +28,7 @@ fn plan() -> Plan {
         gate: None,
         changes: changes.collect(),
         kept: vec![],
+        waves: None,
     };
     Plan {
         v: 1,
@@ -47,10 +48,11 @@ fn plan() -> Plan {
 }
 
 fn app() -> App {
-    let look = Look { mono: false, ascii: false, zone: jiff::tz::TimeZone::UTC };
+    let look = Look { mono: false, ascii: false, colorblind: false, zone: jiff::tz::TimeZone::UTC };
     let (run, folder) = (String::new(), "/x".into());
-    let (on_hangup, rollback_to) = (OnHangup::Pause, None);
-    let start = Start { plan: plan(), entries: vec![], run, simulated: false, folder, look, rollback_to, on_hangup };
+    let (on_hangup, rollback_to, again) = (OnHangup::Pause, None, String::new());
+    let start =
+        Start { plan: plan(), entries: vec![], run, simulated: false, folder, look, rollback_to, on_hangup, again, still: false };
     let mut app = App::new(start, 0).unwrap();
     tell(&mut app, Entry::Planned { plan: Box::new(plan()), by: "kim".to_owned() }, 0);
     app
@@ -102,6 +104,11 @@ fn check(app: &App) -> Result<(), TestCaseError> {
     let tally = app.state.tally(0);
     prop_assert_eq!(u64::from(kept.sums.count(Stand::Failed)), tally.failed);
     prop_assert_eq!(u64::from(kept.sums.count(Stand::Done)), tally.done);
+    // What is told of the next changes is what the engine is told.
+    match (app.state.next(), app.state.next_few(1)) {
+        (Next::Apply(all), Next::Apply(few)) => prop_assert_eq!(all[0], few[0]),
+        (all, few) => prop_assert_eq!(all, few),
+    }
     Ok(())
 }
 

@@ -62,6 +62,7 @@ fn cause(app: &App, stuck: bool, width: usize, height: usize) -> Vec<Line<'stati
     let attempts = ids.iter().map(|id| app.state.status(*id).attempts).max().unwrap_or(0);
     if let Some((first, last)) = first.zip(last) {
         let again = match fault.kind {
+            _ if app.state.came_back(ids) => "tried again once, when its host came back",
             FaultKind::Passing => "tried again each time",
             _ => "not tried again by itself: not a passing fault",
         };
@@ -84,6 +85,7 @@ fn cause(app: &App, stuck: bool, width: usize, height: usize) -> Vec<Line<'stati
             text::number(tally.failed)
         )
     } else {
+        let stopped = app.state.stopped_by(step).map_or_else(String::new, |why| format!("stopped by {why}; "));
         let this = if tally.done == 0 {
             "changed nothing".to_owned()
         } else {
@@ -91,7 +93,7 @@ fn cause(app: &App, stuck: bool, width: usize, height: usize) -> Vec<Line<'stati
         };
         let waiting = if tally.waiting > 0 { format!(", {} to do", text::number(tally.waiting)) } else { String::new() };
         format!(
-            "this step {this}{waiting}; steps before it are done; {} after it not begun",
+            "{stopped}this step {this}{waiting}; steps before it are done; {} after it not begun",
             text::count((app.plan.steps.len() - step - 1) as u64, "step")
         )
     };
@@ -106,6 +108,12 @@ fn cause(app: &App, stuck: bool, width: usize, height: usize) -> Vec<Line<'stati
         blocks.retain(|(rank, _)| Some(*rank) != lowest);
     }
     blocks.into_iter().flat_map(|(_, lines)| lines).collect()
+}
+
+/// How to go on after leaving: the whole command, or where to get it.
+fn way_on(app: &App, width: usize) -> String {
+    let whole = format!("the cluster stays as it is; castoff resume {}{} goes on", app.run, app.again);
+    if whole.len() <= width { whole } else { "the cluster stays as it is; :copy command has the way on".to_owned() }
 }
 
 /// The ways on: the recommended one first.
@@ -126,7 +134,7 @@ fn ways(app: &App, stuck: bool, width: usize) -> Vec<Line<'static>> {
             ("S", "skip", format!("leave out {n} with this cause, with a reason")),
             ("B", "roll back", "undo what this run has done; shows the way back first".to_owned()),
             ("A", "abort", "end the run here for good; nothing is undone".to_owned()),
-            ("q", "leave", format!("the cluster stays as it is; castoff resume {} goes on", app.run)),
+            ("q", "leave", way_on(app, width.saturating_sub(16))),
         ]
     };
     let row = |(key, word, what): (&str, &str, String)| {

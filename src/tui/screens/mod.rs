@@ -3,10 +3,13 @@
 
 mod by_host;
 mod by_image;
+mod canary;
 pub mod cell;
 pub mod changes;
 mod detail;
+pub mod diff;
 pub mod end;
+pub mod explain;
 pub mod failure;
 pub mod gate;
 pub mod help;
@@ -16,11 +19,14 @@ pub mod log;
 pub mod matrix;
 pub mod notes;
 pub mod overview;
+pub mod palette;
 pub mod plan;
 pub mod resume;
 mod rollback;
-mod sides;
+pub mod sides;
 mod steps;
 pub mod too_small;
 pub mod waiting;
 mod zoom;
+
+pub use detail::places;
