@@ -147,6 +147,8 @@ impl View {
                     self.progress.insert(progress.change, progress);
                 }
             }
+            // A line has no room for them.
+            Event::Layers { .. } => {}
             Event::Gate(report) => {
                 self.waiting_since.get_or_insert_with(Instant::now);
                 if self.gate.as_ref().is_none_or(|before| before.problems != report.problems) {

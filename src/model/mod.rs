@@ -25,7 +25,7 @@ pub use backend_ai::Era;
 pub use change::{Change, KeyDiff, Known, RowDiff, Service, Standing, Value, WayBack};
 pub use check::{Check, Problem};
 pub use counts::{Counts, Tally};
-pub use event::{Asked, Command, Event, GateReport, Level, Progress, SurveyLine, Target, Wait};
+pub use event::{Asked, Command, Event, GateReport, LayerPhase, LayerProgress, Level, Progress, SurveyLine, Target, Wait};
 pub use fault::{Fault, FaultKind};
 pub use image::{Digest, ImageRef};
 pub use inventory::{

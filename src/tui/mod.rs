@@ -4,11 +4,14 @@
 pub mod act;
 mod answer;
 pub mod app;
+mod cells;
 mod copy;
 mod detached;
 pub mod draw;
 mod facts;
 mod find;
+mod flow;
+mod grid;
 mod heed;
 mod input;
 pub mod keys;
