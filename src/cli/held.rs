@@ -9,7 +9,7 @@ use crate::journal::{self, JournalError};
 use crate::model::Plan;
 use crate::remote::client::Connection;
 use crate::tui;
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 use tokio::sync::mpsc;
 
 /// What is said of a journal or a cluster that cannot be had. `plan` is the one that was wanted here.
@@ -51,7 +51,7 @@ async fn show(common: &Common, on_screen: bool, running: &Running, plan: Option<
         let entries = journal::read(&running.state, run).await?;
         let held = tui::Held { what, unreachable: Some(unreachable.clone()) };
         let watching = tui::Watching { holder: running.holder.clone(), begun: !entries.is_empty(), held: Some(held) };
-        let start = watch::start(common, running, entries, plan.cloned(), watching)?;
+        let start = watch::start(common, running, entries, plan.cloned().map(Arc::new), watching)?;
         // Nothing ever comes: the page is what the journal said.
         let (_nobody, events) = mpsc::channel(1);
         let (commands, _unheard) = mpsc::channel(1);

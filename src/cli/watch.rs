@@ -11,6 +11,7 @@ use serde_json::json;
 use std::{
     io::{IsTerminal, Write},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{sync::mpsc, time::timeout};
@@ -174,10 +175,10 @@ pub fn start(
     common: &Common,
     running: &Running,
     entries: Vec<Stamped>,
-    plan: Option<Plan>,
+    plan: Option<Arc<Plan>>,
     watching: tui::Watching,
 ) -> Result<tui::Start, Failure> {
-    let known = State::fold(&entries)?.plan.map(|plan| *plan);
+    let known = State::fold(&entries)?.plan;
     let plan = known.or(plan).ok_or_else(|| Failure::new(Exit::Usage, format!("run `{}` has no plan yet", running.run)))?;
     Ok(tui::Start {
         plan,

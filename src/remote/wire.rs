@@ -3,7 +3,7 @@
 
 use crate::model::{Command, Event, Plan};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::io;
+use std::{io, sync::Arc};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 
 /// Version of the protocol: the `v` of every line.
@@ -44,7 +44,7 @@ pub struct Hello {
     /// It goes on; otherwise it is still being looked at before its begin.
     pub begun: bool,
     /// The plan that would begin, while there is no entry that holds it.
-    pub plan: Option<Plan>,
+    pub plan: Option<Arc<Plan>>,
 }
 
 /// From a client.

@@ -2,6 +2,7 @@
 //! Never draws, never asks the clock: times come in with keys, events and ticks.
 
 use super::copy::Wish;
+use super::facts::Facts;
 use super::find::Find;
 use super::lines::{Line, Lines, of_entry};
 use super::pace::Pace;
@@ -11,10 +12,10 @@ use super::sieve::LogView;
 use super::theme::Look;
 use super::{Left, Start, Watching};
 use crate::model::{
-    Ask, ChangeId, Command, Entry, Event, GateReport, Level, Need, Next, Plan, Problem, Progress, Stamped, State, Status, Stop,
+    Ask, ChangeId, Command, Entry, Event, GateReport, Level, Need, Next, Plan, Problem, Progress, Stamped, State, Stop,
     SurveyLine, Wait, text,
 };
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 /// No sign of life for this long is called a stall.
 pub const STALLED_MS: i64 = 60_000;
@@ -67,7 +68,7 @@ pub enum Leaving {
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, none excludes another")]
 pub struct App {
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     pub state: State,
     pub run: String,
     pub simulated: bool,
@@ -97,6 +98,10 @@ pub struct App {
     /// First line of the help.
     pub help_at: usize,
     pub progress: BTreeMap<ChangeId, Progress>,
+    /// Bytes on their way, by step: kept with `progress`.
+    pub arriving: BTreeMap<usize, u64>,
+    /// What the plan says of each step.
+    pub facts: Vec<Facts>,
     pub pace: Pace,
     pub report: Option<GateReport>,
     /// What holds back changes of this step.
@@ -149,7 +154,7 @@ impl App {
             (Some(_), Some(_)) => Screen::End,
         };
         let mut app = Self {
-            plan: state.plan.as_deref().cloned().unwrap_or(start.plan),
+            plan: state.plan.clone().unwrap_or(start.plan),
             state: State::default(),
             run: start.run,
             simulated: start.simulated,
@@ -172,6 +177,8 @@ impl App {
             palette: None,
             help_at: 0,
             progress: BTreeMap::new(),
+            arriving: BTreeMap::new(),
+            facts: vec![],
             pace: Pace::default(),
             report: None,
             waits: (0, vec![]),
@@ -203,6 +210,7 @@ impl App {
             app.state.apply(stamped)?;
             app.lines.push(of_entry(stamped, &app.state));
         }
+        app.facts = Facts::of(&app.plan);
         if screen == Screen::Plan {
             app.step = app.plan.steps.iter().position(|step| step.pending().next().is_some()).unwrap_or_default();
         }
@@ -223,9 +231,7 @@ impl App {
         self.now_ms = now_ms;
         match event {
             Event::Entry(stamped) => self.entry(&stamped, now_ms),
-            Event::Progress(progress) => {
-                self.progress.insert(progress.change, progress);
-            }
+            Event::Progress(progress) => self.progressed(progress),
             Event::Gate(report) => {
                 if self.counts.last().is_none_or(|(_, n)| *n != report.problems.len()) {
                     self.counts.push((report.read_at_ms, report.problems.len()));
@@ -272,8 +278,7 @@ impl App {
     pub fn tick(&mut self, now_ms: i64) {
         self.now_ms = now_ms;
         self.look_for(false);
-        let Next::Apply(ids) = self.state.next() else { return };
-        let step = ids[0].step;
+        let Next::Apply(step) = self.state.next() else { return };
         let (done, total) = self.bytes(step);
         if total > 0 {
             self.pace.sample(step, now_ms, done);
@@ -292,7 +297,16 @@ impl App {
     }
 
     fn entry(&mut self, stamped: &Stamped, now_ms: i64) {
-        if let Err(illegal) = self.state.apply(stamped) {
+        let folded = self.refold(stamped.entry.change(), |app| {
+            let folded = app.state.apply(stamped);
+            if let (Ok(()), Entry::Started { change } | Entry::Done { change } | Entry::Failed { change, .. }) =
+                (&folded, &stamped.entry)
+            {
+                app.progress.remove(change);
+            }
+            folded
+        });
+        if let Err(illegal) = folded {
             self.notice = Some((Level::Error, illegal.to_string()));
             return;
         }
@@ -302,7 +316,8 @@ impl App {
             self.show(Screen::Overview);
         }
         if let Entry::Planned { plan, .. } = &stamped.entry {
-            self.plan = (**plan).clone();
+            self.plan = plan.clone();
+            self.facts = Facts::of(plan);
             self.begun = true;
             self.show(Screen::Overview);
         }
@@ -328,9 +343,6 @@ impl App {
             }
             Entry::Skipped { .. } => self.close_question(|purpose| matches!(purpose, Purpose::Skip(_))),
             Entry::Finished { .. } => self.close_question(|_| true),
-            Entry::Started { change } | Entry::Done { change } | Entry::Failed { change, .. } => {
-                self.progress.remove(change);
-            }
             _ => {}
         }
         if !matches!(stamped.entry, Entry::Started { .. } | Entry::Done { .. } | Entry::Found { .. }) {
@@ -408,8 +420,9 @@ impl App {
     /// The step the run is at.
     pub fn at(&self) -> Option<usize> {
         match self.state.next() {
-            Next::Gate(step) | Next::Canary(step) | Next::Stop(Stop::Failed(step)) => Some(step),
-            Next::Apply(ids) | Next::Undo(ids) => ids.first().map(|id| id.step),
+            Next::Gate(step) | Next::Canary(step) | Next::Apply(step) | Next::Undo(step) | Next::Stop(Stop::Failed(step)) => {
+                Some(step)
+            }
             _ => self.state.current_step(),
         }
     }
@@ -428,52 +441,6 @@ impl App {
     /// What stands against a gate, if its checks have been asked.
     pub fn problems(&self, step: usize) -> Option<&[Problem]> {
         self.report.as_ref().filter(|report| report.step == step).map(|report| report.problems.as_slice())
-    }
-
-    /// Bytes of a step: (there, in all). What was already there when the plan was made counts in neither.
-    pub fn bytes(&self, step: usize) -> (u64, u64) {
-        let mut done = 0;
-        let mut total = 0;
-        for planned in self.plan.steps[step].pending() {
-            let size = planned.change.size_bytes();
-            total += size;
-            let status = self.state.steps.get(step).map(|s| &s.changes[planned.id.n].status);
-            done += match status {
-                Some(Status::Done | Status::Found) => size,
-                Some(Status::Running | Status::Retrying(_)) => {
-                    self.progress.get(&planned.id).map_or(0, |progress| progress.done.min(size))
-                }
-                _ => 0,
-            };
-        }
-        (done, total)
-    }
-
-    /// Unix time in milliseconds of the last sign of life of a running step, if that is long ago.
-    pub fn stalled_since(&self, step: usize) -> Option<i64> {
-        let changes = &self.state.steps.get(step)?.changes;
-        let running = changes.iter().enumerate().filter(|(_, change)| change.status == Status::Running);
-        let signs = running.map(|(n, change)| {
-            let heard = self.progress.get(&ChangeId { step, n }).map(|progress| progress.at_ms);
-            heard.max(change.started_ms)
-        });
-        let last = signs.max().flatten()?;
-        (self.now_ms - last > STALLED_MS).then_some(last)
-    }
-
-    /// Failed changes of the selected step first, then the others, in order; or only the failed ones.
-    pub fn listed(&self) -> Vec<usize> {
-        let n = self.plan.steps.get(self.step).map_or(0, |step| step.changes.len());
-        let failed = |n: &usize| {
-            let change = self.state.steps.get(self.step).and_then(|step| step.changes.get(*n));
-            change.is_some_and(|change| matches!(change.status, Status::Failed(_) | Status::UndoFailed(_)))
-        };
-        let shown = (0..n).filter(|n| self.shows(|| self.change_words(*n)));
-        let (mut first, others): (Vec<usize>, Vec<usize>) = shown.partition(failed);
-        if !self.failed_only {
-            first.extend(others);
-        }
-        first
     }
 
     /// A word of the palette, or one to look for, is being typed.
