@@ -175,6 +175,7 @@ async fn run(plan: &Plan, cluster: Arc<Watched>, ahead: &[&str], script: &mut Sc
         cluster,
         journal,
         commands,
+        asked: mpsc::channel(1).1,
         events,
         asked: mpsc::channel(1).1,
         by: "kim".to_owned(),

@@ -213,6 +213,7 @@ mod tests {
                 folder: "/".into(),
                 look: Look { mono: true, ascii: true, colorblind: false, zone: jiff::tz::TimeZone::UTC },
                 rollback_to: None,
+                watching: None,
                 on_hangup: crate::tui::OnHangup::Pause,
                 again: String::new(),
                 still: false,

@@ -65,7 +65,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
         ])
     };
     if unreachable.is_none() {
-        out.push(key("w", format!("watch it here, read-only; elsewhere: castoff watch {}{}", app.run, app.again)));
+        out.push(key("w", "watch it here, read-only; q leaves again".to_owned()));
     }
     out.push(key("q", "leave; nothing was begun here (exit code 19)".to_owned()));
     lines(frame, area, out, look);
