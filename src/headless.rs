@@ -1,18 +1,15 @@
 //! Layer 3: a run without a terminal: lines for people or JSON for machines. Asks nothing: gates are answered ahead,
 //! or the run stops there and can be resumed.
 
-use crate::model::{
-    Ask, Command, Event, Fault, FaultKind, GateReport, Level, Next, Outcome, Progress, Stamped, State, Status, Stop, text,
-};
-use crate::report::{clock, entry_text};
-use serde_json::json;
+use crate::account::{Account, Line};
+use crate::model::{Ask, ChangeId, Command, Event, Fault, FaultKind, Next, Outcome, Progress, Stamped, Stop, text};
+use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write,
     time::Duration,
 };
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 /// How a headless run is shown and how long it waits.
 pub struct Options {
@@ -49,25 +46,21 @@ pub async fn run(
     first: Command,
     options: Options,
 ) -> Left {
-    let mut view = View {
-        state: State::fold(entries).unwrap_or_default(),
-        options,
-        progress: BTreeMap::new(),
-        gate: None,
-        waiting_since: None,
-        out: true,
-    };
+    let mut view =
+        View { account: Account::new(entries, now_ms()).unwrap_or_default(), options, told: BTreeMap::new(), out: true };
     let mut left = None;
     let _ = commands.send(first).await;
-    let mut tick = tokio::time::interval(Duration::from_secs(10));
-    tick.tick().await;
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
             event = events.recv() => match event {
-                Some(event) => view.show(event),
+                Some(event) => view.show(&event),
                 None => break,
             },
-            _ = tick.tick() => view.heartbeat(),
+            _ = tick.tick() => {
+                let lines = view.account.tick(now_ms());
+                view.words(&lines);
+            }
         }
         if left.is_none() {
             left = view.must_leave();
@@ -77,7 +70,7 @@ pub async fn run(
             }
         }
     }
-    match (left, &view.state.finished) {
+    match (left, &view.account.state.finished) {
         (_, Some(outcome)) => Left::Finished(outcome.clone()),
         (Some(left), None) => left,
         (None, None) => Left::Stopped,
@@ -85,152 +78,90 @@ pub async fn run(
 }
 
 struct View {
-    state: State,
+    account: Account,
     options: Options,
-    progress: BTreeMap<crate::model::ChangeId, Progress>,
-    gate: Option<GateReport>,
-    waiting_since: Option<Instant>,
+    /// The progress that was written last, for machines.
+    told: BTreeMap<ChangeId, Progress>,
     /// Whether standard output still takes lines: a closed pipe ends the output, not the run.
     out: bool,
 }
 
 impl View {
-    fn show(&mut self, event: Event) {
+    fn show(&mut self, event: &Event) {
+        // A gate that is asked again and again is news only when the answer is another.
+        let same =
+            matches!(event, Event::Gate(new) if self.account.gate.as_ref().is_some_and(|old| old.problems == new.problems));
+        let lines = self.account.take(event, now_ms());
+        if !self.options.json {
+            for line in lines.iter().filter(|line| line.entry) {
+                self.data(&line.printed());
+            }
+        }
+        self.words(&lines);
+        if self.options.json
+            && !same
+            && let Some(object) = self.object(event)
+        {
+            self.data(&object.to_string());
+        }
+    }
+
+    /// What machines are told of an event; progress at most once a second for each change.
+    fn object(&mut self, event: &Event) -> Option<Value> {
         match event {
-            Event::Entry(entry) => {
-                let seq = entry.seq;
-                if self.state.apply(&entry).is_err() {
-                    eprintln!("castoff: entry {seq} does not fit what was shown before");
-                }
-                self.gate = None;
-                self.waiting_since = None;
-                let line = format!("{}  {}", clock(entry.at_ms), entry_text(&self.state, &entry.entry));
-                // The plan itself was printed by `castoff plan`; here its id is enough.
-                self.line(&line, || json!({ "v": 1, "seq": entry.seq, "at-ms": entry.at_ms, "entry": entry.entry }));
-            }
+            // The plan itself was printed by `castoff plan`; here its id is enough.
+            Event::Entry(entry) => Some(json!({ "v": 1, "seq": entry.seq, "at-ms": entry.at_ms, "entry": entry.entry })),
             Event::Progress(progress) => {
-                let fresh = self
-                    .progress
-                    .get(&progress.change)
-                    .is_none_or(|p| progress.at_ms - p.at_ms >= 1000 || p.phase != progress.phase);
-                if fresh {
-                    if self.options.json {
-                        self.line("", || json!({ "v": 1, "progress": progress }));
-                    }
-                    self.progress.insert(progress.change, progress);
-                }
+                let before = self.told.get(&progress.change);
+                let fresh = before.is_none_or(|p| progress.at_ms - p.at_ms >= 1000 || p.phase != progress.phase);
+                fresh.then(|| {
+                    self.told.insert(progress.change, progress.clone());
+                    json!({ "v": 1, "progress": progress })
+                })
             }
-            Event::Gate(report) => {
-                self.waiting_since.get_or_insert_with(Instant::now);
-                if self.gate.as_ref().is_none_or(|before| before.problems != report.problems) {
-                    for problem in &report.problems {
-                        let owner = problem.owner.as_ref().map_or_else(String::new, |owner| format!(" of {owner}"));
-                        let place = problem.place.as_ref().map_or_else(String::new, |place| format!(" on {place}"));
-                        let since = problem
-                            .since_ms
-                            .map_or_else(String::new, |since| format!(", for {}", text::age(report.read_at_ms - since)));
-                        let line = format!(
-                            "{}  waits for  {}{owner}{place}: {}{since}",
-                            clock(report.read_at_ms),
-                            problem.subject,
-                            problem.why
-                        );
-                        self.words(&text::clean(&line));
-                    }
-                    if self.options.json {
-                        self.line("", || json!({ "v": 1, "gate": report }));
-                    }
-                }
-                self.gate = Some(report);
-            }
-            Event::Survey(lines) => {
-                for line in &lines {
-                    self.words(&format!(
-                        "step {:>2}  journal: {}; cluster: {}; {}",
-                        line.step + 1,
-                        line.journal,
-                        line.cluster,
-                        line.verdict
-                    ));
-                }
-                if self.options.json {
-                    self.line("", || json!({ "v": 1, "survey": lines }));
-                }
-            }
-            Event::Refused(why) => self.words(&format!("not done: {why}")),
-            Event::Said { level, at_ms, place, text } => {
-                let word = if level == Level::Info { "" } else { "warning: " };
-                self.words(&format!("{}  {word}{place} {text}", clock(at_ms)));
-            }
+            Event::Gate(report) => Some(json!({ "v": 1, "gate": report })),
+            Event::Survey(lines) => Some(json!({ "v": 1, "survey": lines })),
+            Event::Refused(_) | Event::Said { .. } => None,
         }
     }
 
-    /// Data, on standard output: a line of text, or an object.
-    fn line(&mut self, text: &str, object: impl FnOnce() -> serde_json::Value) {
-        if !self.out {
-            return;
+    /// Data, on standard output.
+    fn data(&mut self, line: &str) {
+        if self.out {
+            let mut stdout = std::io::stdout().lock();
+            self.out = writeln!(stdout, "{line}").and_then(|()| stdout.flush()).is_ok();
         }
-        let mut stdout = std::io::stdout().lock();
-        let written = if self.options.json { writeln!(stdout, "{}", object()) } else { writeln!(stdout, "{text}") };
-        self.out = written.and_then(|()| stdout.flush()).is_ok();
     }
 
-    /// Words, on standard error: never mixed into the data.
-    #[expect(clippy::unused_self, reason = "beside `line`, as its counterpart")]
-    fn words(&self, text: &str) {
+    /// Remarks, on standard error: never mixed into the data.
+    fn words(&self, lines: &[Line]) {
+        lines.iter().filter(|line| !line.entry).for_each(|line| self.say(&line.printed()));
+    }
+
+    #[expect(clippy::unused_self, reason = "beside `data`, as its counterpart")]
+    fn say(&self, text: &str) {
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 
-    /// Every ten seconds: what runs, how far it is, what is waited for.
-    fn heartbeat(&mut self) {
-        let Some(plan) = self.state.plan.clone() else { return };
-        if let (Some(gate), Some(since)) = (&self.gate, self.waiting_since)
-            && !gate.problems.is_empty()
-        {
-            let first = &gate.problems[0];
-            let waited = i64::try_from(since.elapsed().as_millis()).unwrap_or(i64::MAX);
-            self.words(&format!(
-                "still waiting [{}]: {}, first {}",
-                text::duration(waited),
-                text::count(gate.problems.len() as u64, "problem"),
-                first.subject
-            ));
-            return;
-        }
-        let Some(step) = self.state.current_step() else { return };
-        let tally = self.state.tally(step);
-        let in_flight = |p: &&Progress| p.change.step == step && self.state.status(p.change).status == Status::Running;
-        let running = self.progress.values().filter(in_flight);
-        let (done, total) = running.fold((0, 0), |(done, total), p| (done + p.done, total + p.total));
-        let bytes =
-            if total > 0 { format!(", {} of {} in flight", text::bytes(done), text::bytes(total)) } else { String::new() };
-        if tally.running > 0 {
-            let line = format!(
-                "{}: {} done, {} running, {} to do{bytes}",
-                plan.steps[step].title,
-                tally.done + tally.found,
-                tally.running,
-                tally.waiting
-            );
-            self.words(&line);
-        }
-    }
-
     fn must_leave(&self) -> Option<Left> {
-        let plan = self.state.plan.as_ref()?;
-        match self.state.next() {
+        let plan = self.account.state.plan.as_ref()?;
+        match self.account.state.next() {
             Next::Gate(step) => {
-                let gate = self.state.gate(step)?;
+                let gate = self.account.state.gate(step)?;
                 let id = &plan.steps[step].id;
                 if gate.ask != Ask::Nothing && !self.options.approved.contains(id) {
                     return Some(Left::GateNeedsAnswer(id.clone()));
                 }
-                self.gate.as_ref().filter(|report| report.step == step && !report.problems.is_empty())?;
-                let tired = self.options.wait.zip(self.waiting_since).is_some_and(|(wait, since)| since.elapsed() >= wait);
+                self.account.gate.as_ref().filter(|report| report.step == step && !report.problems.is_empty())?;
+                let tired = self
+                    .options
+                    .wait
+                    .zip(self.account.waiting_since)
+                    .is_some_and(|(wait, since)| u128::try_from(now_ms() - since).is_ok_and(|ms| ms >= wait.as_millis()));
                 (!gate.wait || tired).then(|| Left::GateClosed { step: id.clone(), preflight: gate.ask == Ask::Nothing })
             }
             Next::Stop(Stop::Failed(_)) => {
-                let drift = self.state.causes().iter().all(|(fault, _)| fault.kind == FaultKind::Drift);
+                let drift = self.account.state.causes().iter().all(|(fault, _)| fault.kind == FaultKind::Drift);
                 Some(Left::Failed { drift })
             }
             Next::Stop(Stop::Stuck) => Some(Left::Stuck),
@@ -241,26 +172,30 @@ impl View {
     fn explain(&self, left: &Left) {
         match left {
             Left::GateNeedsAnswer(step) => {
-                let plan = self.state.plan.as_ref().map_or("", |plan| plan.plan.as_str());
-                self.words(&format!("the gate of `{step}` needs an answer: castoff resume, or --approve {step}={plan}"));
+                let plan = self.account.state.plan.as_ref().map_or("", |plan| plan.plan.as_str());
+                self.say(&format!("the gate of `{step}` needs an answer: castoff resume, or --approve {step}={plan}"));
             }
             Left::GateClosed { step, .. } => {
-                self.words(&format!("the gate of `{step}` does not open:"));
-                for problem in self.gate.iter().flat_map(|gate| &gate.problems) {
+                self.say(&format!("the gate of `{step}` does not open:"));
+                for problem in self.account.gate.iter().flat_map(|gate| &gate.problems) {
                     let hint = problem.hint.as_ref().map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
-                    self.words(&format!("  {}: {}{hint}", text::clean(&problem.subject), text::clean(&problem.why)));
+                    self.say(&format!("  {}: {}{hint}", text::clean(&problem.subject), text::clean(&problem.why)));
                 }
             }
             Left::Failed { .. } | Left::Stuck => {
-                for (fault, ids) in self.state.causes() {
+                for (fault, ids) in self.account.state.causes() {
                     let Fault { what, why, hint, .. } = fault;
-                    self.words(&format!("error: {what}: {why} ({})", text::count(ids.len() as u64, "change")));
+                    self.say(&format!("error: {what}: {why} ({})", text::count(ids.len() as u64, "change")));
                     if let Some(hint) = hint {
-                        self.words(&format!("hint: {hint}"));
+                        self.say(&format!("hint: {hint}"));
                     }
                 }
             }
             Left::Finished(_) | Left::Stopped => {}
         }
     }
+}
+
+fn now_ms() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
 }

@@ -11,14 +11,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cluster", &["model"]),
     ("engine", &["model", "journal", "cluster"]),
     ("report", &["model"]),
-    ("headless", &["model", "report"]),
+    ("account", &["model", "report"]),
+    ("headless", &["model", "report", "account"]),
+    ("plain", &["model", "report", "account"]),
     ("tui", &["model"]),
-    ("cli", &["model", "actions", "runbook", "journal", "cluster", "engine", "report", "headless", "tui"]),
+    ("cli", &["model", "actions", "runbook", "journal", "cluster", "engine", "report", "account", "headless", "plain", "tui"]),
 ];
 
 /// Crates that only some layers may know.
 const CRATES: &[(&str, &[&str])] = &[
-    ("tokio", &["cluster", "engine", "headless", "tui", "cli"]),
+    ("tokio", &["cluster", "engine", "headless", "plain", "tui", "cli"]),
     ("sqlx", &["journal", "cluster"]),
     ("ratatui", &["tui"]),
     ("crossterm", &["tui"]),

@@ -1,6 +1,9 @@
 //! Plan, run, resume, rollback: brings a cluster, a journal, the engine and a front end together.
 
-use super::{Common, Exit, Failure, Format, Front, Planned, files, look_up};
+use super::face::{self, Face};
+use super::run_log::Tee;
+use super::signals::stop_on_signals;
+use super::{Common, Exit, Failure, Format, Front, Planned, When, files, look_up};
 use crate::cluster::{
     Cluster,
     config::ClusterFile,
@@ -8,16 +11,15 @@ use crate::cluster::{
     sim::{Pace, Sim, demo},
 };
 use crate::engine::{Ending, Engine, EngineError, Setup};
-use crate::headless;
 use crate::journal::{self, Journal};
 use crate::model::{Command, Inventory, Next, Plan, Stamped, State, Stop};
 use crate::report;
 use crate::runbook::Runbook;
-use crate::tui;
+use crate::{headless, plain, tui};
 use anyhow::Context;
 use std::{
     collections::BTreeMap,
-    io::{IsTerminal, Write},
+    io::Write,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -65,8 +67,8 @@ pub async fn run(common: &Common, planned: &Planned, front: &Front) -> Result<Ex
     let cluster = open(common, planned)?;
     let plan = make(&*cluster, planned).await?;
     let approvals = approvals(front, &plan)?;
-    let headless = is_headless(front);
-    if headless && !plan.blockers.is_empty() {
+    let face = face::choose(front.ui())?;
+    if face == Face::Headless && !plan.blockers.is_empty() {
         for blocker in &plan.blockers {
             eprintln!("error: {}: {}", blocker.subject, blocker.why);
             if let Some(hint) = &blocker.hint {
@@ -94,7 +96,7 @@ pub async fn run(common: &Common, planned: &Planned, front: &Front) -> Result<Ex
         first: Command::Begin,
         rollback_to: None,
     };
-    going.go(common, front, Some(plan), headless).await
+    going.go(common, front, Some(plan), face).await
 }
 
 pub async fn resume(common: &Common, run: Option<String>, front: &Front, retry: bool) -> Result<Exit, Failure> {
@@ -105,6 +107,7 @@ pub async fn resume(common: &Common, run: Option<String>, front: &Front, retry: 
         return Ok(Exit::of_outcome(outcome));
     }
     let plan = folded.plan.clone().ok_or_else(|| Failure::new(Exit::Usage, format!("run `{run}` never began")))?;
+    let face = face::choose(front.ui())?;
     let cluster = live_named(common, &plan.cluster)?;
     let held = journal::take_cluster(&state, &plan.cluster, &holder())?;
     let mut journal = Journal::open(&state, &run, &holder()).await?;
@@ -128,7 +131,7 @@ pub async fn resume(common: &Common, run: Option<String>, front: &Front, retry: 
         first: Command::Begin,
         rollback_to: None,
     };
-    going.go(common, front, None, is_headless(front)).await
+    going.go(common, front, None, face).await
 }
 
 pub async fn rollback(
@@ -148,8 +151,8 @@ pub async fn rollback(
             Failure::new(Exit::Usage, format!("run `{run}` has no step `{id}`")).hint(format!("its steps: {}", ids.join(", ")))
         })?,
     };
-    let headless = is_headless(front);
-    if headless && approvals(front, &plan)?.get("rollback").is_none_or(|id| *id != plan.plan) {
+    let face = face::choose(front.ui())?;
+    if face == Face::Headless && approvals(front, &plan)?.get("rollback").is_none_or(|id| *id != plan.plan) {
         let failure = Failure::new(Exit::NotApproved, "a rollback without a terminal has to be approved ahead");
         return Err(failure.hint(format!("--approve rollback={}", plan.plan)));
     }
@@ -170,7 +173,7 @@ pub async fn rollback(
         first,
         rollback_to: Some(to),
     };
-    going.go(common, front, None, headless).await
+    going.go(common, front, None, face).await
 }
 
 /// A run that is about to go.
@@ -189,7 +192,7 @@ struct Going {
 }
 
 impl Going {
-    async fn go(self, common: &Common, front: &Front, plan: Option<Plan>, headless: bool) -> Result<Exit, Failure> {
+    async fn go(self, common: &Common, front: &Front, plan: Option<Plan>, face: Face) -> Result<Exit, Failure> {
         let (command_to, commands) = mpsc::channel(64);
         let (events, event_from) = mpsc::channel(4096);
         let folder = journal::folder(&self.state, &self.run);
@@ -202,51 +205,89 @@ impl Going {
             events,
             by: operator(),
             approvals: self.approvals.clone(),
-            lingers: !headless,
+            lingers: face == Face::Tui,
             now_ms,
             recheck: Duration::from_secs(if self.simulated { 2 } else { 5 }),
             backoff: Duration::from_secs(1),
         };
         let engine = Engine::new(setup).await?;
         let engine = tokio::spawn(engine.run(plan));
-        let exit = if headless {
-            let approved = self.approvals.keys().cloned().collect();
-            let json = common.format == Format::Json;
-            let options = headless::Options { json, approved, wait: front.wait.map(Duration::from_secs) };
-            stop_on_signals(command_to.clone());
-            let left = headless::run(&self.entries, event_from, command_to, self.first, options).await;
-            ended(engine).await?;
-            Exit::of_headless(&left)
-        } else {
-            let blocked = !shown.blockers.is_empty();
-            let start = tui::Start {
-                plan: shown,
-                entries: self.entries,
-                run: self.run.clone(),
-                simulated: self.simulated,
-                folder,
-                look: common.look(),
-                rollback_to: self.rollback_to,
-            };
-            let left = tui::run(start, event_from, command_to).await?;
-            // Only then the journal holds the last word.
-            ended(engine).await?;
-            match of_terminal(left, &self.state, &self.run).await? {
-                Exit::NotApproved if blocked => Exit::PreflightFailed,
-                exit => exit,
+        let tee = Tee {
+            run: self.run.clone(),
+            folder: folder.clone(),
+            entries: self.entries.clone(),
+            aloud: face != Face::Tui,
+            now_ms,
+        };
+        let (event_from, log) = tee.start(event_from);
+        let (blocked, empty) = (!shown.blockers.is_empty(), shown.is_empty());
+        let left = match face {
+            Face::Headless => {
+                let approved = self.approvals.keys().cloned().collect();
+                let json = common.format == Format::Json;
+                let options = headless::Options { json, approved, wait: front.wait.map(Duration::from_secs) };
+                stop_on_signals(command_to.clone());
+                Left::Headless(headless::run(&self.entries, event_from, command_to, self.first, options).await)
+            }
+            Face::Plain => {
+                let start = plain::Start {
+                    plan: shown,
+                    entries: self.entries,
+                    run: self.run.clone(),
+                    simulated: self.simulated,
+                    rollback_to: self.rollback_to,
+                    width: columns(),
+                    color: common.color == When::Always,
+                };
+                let ends = plain::Ends::standard().context("cannot read standard input")?;
+                let left = plain::run(start, event_from, command_to, ends).await.context("cannot listen for signals")?;
+                Left::Terminal(match left {
+                    plain::Left::Finished => tui::Left::Finished,
+                    plain::Left::Stopped => tui::Left::Stopped,
+                    plain::Left::Signal(number) => tui::Left::Signal(number),
+                })
+            }
+            Face::Tui => {
+                let start = tui::Start {
+                    plan: shown,
+                    entries: self.entries,
+                    run: self.run.clone(),
+                    simulated: self.simulated,
+                    folder,
+                    look: common.look(),
+                    rollback_to: self.rollback_to,
+                };
+                Left::Terminal(tui::run(start, event_from, command_to).await?)
             }
         };
+        // Only then the journal and the log hold the last word.
+        ended(engine).await?;
+        let _ = log.await;
+        let exit = match left {
+            Left::Headless(left) => Exit::of_headless(&left),
+            Left::Terminal(left) => match of_terminal(left, &self.state, &self.run).await? {
+                Exit::NotApproved if blocked => Exit::PreflightFailed,
+                Exit::NotApproved if empty && face == Face::Plain => Exit::Done,
+                exit => exit,
+            },
+        };
         drop(self.held);
-        last_words(&self.state, &self.run, self.simulated, headless, common).await?;
+        last_words(&self.state, &self.run, self.simulated, face, common).await?;
         Ok(exit)
     }
+}
+
+/// How the face was left.
+enum Left {
+    Headless(headless::Left),
+    Terminal(tui::Left),
 }
 
 /// Waits for the engine's end and says what it left open.
 async fn ended(engine: tokio::task::JoinHandle<Result<Ending, EngineError>>) -> Result<(), Failure> {
     if let Ending::Cut(n) = engine.await.context("the engine ended unexpectedly")?? {
         let n = crate::model::text::count(n as u64, "change");
-        eprintln!("on the way when it was cut: {n}; the outcome is looked up on resume");
+        let _ = writeln!(std::io::stderr(), "on the way when it was cut: {n}; the outcome is looked up on resume");
     }
     Ok(())
 }
@@ -273,7 +314,7 @@ async fn of_terminal(left: tui::Left, state: &Path, run: &str) -> Result<Exit, F
 }
 
 /// What stays in the scrollback: the end page, and how to go on.
-async fn last_words(state: &Path, run: &str, simulated: bool, headless: bool, common: &Common) -> Result<(), Failure> {
+async fn last_words(state: &Path, run: &str, simulated: bool, face: Face, common: &Common) -> Result<(), Failure> {
     let folded = State::fold(&journal::read(state, run).await?)?;
     if folded.plan.is_none() {
         // Nothing was begun, so nothing is to be kept.
@@ -283,13 +324,16 @@ async fn last_words(state: &Path, run: &str, simulated: bool, headless: bool, co
     let text = if folded.finished.is_some() {
         let width = u16::try_from(columns()).unwrap_or(120);
         let look = tui::Look::from_environment(|name| std::env::var(name).ok(), common.ascii, Some(false));
-        tui::end_page(&folded, run, &journal::folder(state, run), &look, width).join("\n") + "\n"
+        let mut page = tui::end_page(&folded, run, &journal::folder(state, run), &look, width);
+        // A rule is nothing that can be read aloud.
+        page.retain(|line| face != Face::Plain || line.chars().any(|c| c != '-'));
+        page.join("\n") + "\n"
     } else {
         report::status_text(run, &folded, None)
     };
     let text = if simulated { rehearsed(&text) } else { text };
-    if headless && common.format == Format::Json {
-        eprint!("{text}");
+    if face == Face::Headless && common.format == Format::Json {
+        let _ = write!(std::io::stderr(), "{text}");
     } else {
         let _ = write!(std::io::stdout(), "{text}");
     }
@@ -386,38 +430,6 @@ fn approvals(front: &Front, plan: &Plan) -> Result<BTreeMap<String, String>, Fai
         out.insert(step.to_owned(), id.to_owned());
     }
     Ok(out)
-}
-
-fn is_headless(front: &Front) -> bool {
-    front.headless || !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal()
-}
-
-/// The first signal asks for a safe stop, the second for a stop at once. A lost connection is the first kind.
-fn stop_on_signals(commands: mpsc::Sender<Command>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    tokio::spawn(async move {
-        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
-            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
-        else {
-            return;
-        };
-        let mut asked = false;
-        loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
-            }
-            let command = if asked { Command::StopNow } else { Command::Stop };
-            if !asked {
-                eprintln!("stopping at the next safe point; once more stops at once");
-            }
-            asked = true;
-            if commands.send(command).await.is_err() {
-                return;
-            }
-        }
-    });
 }
 
 /// `20261121-0240-7f3a`: sorts by time, short enough to type its end.

@@ -153,6 +153,11 @@ async fn turn(
                     due = Some(Instant::now());
                 }
                 Heard::Suspend => app.suspend = true,
+                Heard::Status => {
+                    let log = app.folder.join("run.log");
+                    app.notice = Some((crate::model::Level::Info, format!("how the run stands is written to {}", log.display())));
+                    due = Some(Instant::now());
+                }
                 Heard::Hangup => return Ok(lost()),
                 Heard::Terminate(number) => {
                     if !app.begun || app.over {
@@ -252,6 +257,8 @@ enum Heard {
     Resize,
     Continued,
     Suspend,
+    /// Who looks after the log has answered; the operator is told where.
+    Status,
     Hangup,
     Terminate(i32),
 }
@@ -260,6 +267,7 @@ struct Signals {
     resize: Signal,
     continued: Signal,
     suspend: Signal,
+    status: Signal,
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
@@ -272,6 +280,7 @@ impl Signals {
             resize: signal(SignalKind::window_change())?,
             continued: signal(raw(rustix::process::Signal::CONT))?,
             suspend: signal(raw(rustix::process::Signal::TSTP))?,
+            status: signal(SignalKind::user_defined1())?,
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -283,6 +292,7 @@ impl Signals {
             _ = self.resize.recv() => Heard::Resize,
             _ = self.continued.recv() => Heard::Continued,
             _ = self.suspend.recv() => Heard::Suspend,
+            _ = self.status.recv() => Heard::Status,
             _ = self.hangup.recv() => Heard::Hangup,
             _ = self.terminate.recv() => Heard::Terminate(SignalKind::terminate().as_raw_value()),
             _ = self.interrupt.recv() => Heard::Terminate(SignalKind::interrupt().as_raw_value()),

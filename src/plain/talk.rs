@@ -1,0 +1,571 @@
+//! The conversation: what is asked, what a typed line means now, what is said. Pure: times come in, lines go out.
+//! Never acts on an empty line, on a line typed before its question, or on anything but a whole word or sentence.
+
+use super::pages;
+use super::words::{self, Place, Word};
+use super::{Left, Start};
+use crate::account::Account;
+use crate::model::{ChangeId, Command, Entry, Event, Gate, Next, Plan, Stop, Target, run::IllegalEntry, text};
+use crate::report::plan_text;
+
+/// Lines that come in this soon after a question were not meant for it.
+pub const DEAF_MS: i64 = 400;
+/// A second Ctrl-C within this time is meant.
+const AGAIN_MS: i64 = 5000;
+/// Fewer letters are no reason.
+const SHORTEST_REASON: usize = 3;
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Asked {
+    Plan,
+    Resume,
+    Gate(usize),
+    Failed,
+    Stuck,
+    /// Why, before something heavy.
+    Reason(Heavy),
+    /// The name of the cluster, after the reason.
+    Name(Heavy, String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heavy {
+    RollBack(usize),
+    Abort,
+}
+
+/// How far the way out is; with the time at which it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaving {
+    No,
+    Stop(i64),
+    Now,
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, none excludes another")]
+pub struct Talk {
+    pub account: Account,
+    plan: Plan,
+    run: String,
+    simulated: bool,
+    asked: Option<Asked>,
+    /// Unix time in milliseconds at which the question was printed.
+    asked_ms: i64,
+    /// The question was made and is not printed yet.
+    fresh: bool,
+    /// It was said that lines typed too early do not count.
+    deaf: bool,
+    /// An answer is on its way to the engine.
+    sent: bool,
+    /// The run goes on, or has been asked to.
+    begun: bool,
+    put_off: Option<usize>,
+    /// The gate whose wait was explained.
+    explained: Option<usize>,
+    /// The stop whose page was printed.
+    shown: Option<Stop>,
+    /// The first Ctrl-C while nothing is in flight.
+    warned_ms: Option<i64>,
+    leaving: Leaving,
+    pub left: Option<Left>,
+    out: Vec<String>,
+    commands: Vec<Command>,
+}
+
+impl Talk {
+    pub fn new(start: &Start, now_ms: i64) -> Result<Self, IllegalEntry> {
+        let account = Account::new(&start.entries, now_ms)?;
+        let mut talk = Self {
+            plan: account.state.plan.as_deref().unwrap_or(&start.plan).clone(),
+            account,
+            run: start.run.clone(),
+            simulated: start.simulated,
+            asked: None,
+            asked_ms: now_ms,
+            fresh: false,
+            deaf: false,
+            sent: false,
+            begun: false,
+            put_off: None,
+            explained: None,
+            shown: None,
+            warned_ms: None,
+            leaving: Leaving::No,
+            left: None,
+            out: vec![],
+            commands: vec![],
+        };
+        talk.open(start);
+        Ok(talk)
+    }
+
+    /// The first page.
+    fn open(&mut self, start: &Start) {
+        if self.account.state.plan.is_some() {
+            match start.rollback_to {
+                Some(to) => self.ask_heavy(Heavy::RollBack(to)),
+                None => self.out.push("The cluster is being looked at; nothing runs.".to_owned()),
+            }
+            return;
+        }
+        if self.simulated {
+            self.out.push("REHEARSAL: the cluster is simulated, nothing real is touched.".to_owned());
+        }
+        self.out.extend(plan_text(&self.plan, start.width).lines().map(text::clean));
+        if !self.plan.blockers.is_empty() || self.plan.is_empty() {
+            let why = if self.plan.is_empty() { "there is nothing to do" } else { "this plan cannot be run" };
+            self.out.push(format!("Nothing is asked: {why}. Nothing has been changed."));
+            self.left = Some(Left::Stopped);
+            return;
+        }
+        self.ask(Asked::Plan);
+        self.out.push(format!("QUESTION: run this plan, {}? Nothing has been changed.", self.plan.plan));
+        self.out.push("To begin, type: execute. To leave, type: leave. `help` lists every word.".to_owned());
+    }
+
+    /// What is to be printed, and what is to be asked of the engine.
+    pub fn take(&mut self) -> (Vec<String>, Vec<Command>) {
+        (std::mem::take(&mut self.out), std::mem::take(&mut self.commands))
+    }
+
+    /// Whether a question was just printed; from now on lines count for it.
+    pub fn printed(&mut self, now_ms: i64) -> bool {
+        let fresh = std::mem::take(&mut self.fresh);
+        if fresh {
+            self.asked_ms = now_ms;
+        }
+        fresh
+    }
+
+    /// Whether somebody has to read and answer before anything goes on.
+    pub fn asks(&self) -> bool {
+        self.asked.is_some() && !self.sent
+    }
+
+    /// Whether nothing is in flight and nothing is about to be.
+    pub fn idle(&self) -> bool {
+        let goes_on = matches!(self.account.state.next(), Next::Apply(_) | Next::Undo(_) | Next::Finish(_));
+        !self.begun || (self.account.flying() == 0 && !goes_on)
+    }
+
+    /// One piece of news.
+    pub fn event(&mut self, event: &Event, now_ms: i64) {
+        let mut lines: Vec<String> = self.account.take(event, now_ms).iter().map(crate::account::Line::printed).collect();
+        match event {
+            Event::Entry(stamped) => match &stamped.entry {
+                Entry::Planned { plan, .. } => self.plan = (**plan).clone(),
+                Entry::GateReached { .. } => self.put_off = None,
+                Entry::Finished { .. } | Entry::RollbackBegun { .. } => self.settled(),
+                Entry::GateApproved { .. } if matches!(self.asked, Some(Asked::Gate(_))) => self.settled(),
+                Entry::Retried { .. } | Entry::Skipped { .. } | Entry::UndoStarted { .. }
+                    if matches!(self.asked, Some(Asked::Failed | Asked::Stuck)) =>
+                {
+                    self.settled();
+                }
+                _ => {}
+            },
+            Event::Gate(report) if !report.problems.is_empty() => self.explain(report.step),
+            Event::Survey(_) => {
+                self.out.append(&mut lines);
+                if self.asked.is_none() && !self.begun {
+                    let page = pages::resume(&self.account, &self.plan, now_ms);
+                    self.ask(Asked::Resume);
+                    self.out.extend(page);
+                }
+            }
+            // What was refused is asked again.
+            Event::Refused(_) => {
+                self.sent = false;
+                self.asked = self.asked.take().filter(|asked| !matches!(asked, Asked::Gate(_) | Asked::Name(..)));
+                self.shown = None;
+            }
+            _ => {}
+        }
+        self.out.append(&mut lines);
+        self.settle(now_ms);
+    }
+
+    /// The clock went on.
+    pub fn tick(&mut self, now_ms: i64) {
+        let lines = self.account.tick(now_ms);
+        self.out.extend(lines.iter().map(crate::account::Line::printed));
+    }
+
+    /// The engine's channel is closed: it has ended.
+    pub fn ended(&mut self) {
+        let over = self.account.state.finished.is_some();
+        self.left.get_or_insert(if over { Left::Finished } else { Left::Stopped });
+    }
+
+    /// One typed line, with the time it came in.
+    pub fn line(&mut self, line: &str, at_ms: i64, now_ms: i64) {
+        self.warned_ms = None;
+        if self.asks() && (self.fresh || at_ms < self.asked_ms + DEAF_MS) {
+            // Said once a question: a pasted page must not hide it.
+            if !std::mem::replace(&mut self.deaf, true) {
+                self.out.push("What was typed before the question was there does not count.".to_owned());
+            }
+            return;
+        }
+        if line.is_empty() {
+            self.where_we_are(now_ms);
+            return;
+        }
+        if self.answer(line) {
+            return;
+        }
+        match words::read(line, self.place()) {
+            Ok(word) => self.obey(word, now_ms),
+            Err(why) => self.out.push(why),
+        }
+        self.settle(now_ms);
+    }
+
+    /// A sentence, a reason or a name, where one is asked for. Whether the line was taken.
+    fn answer(&mut self, line: &str) -> bool {
+        let is_word = |place| words::read(line, place).is_ok();
+        match self.asked.clone().filter(|_| !self.sent) {
+            Some(Asked::Gate(step)) => {
+                let sentence = self.gate(step).map(|gate| gate.sentence.clone());
+                if sentence.as_deref() != Some(line) {
+                    return false;
+                }
+                let plan = self.plan.plan.clone();
+                self.send(Command::Approve { step, plan, typed: line.to_owned() });
+                self.sent = true;
+                self.out.push("Sent; it counts when the journal has it.".to_owned());
+            }
+            Some(Asked::Reason(heavy)) if !is_word(Place::Asked) => {
+                if line.chars().count() < SHORTEST_REASON {
+                    self.out.push("A reason is needed, in a few words.".to_owned());
+                    return true;
+                }
+                self.ask(Asked::Name(heavy, line.to_owned()));
+                self.out.push(format!("To do this, type exactly the name of the cluster: {}", text::clean(&self.plan.cluster)));
+                self.out.push("To leave it, type: not now".to_owned());
+            }
+            Some(Asked::Name(heavy, why)) if line == self.plan.cluster => {
+                self.begun = true;
+                self.sent = true;
+                self.out.push("Sent; it counts when the journal has it.".to_owned());
+                self.send(match heavy {
+                    Heavy::RollBack(to) => Command::RollBack { to, why },
+                    Heavy::Abort => Command::Abort { why },
+                });
+            }
+            Some(Asked::Name(..)) if !is_word(Place::Asked) => {
+                let name = text::clean(&self.plan.cluster);
+                self.out.push(format!("This is not it, letter by letter: {name}. To leave it, type: not now"));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn obey(&mut self, word: Word, now_ms: i64) {
+        match word {
+            Word::Execute | Word::Continue => {
+                self.begun = true;
+                self.settled();
+                self.send(Command::Begin);
+                self.out.push("The engine is asked to begin.".to_owned());
+            }
+            Word::GoOn => self.send(Command::Continue),
+            Word::Pause if self.place() == Place::Failed => self.leave(now_ms),
+            Word::Pause => self.send(Command::Pause),
+            Word::Retry(cause) => {
+                if let Some(target) = self.target(cause, true) {
+                    self.settled();
+                    self.send(Command::Retry(target));
+                }
+            }
+            Word::Skip(cause, why) => {
+                if why.chars().count() < SHORTEST_REASON {
+                    self.out.push("A reason is needed, in a few words: skip REASON, or skip CAUSE REASON.".to_owned());
+                } else if let Some(target) = self.target(cause, false) {
+                    self.settled();
+                    self.send(Command::Skip { target, why });
+                }
+            }
+            Word::RollBack(step) => self.roll_back(step),
+            Word::Abort => self.ask_heavy(Heavy::Abort),
+            Word::NotNow => self.not_now(),
+            Word::Ask => self.put_off = None,
+            Word::Check => {
+                self.out.push("The cluster is being read again.".to_owned());
+                self.send(Command::Recheck);
+            }
+            Word::Limit(change) => self.send(Command::SetLimit(change)),
+            Word::Stop => self.leave(now_ms),
+            Word::StopNow => self.stop_now(),
+            Word::Status => self.status(now_ms),
+            Word::Why => {
+                self.where_we_are(now_ms);
+                let lines = pages::why(&self.account, &self.plan, now_ms);
+                self.out.extend(lines);
+            }
+            Word::Help => {
+                self.out.push("Words possible now; each is typed whole, then enter:".to_owned());
+                self.out.extend(words::list(self.place()));
+                if let Some(Asked::Gate(step)) = self.asked
+                    && let Some(gate) = self.gate(step)
+                {
+                    let lines = pages::ask(gate);
+                    self.out.extend(lines);
+                }
+            }
+        }
+    }
+
+    fn status(&mut self, now_ms: i64) {
+        let lines = if self.account.state.plan.is_some() {
+            self.account.status(&self.run, now_ms)
+        } else {
+            vec!["Nothing has been begun; nothing has been changed.".to_owned()]
+        };
+        self.out.extend(lines);
+    }
+
+    /// The changes that are meant: of one cause, or of all.
+    fn target(&mut self, cause: Option<usize>, all: bool) -> Option<Target> {
+        let causes = self.account.state.causes();
+        let one = |n: usize| causes.get(n.wrapping_sub(1)).map(|(_, ids)| Target::Changes(ids.clone()));
+        let target = match cause {
+            Some(n) => one(n),
+            None if causes.len() == 1 => one(1),
+            None if all => Some(Target::Failed),
+            None => None,
+        };
+        if target.is_none() {
+            let n = causes.len();
+            self.out.push(format!("There are {}: name one by its number, 1 to {n}.", text::count(n as u64, "cause")));
+        }
+        target
+    }
+
+    fn roll_back(&mut self, step: Option<usize>) {
+        let state = &self.account.state;
+        let mut undoable: Vec<usize> = state.order.iter().map(|id: &ChangeId| id.step).collect();
+        undoable.sort_unstable();
+        undoable.dedup();
+        let rolling = state.rolling_back.is_some() && state.finished.is_none();
+        let to = match step {
+            _ if rolling => Err("The rollback is going on already.".to_owned()),
+            _ if undoable.is_empty() => Err("This run has changed nothing that could be undone.".to_owned()),
+            None => Ok(undoable[0]),
+            Some(n) if (1..=state.steps.len()).contains(&n) => Ok(n - 1),
+            Some(n) => Err(format!("There is no step {n}.")),
+        };
+        match to {
+            Ok(to) => self.ask_heavy(Heavy::RollBack(to)),
+            Err(why) => self.out.push(why),
+        }
+    }
+
+    fn ask_heavy(&mut self, heavy: Heavy) {
+        let page = match heavy {
+            Heavy::RollBack(to) => pages::rollback(&self.account.state, &self.plan, to),
+            Heavy::Abort => pages::abort(&self.account.state),
+        };
+        self.out.extend(page);
+        self.out.push("Say why, in a few words, for the journal. To leave it, type: not now".to_owned());
+        self.ask(Asked::Reason(heavy));
+    }
+
+    /// Closes the question. What stood behind it is asked again; a gate is put off.
+    fn not_now(&mut self) {
+        match self.asked.take() {
+            Some(Asked::Gate(step)) => {
+                self.put_off = Some(step);
+                self.out.push("Not now: the run waits here, nothing is running. Type ask for the question, or leave.".to_owned());
+            }
+            _ if !self.begun => {
+                self.out.push("Nothing has been begun.".to_owned());
+                self.left = Some(Left::Stopped);
+            }
+            _ => {
+                self.out.push("Not now: nothing is done.".to_owned());
+                self.shown = None;
+            }
+        }
+    }
+
+    /// The safe stop, from wherever it is asked.
+    pub fn leave(&mut self, now_ms: i64) {
+        if !self.begun || self.account.state.finished.is_some() {
+            self.ended();
+            return;
+        }
+        if self.leaving == Leaving::Now {
+            return;
+        }
+        self.leaving = Leaving::Stop(now_ms);
+        self.settled();
+        let n = self.account.flying();
+        self.out.push(if n > 0 {
+            let n = text::count(n, "change");
+            format!("Stopping: {n} in flight will be finished and written first, in 20 s at most. Ctrl-C again within 5 s, or `stop now`, stops at once.")
+        } else {
+            "Stopping: the journal is written, then castoff leaves.".to_owned()
+        });
+        self.send(Command::Stop);
+    }
+
+    /// At once: the journal makes it safe.
+    pub fn stop_now(&mut self) {
+        self.leaving = Leaving::Now;
+        let n = text::count(self.account.flying(), "change");
+        self.out.push(format!("Stopping at once: {n} on the way, the outcome is looked up on resume."));
+        self.send(Command::StopNow);
+    }
+
+    /// Ctrl-C, in its three degrees.
+    pub fn interrupt(&mut self, now_ms: i64) {
+        match self.leaving {
+            _ if !self.begun || self.account.state.finished.is_some() => self.ended(),
+            Leaving::Now => self.left = Some(Left::Signal(2)),
+            Leaving::Stop(asked) if now_ms - asked <= AGAIN_MS => self.stop_now(),
+            Leaving::Stop(_) => self.leave(now_ms),
+            Leaving::No if self.idle() && self.warned_ms.is_none_or(|at| now_ms - at > AGAIN_MS) => {
+                self.warned_ms = Some(now_ms);
+                if matches!(self.asked, Some(Asked::Reason(_) | Asked::Name(..))) {
+                    self.not_now();
+                    self.settle(now_ms);
+                }
+                self.out.push("Nothing is in flight. Ctrl-C again within 5 s leaves; the run can be resumed.".to_owned());
+            }
+            Leaving::No => self.leave(now_ms),
+        }
+    }
+
+    /// Says something that no event told.
+    pub fn say(&mut self, words: &str) {
+        self.out.push(words.to_owned());
+    }
+
+    /// After a suspension or an empty line: where the run is, and what is asked.
+    pub fn where_we_are(&mut self, now_ms: i64) {
+        let place = self.place();
+        let words = words::short(place);
+        let said = match (&self.asked, self.account.sign_of_life(now_ms)) {
+            _ if self.sent => "Sent; it counts when the journal has it.".to_owned(),
+            (Some(Asked::Gate(step)), _) => {
+                let sentence = self.gate(*step).map_or("", |gate| gate.sentence.as_str());
+                format!("Waiting for your answer. To do this, type exactly: {}", text::clean(sentence))
+            }
+            (Some(Asked::Reason(_)), _) => "Waiting for a reason, in a few words.".to_owned(),
+            (Some(Asked::Name(..)), _) => format!("Waiting for the name of the cluster: {}", text::clean(&self.plan.cluster)),
+            (Some(_), _) => "Waiting for a word from you.".to_owned(),
+            (None, Some(sign)) => sign,
+            (None, None) => "Nothing needs you now.".to_owned(),
+        };
+        self.out.extend([said, format!("Possible words: {words}")]);
+    }
+
+    /// Brings up what the run wants a person to answer.
+    fn settle(&mut self, now_ms: i64) {
+        let heavy = matches!(self.asked, Some(Asked::Reason(_) | Asked::Name(..)));
+        if !self.begun || heavy || self.leaving != Leaving::No || self.left.is_some() {
+            return;
+        }
+        match self.account.state.next() {
+            Next::Gate(step) => self.at_gate(step, now_ms),
+            Next::Stop(stop) => {
+                if self.shown.as_ref() != Some(&stop) && !self.sent {
+                    self.show(&stop);
+                    self.shown = Some(stop);
+                }
+            }
+            _ => self.shown = None,
+        }
+    }
+
+    /// A gate asks only while nothing stands against it: an answer counts on facts that hold.
+    fn at_gate(&mut self, step: usize, now_ms: i64) {
+        let holds = self.account.gate.as_ref().filter(|report| report.step == step).map(|report| report.problems.is_empty());
+        let asks = self.gate(step).is_some_and(|gate| gate.ask != crate::model::Ask::Nothing);
+        let open = self.asked == Some(Asked::Gate(step));
+        match holds {
+            Some(true) if asks && !open && self.put_off != Some(step) && !self.sent => {
+                let mut page = pages::gate(&self.account, &self.plan, step, now_ms);
+                page.extend(self.gate(step).map(pages::ask).unwrap_or_default());
+                self.out.extend(page);
+                self.ask(Asked::Gate(step));
+            }
+            Some(false) if open => {
+                self.settled();
+                self.out.push("The question is closed: something is in the way again.".to_owned());
+            }
+            _ => {}
+        }
+    }
+
+    fn explain(&mut self, step: usize) {
+        if self.explained != Some(step) {
+            self.explained = Some(step);
+            let page = pages::waits(&self.plan, step);
+            self.out.extend(page);
+        }
+    }
+
+    fn show(&mut self, stop: &Stop) {
+        match stop {
+            Stop::Failed(_) => {
+                self.out.extend(pages::failure(&self.account, &self.plan, false));
+                self.ask(Asked::Failed);
+            }
+            Stop::Stuck => {
+                self.out.extend(pages::failure(&self.account, &self.plan, true));
+                self.ask(Asked::Stuck);
+            }
+            Stop::Paused => {
+                self.out.push(format!("Paused. Possible words: {}", words::short(Place::Paused)));
+            }
+        }
+    }
+
+    /// Which words are possible.
+    fn place(&self) -> Place {
+        if self.leaving != Leaving::No {
+            return Place::Leaving;
+        }
+        match &self.asked {
+            Some(Asked::Plan) => return Place::Plan,
+            Some(Asked::Resume) => return Place::Resume,
+            Some(Asked::Gate(_)) => return Place::Gate,
+            Some(Asked::Failed) => return Place::Failed,
+            Some(Asked::Stuck) => return Place::Stuck,
+            Some(Asked::Reason(_) | Asked::Name(..)) => return Place::Asked,
+            None => {}
+        }
+        match self.account.state.next() {
+            Next::Gate(step) if self.put_off == Some(step) => Place::PutOff,
+            Next::Gate(_) => Place::Waiting,
+            Next::Stop(Stop::Paused) => Place::Paused,
+            _ => Place::Running,
+        }
+    }
+
+    fn gate(&self, step: usize) -> Option<&Gate> {
+        self.plan.steps.get(step)?.gate.as_ref()
+    }
+
+    fn ask(&mut self, asked: Asked) {
+        self.asked = Some(asked);
+        self.sent = false;
+        self.deaf = false;
+        self.fresh = true;
+    }
+
+    /// What was asked is answered or gone.
+    fn settled(&mut self) {
+        self.asked = None;
+        self.sent = false;
+        self.fresh = false;
+    }
+
+    fn send(&mut self, command: Command) {
+        self.commands.push(command);
+    }
+}
