@@ -65,6 +65,8 @@ pub struct Talk {
     explained: Option<usize>,
     /// The stop whose page was printed.
     shown: Option<Stop>,
+    /// Failed changes about which a command was sent: one page when all of them are told, not one for each.
+    awaited: Vec<ChangeId>,
     /// The first Ctrl-C while nothing is in flight.
     warned_ms: Option<i64>,
     leaving: Leaving,
@@ -90,6 +92,7 @@ impl Talk {
             put_off: None,
             explained: None,
             shown: None,
+            awaited: vec![],
             warned_ms: None,
             leaving: Leaving::No,
             left: None,
@@ -158,10 +161,8 @@ impl Talk {
                 Entry::GateReached { .. } => self.put_off = None,
                 Entry::Finished { .. } | Entry::RollbackBegun { .. } => self.settled(),
                 Entry::GateApproved { .. } if matches!(self.asked, Some(Asked::Gate(_))) => self.settled(),
-                Entry::Retried { .. } | Entry::Skipped { .. } | Entry::UndoStarted { .. }
-                    if matches!(self.asked, Some(Asked::Failed | Asked::Stuck)) =>
-                {
-                    self.settled();
+                Entry::Retried { change, .. } | Entry::Skipped { change, .. } | Entry::UndoStarted { change } => {
+                    self.awaited.retain(|id| id != change);
                 }
                 _ => {}
             },
@@ -177,6 +178,7 @@ impl Talk {
             // What was refused is asked again.
             Event::Refused(_) => {
                 self.sent = false;
+                self.awaited.clear();
                 self.asked = self.asked.take().filter(|asked| !matches!(asked, Asked::Gate(_) | Asked::Name(..)));
                 self.shown = None;
             }
@@ -275,17 +277,17 @@ impl Talk {
             Word::Pause if self.place() == Place::Failed => self.leave(now_ms),
             Word::Pause => self.send(Command::Pause),
             Word::Retry(cause) => {
-                if let Some(target) = self.target(cause, true) {
-                    self.settled();
-                    self.send(Command::Retry(target));
+                if let Some(ids) = self.target(cause, true) {
+                    self.chosen(&ids);
+                    self.send(Command::Retry(Target::Changes(ids)));
                 }
             }
             Word::Skip(cause, why) => {
                 if why.chars().count() < SHORTEST_REASON {
                     self.out.push("A reason is needed, in a few words: skip REASON, or skip CAUSE REASON.".to_owned());
-                } else if let Some(target) = self.target(cause, false) {
-                    self.settled();
-                    self.send(Command::Skip { target, why });
+                } else if let Some(ids) = self.target(cause, false) {
+                    self.chosen(&ids);
+                    self.send(Command::Skip { target: Target::Changes(ids), why });
                 }
             }
             Word::RollBack(step) => self.roll_back(step),
@@ -328,20 +330,26 @@ impl Talk {
     }
 
     /// The changes that are meant: of one cause, or of all.
-    fn target(&mut self, cause: Option<usize>, all: bool) -> Option<Target> {
+    fn target(&mut self, cause: Option<usize>, all: bool) -> Option<Vec<ChangeId>> {
         let causes = self.account.state.causes();
-        let one = |n: usize| causes.get(n.wrapping_sub(1)).map(|(_, ids)| Target::Changes(ids.clone()));
-        let target = match cause {
+        let one = |n: usize| causes.get(n.wrapping_sub(1)).map(|(_, ids)| ids.clone());
+        let ids = match cause {
             Some(n) => one(n),
-            None if causes.len() == 1 => one(1),
-            None if all => Some(Target::Failed),
+            None if all || causes.len() == 1 => Some(causes.iter().flat_map(|(_, ids)| ids.clone()).collect()),
             None => None,
         };
-        if target.is_none() {
+        if ids.is_none() {
             let n = causes.len();
             self.out.push(format!("There are {}: name one by its number, 1 to {n}.", text::count(n as u64, "cause")));
         }
-        target
+        ids
+    }
+
+    /// A command about these failed changes is on its way.
+    fn chosen(&mut self, ids: &[ChangeId]) {
+        self.settled();
+        self.shown = None;
+        self.awaited = ids.to_vec();
     }
 
     fn roll_back(&mut self, step: Option<usize>) {
@@ -472,7 +480,7 @@ impl Talk {
         match self.account.state.next() {
             Next::Gate(step) => self.at_gate(step, now_ms),
             Next::Stop(stop) => {
-                if self.shown.as_ref() != Some(&stop) && !self.sent {
+                if self.shown.as_ref() != Some(&stop) && !self.sent && self.awaited.is_empty() {
                     self.show(&stop);
                     self.shown = Some(stop);
                 }
@@ -567,5 +575,100 @@ impl Talk {
 
     fn send(&mut self, command: Command) {
         self.commands.push(command);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Stamped;
+
+    fn talk() -> Talk {
+        let (name, runbook) = crate::runbook::SHIPPED[0];
+        let runbook = crate::runbook::Runbook::parse(name, runbook, &[]).unwrap();
+        let plan = runbook.plan(&crate::cluster::sim::demo(0)).unwrap().0;
+        let start =
+            Start { plan, entries: vec![], run: "r".to_owned(), simulated: false, rollback_to: None, width: 80, color: false };
+        Talk::new(&start, 0).unwrap()
+    }
+
+    fn hears(talk: &mut Talk, entries: Vec<Entry>) {
+        for entry in entries {
+            let stamped = Stamped { seq: talk.account.state.seq + 1, at_ms: 1, entry };
+            talk.event(&Event::Entry(stamped), 1);
+        }
+    }
+
+    /// A run in which the first two changes of step 2 are in flight.
+    fn pulling() -> Talk {
+        let mut talk = talk();
+        talk.take();
+        talk.printed(0);
+        talk.line("execute", 1000, 1000);
+        assert_eq!(talk.take().1, [Command::Begin]);
+        let plan = talk.plan.clone();
+        let by = || "kim".to_owned();
+        let pass = |step| Entry::GateApproved { step, by: by(), plan: plan.plan.clone(), typed: String::new() };
+        let started = |n| Entry::Started { change: ChangeId { step: 1, n } };
+        let entries = vec![Entry::Planned { plan: Box::new(plan.clone()), by: by() }, pass(0), pass(1), started(0), started(1)];
+        hears(&mut talk, entries);
+        talk.take();
+        talk
+    }
+
+    fn after(talk: &mut Talk, at_ms: i64) -> (String, Vec<Command>) {
+        talk.interrupt(at_ms);
+        let (lines, commands) = talk.take();
+        (lines.join("\n"), commands)
+    }
+
+    #[test]
+    fn ctrl_c_has_three_degrees_while_changes_are_in_flight() {
+        let mut talk = pulling();
+        let (said, commands) = after(&mut talk, 10_000);
+        assert!(said.starts_with("Stopping: 2 changes in flight will be finished and written first, in 20 s at most."), "{said}");
+        assert_eq!(commands, [Command::Stop]);
+        let (said, commands) = after(&mut talk, 12_000);
+        assert!(said.contains("2 changes on the way, the outcome is looked up on resume"), "{said}");
+        assert_eq!(commands, [Command::StopNow]);
+        assert_eq!(talk.left, None);
+        after(&mut talk, 13_000);
+        assert_eq!(talk.left, Some(Left::Signal(2)));
+    }
+
+    #[test]
+    fn a_second_ctrl_c_is_meant_only_within_five_seconds() {
+        let mut talk = pulling();
+        after(&mut talk, 10_000);
+        assert_eq!(after(&mut talk, 16_000).1, [Command::Stop]);
+        assert_eq!(after(&mut talk, 17_000).1, [Command::StopNow]);
+    }
+
+    #[test]
+    fn ctrl_c_at_a_question_warns_first_and_at_the_plan_leaves() {
+        let mut talk = pulling();
+        let done = |n| Entry::Done { change: ChangeId { step: 1, n } };
+        hears(&mut talk, vec![done(0), done(1), Entry::Paused { why: "asked for".to_owned(), by: "kim".to_owned() }]);
+        let (said, commands) = after(&mut talk, 10_000);
+        assert!(said.contains("Nothing is in flight. Ctrl-C again within 5 s leaves"), "{said}");
+        assert_eq!(commands, []);
+        assert_eq!(after(&mut talk, 20_000).1, [], "too late: it warns again");
+        assert_eq!(after(&mut talk, 21_000).1, [Command::Stop]);
+        let mut talk = self::talk();
+        after(&mut talk, 10);
+        assert_eq!(talk.left, Some(Left::Stopped));
+    }
+
+    #[test]
+    fn an_empty_line_acts_nowhere() {
+        for mut talk in [talk(), pulling()] {
+            talk.printed(0);
+            talk.take();
+            talk.line("", 5000, 5000);
+            let (lines, commands) = talk.take();
+            assert_eq!(commands, []);
+            assert!(lines.iter().any(|line| line.starts_with("Possible words: ")), "{lines:?}");
+            assert_eq!(talk.left, None);
+        }
     }
 }

@@ -1,0 +1,448 @@
+//! The faces as an operator meets them: which one a terminal gets, a whole plain run typed in a real pseudo-terminal,
+//! signals, closed pipes. Never waits by time alone: what is waited for is said, with a deadline.
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+const SOON: Duration = Duration::from_secs(30);
+/// For a whole step of the rehearsal, on a busy machine.
+const WORK: Duration = Duration::from_secs(180);
+/// The plan of the embedded cluster.
+const GATES: [&str; 4] = ["pull", "stop", "metadata", "remove"];
+
+/// A pseudo-terminal with castoff in it, read as text.
+struct Terminal {
+    child: Box<dyn Child + Send + Sync>,
+    keys: Box<dyn Write + Send>,
+    seen: Arc<Mutex<Vec<u8>>>,
+    reader: Option<thread::JoinHandle<()>>,
+    mark: usize,
+    _master: Box<dyn MasterPty + Send>,
+}
+
+impl Terminal {
+    fn open(kept: &Path, arguments: &[&str], term: &str, (columns, rows): (u16, u16)) -> Self {
+        let pair = native_pty_system().openpty(PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }).unwrap();
+        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_castoff"));
+        command.args(arguments);
+        command.args(["--state", &kept.to_string_lossy()]);
+        command.env("TERM", term);
+        for name in ["NO_COLOR", "CASTOFF_UI"] {
+            command.env_remove(name);
+        }
+        let child = pair.slave.spawn_command(command).unwrap();
+        drop(pair.slave);
+        let keys = pair.master.take_writer().unwrap();
+        let mut from = pair.master.try_clone_reader().unwrap();
+        let seen = Arc::new(Mutex::new(vec![]));
+        let seeing = seen.clone();
+        let reader = thread::spawn(move || {
+            let mut buffer = [0; 8192];
+            while let Ok(n @ 1..) = from.read(&mut buffer) {
+                seeing.lock().unwrap().extend_from_slice(&buffer[..n]);
+            }
+        });
+        Self { child, keys, seen, reader: Some(reader), mark: 0, _master: pair.master }
+    }
+
+    fn said(&self) -> String {
+        String::from_utf8_lossy(&self.seen.lock().unwrap()).replace('\r', "")
+    }
+
+    /// Waits until these words are said after what was read so far.
+    fn hears(&mut self, deadline: Duration, words: &str) {
+        let begun = Instant::now();
+        loop {
+            let said = self.said();
+            if let Some(at) = said[self.mark..].find(words) {
+                self.mark += at + words.len();
+                return;
+            }
+            assert!(begun.elapsed() < deadline, "no `{words}` after:\n{}", &said[self.mark..]);
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).and_then(|()| self.keys.flush()).unwrap();
+    }
+
+    /// As a person does, who has read the question first.
+    fn answers(&mut self, deadline: Duration, words: &str, line: &str) {
+        self.hears(deadline, words);
+        thread::sleep(Duration::from_millis(700));
+        self.press(&format!("{line}\n"));
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.child.process_id().unwrap().cast_signed()).unwrap(), signal).unwrap();
+    }
+
+    fn end(mut self) -> (u32, String) {
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(begun.elapsed() < SOON, "castoff does not end:\n{}", self.said());
+            thread::sleep(Duration::from_millis(20));
+        };
+        self.reader.take().map(thread::JoinHandle::join);
+        (status.exit_code(), self.said())
+    }
+}
+
+/// castoff without a terminal.
+fn castoff(kept: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_castoff"));
+    command.args(arguments).args(["--state", &kept.to_string_lossy()]);
+    command.env_remove("CASTOFF_UI").stdin(Stdio::null());
+    command
+}
+
+fn plan_id() -> String {
+    let kept = tempfile::tempdir().unwrap();
+    let out = castoff(kept.path(), &["plan", "backend-ai", "--simulate"]).output().unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    text.split_whitespace().skip_while(|word| *word != "plan").nth(1).unwrap().to_owned()
+}
+
+fn approvals(gates: &[&str]) -> Vec<String> {
+    let plan = plan_id();
+    gates.iter().flat_map(|gate| ["--approve".to_owned(), format!("{gate}={plan}")]).collect()
+}
+
+/// The arguments of a whole headless rehearsal.
+fn rehearsal(gates: &[&str]) -> Vec<String> {
+    let mut out: Vec<String> = ["run", "backend-ai", "--simulate", "--headless"].map(str::to_owned).into();
+    out.extend(approvals(gates));
+    out
+}
+
+fn words(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+/// The folder of the one rehearsal below `kept`.
+fn folder(kept: &Path) -> PathBuf {
+    let runs: Vec<PathBuf> = std::fs::read_dir(kept.join("rehearsals/runs")).unwrap().map(|run| run.unwrap().path()).collect();
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    runs[0].clone()
+}
+
+fn log(kept: &Path) -> String {
+    std::fs::read_to_string(folder(kept).join("run.log")).unwrap()
+}
+
+/// A line without its time, if it had one: `02:14:32  started …`, or the longer form of the log.
+fn untimed(line: &str) -> Option<&str> {
+    let (time, rest) = line.split_once("  ")?;
+    let digits = time.starts_with(|c: char| c.is_ascii_digit()) && time.contains(':');
+    digits.then_some(rest)
+}
+
+/// Lines about one change that runs beside others come in any order.
+fn is_of_change(line: &str) -> bool {
+    ["started ", "done ", "found "].iter().any(|verb| line.starts_with(verb))
+}
+
+/// How far a run is at some moment, which no two runs tell alike.
+fn is_sign_of_life(line: &str) -> bool {
+    line.contains(" to do, ") && line.contains(" %") || line.starts_with("still waiting [")
+}
+
+/// The told lines of a run, without times, in an order that does not depend on the machine.
+fn told(text: &str) -> Vec<String> {
+    let mut out: Vec<String> = vec![];
+    let mut block: Vec<String> = vec![];
+    for line in text.lines().filter_map(untimed).filter(|line| !is_sign_of_life(line)) {
+        if is_of_change(line) {
+            block.push(line.to_owned());
+            continue;
+        }
+        block.sort();
+        out.append(&mut block);
+        out.push(line.to_owned());
+    }
+    out.append(&mut block);
+    out
+}
+
+/// A conversation without times, ages and names of this machine, in an order that does not depend on it.
+fn still(text: &str) -> String {
+    let mut out: Vec<String> = vec![];
+    let mut block: Vec<String> = vec![];
+    for line in text.lines() {
+        let line = untimed(line).map_or_else(|| line.to_owned(), |rest| format!("TIME  {rest}"));
+        let rest = line.strip_prefix("TIME  ").unwrap_or(&line);
+        if is_sign_of_life(rest) {
+            continue;
+        }
+        if is_of_change(rest) {
+            block.push(line);
+            continue;
+        }
+        block.sort();
+        out.append(&mut block);
+        out.push(line);
+    }
+    out.append(&mut block);
+    out.join("\n")
+}
+
+fn filters() -> insta::internals::SettingsBindDropGuard {
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \w+", "MOMENT");
+    settings.add_filter(r"\d\d:\d\d:\d\d to \d\d:\d\d:\d\d \S+, [\d:]+(, by .*)?", "FROM TO");
+    settings.add_filter(r"for \d[\w ]*\n", "for AGE\n");
+    settings.add_filter(r"\d[\w ]* ago", "AGE ago");
+    settings.add_filter(r"\d{8}-\d{6}-[0-9a-f]{4}", "RUN");
+    settings.add_filter(r"by \S+( as \S+)? on [\w.-]+", "by OPERATOR");
+    settings.add_filter(r" +\d+:\d\d(  )", " TOOK$1");
+    settings.add_filter(r" +\d+:\d\d( +\d)", " TOOK$1");
+    settings.add_filter(r"/\S+/rehearsals", "STATE/rehearsals");
+    settings.add_filter(r"type exactly: prod-a", "type exactly: prod-a");
+    settings.bind_to_scope()
+}
+
+#[test]
+fn a_whole_run_is_typed_in_a_plain_terminal_and_told_in_the_words_of_headless() {
+    // Side by side: the same rehearsal without a terminal.
+    let quiet = tempfile::tempdir().unwrap();
+    let arguments = rehearsal(&GATES);
+    let headless = castoff(quiet.path(), &words(&arguments)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+
+    let kept = tempfile::tempdir().unwrap();
+    let mut terminal = Terminal::open(kept.path(), &["run", "backend-ai", "--simulate", "--ui", "plain"], "xterm", (200, 50));
+    terminal.answers(SOON, "To begin, type: execute.", "execute");
+    terminal.answers(WORK, "QUESTION 1 of 4: Pull the new images", "yes");
+    terminal.answers(WORK, "QUESTION 2 of 4: Open the window", "prod-a");
+    terminal.hears(WORK, "waits until: no session and no container uses an old image");
+    terminal.hears(WORK, "in the way, over time: ");
+    terminal.answers(WORK, "QUESTION 3 of 4: Delete the old metadata", "prod-a");
+    terminal.answers(WORK, "To do this, type exactly: remove 62 images from prod-a", "remove 62 images from prod-a");
+    terminal.hears(WORK, "finished  done");
+    let (code, said) = terminal.end();
+    assert_eq!(code, 0, "{said}");
+    assert!(!said.contains('\u{1b}') && !said.contains('\u{8}'), "no cursor is moved and no colour set");
+    assert!(said.contains(" LEFT TO DO BY HAND") && said.contains("10  Remove old images"), "the report is printed");
+
+    let headless = headless.wait_with_output().unwrap();
+    let (out, err) = (String::from_utf8(headless.stdout).unwrap(), String::from_utf8(headless.stderr).unwrap());
+    assert_eq!(headless.status.code(), Some(0), "{err}");
+
+    // The same words for each entry; only who opened the gates is another thing.
+    let entries = |text: &str| -> Vec<String> {
+        told(text).into_iter().filter(|line| !line.starts_with("approved") && !is_remark(line)).collect()
+    };
+    assert_eq!(entries(&said), entries(&out));
+    assert!(entries(&out).len() > 300, "{}", entries(&out).len());
+    // And the log has every line of both streams.
+    let log = told(&log(quiet.path()));
+    for line in told(&out).iter().chain(&told(&err)) {
+        assert!(log.contains(line), "`{line}` is not in run.log");
+    }
+
+    let _filters = filters();
+    let (_, conversation) = said.split_once("QUESTION: run this plan").unwrap();
+    insta::assert_snapshot!("plain run", still(conversation));
+    insta::assert_snapshot!("headless run", format!("{}\n=== standard error ===\n{}", still(&out), still(&err)));
+}
+
+/// What is told beside the entries.
+fn is_remark(line: &str) -> bool {
+    ["waits for  ", "no longer in the way", "in the way, over time"].iter().any(|start| line.starts_with(start))
+}
+
+#[test]
+fn a_terminal_that_cannot_show_the_interface_gets_plain_lines_and_the_reason() {
+    for (term, size, why) in [
+        ("dumb", (120, 36), "plain lines, because TERM is `dumb`"),
+        ("xterm", (50, 10), "plain lines, because the terminal is 50x10 and the terminal interface needs 60x16"),
+    ] {
+        let kept = tempfile::tempdir().unwrap();
+        let mut terminal = Terminal::open(kept.path(), &["run", "backend-ai", "--simulate"], term, size);
+        terminal.hears(SOON, why);
+        terminal.answers(SOON, "To begin, type: execute.", "leave");
+        let (code, said) = terminal.end();
+        assert_eq!(code, 12, "{said}");
+        assert!(!said.contains('\u{1b}'), "{said}");
+    }
+}
+
+#[test]
+fn the_face_can_be_asked_for() {
+    let kept = tempfile::tempdir().unwrap();
+    let said = castoff(kept.path(), &["run", "backend-ai", "--simulate", "--ui", "tui"]).output().unwrap();
+    assert_eq!(said.status.code(), Some(2), "{}", String::from_utf8_lossy(&said.stderr));
+    // The end of an input that never began is no way to begin.
+    let said = castoff(kept.path(), &["run", "backend-ai", "--simulate"]).env("CASTOFF_UI", "plain").output().unwrap();
+    let out = String::from_utf8(said.stdout).unwrap();
+    assert!(out.contains("QUESTION: run this plan") && out.contains("End of input"), "{out}");
+    assert_eq!(said.status.code(), Some(12));
+    // Without a terminal nobody is asked.
+    let said = castoff(kept.path(), &["run", "backend-ai", "--simulate"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&said.stderr).contains("the gate of `pull` needs an answer"));
+}
+
+#[test]
+fn lines_typed_ahead_open_no_gate() {
+    let kept = tempfile::tempdir().unwrap();
+    let mut terminal = Terminal::open(kept.path(), &["run", "backend-ai", "--simulate", "--ui", "plain"], "xterm", (120, 36));
+    terminal.hears(SOON, "To begin, type: execute.");
+    thread::sleep(Duration::from_millis(700));
+    // All at once, as a hand does that knows the questions: the second line is there before the gate is.
+    terminal.press("execute\nyes\nyes\n");
+    terminal.hears(SOON, "To do this, type exactly: yes");
+    // Begun to be typed before the question closed its ears.
+    terminal.press("ye");
+    thread::sleep(Duration::from_millis(1000));
+    terminal.press("s\n");
+    terminal.hears(SOON, "`s` is no word here");
+    terminal.answers(SOON, "possible words", "yes");
+    terminal.hears(SOON, "approved  Pull new images on agents");
+    terminal.press("\u{3}");
+    terminal.hears(SOON, "Stopping: ");
+    let (code, said) = terminal.end();
+    assert_eq!(code, 13, "{said}");
+    assert_eq!(said.matches("approved  Pull").count(), 1);
+}
+
+/// A plain rehearsal in the middle of its pulls.
+fn pulling(kept: &Path) -> Terminal {
+    let mut terminal = Terminal::open(kept, &["run", "backend-ai", "--simulate", "--ui", "plain"], "xterm", (120, 36));
+    terminal.answers(SOON, "To begin, type: execute.", "execute");
+    terminal.answers(SOON, "To do this, type exactly: yes", "yes");
+    terminal.hears(SOON, "started   2.");
+    terminal
+}
+
+#[test]
+fn ctrl_c_once_stops_at_the_safe_point() {
+    let kept = tempfile::tempdir().unwrap();
+    let mut terminal = pulling(kept.path());
+    terminal.press("\u{3}");
+    terminal.hears(SOON, "in flight will be finished and written first, in 20 s at most");
+    terminal.hears(SOON, "paused    stopped at a safe point");
+    let (code, said) = terminal.end();
+    assert_eq!(code, 13, "{said}");
+    assert!(!said.contains("when it was cut"), "{said}");
+}
+
+#[test]
+fn ctrl_c_twice_stops_at_once() {
+    let kept = tempfile::tempdir().unwrap();
+    let mut terminal = pulling(kept.path());
+    terminal.press("\u{3}");
+    terminal.hears(SOON, "Stopping: ");
+    terminal.press("\u{3}");
+    terminal.hears(SOON, "Stopping at once: ");
+    let (code, said) = terminal.end();
+    assert_eq!(code, 13, "{said}");
+    assert!(said.contains("on the way when it was cut: "), "{said}");
+}
+
+#[test]
+fn ctrl_d_and_sigterm_and_a_lost_terminal_stop_at_the_safe_point() {
+    let kept = tempfile::tempdir().unwrap();
+    let mut terminal = pulling(kept.path());
+    terminal.press("\u{4}");
+    terminal.hears(SOON, "End of input: castoff stops at the next safe point");
+    terminal.hears(SOON, "paused    stopped at a safe point");
+    assert_eq!(terminal.end().0, 13);
+
+    let kept = tempfile::tempdir().unwrap();
+    let mut terminal = pulling(kept.path());
+    terminal.signal(Signal::TERM);
+    terminal.hears(SOON, "SIGTERM: castoff stops at the next safe point.");
+    assert_eq!(terminal.end().0, 143);
+    assert!(log(kept.path()).contains("paused    stopped at a safe point"));
+
+    let kept = tempfile::tempdir().unwrap();
+    let mut terminal = pulling(kept.path());
+    terminal.signal(Signal::HUP);
+    let begun = Instant::now();
+    let code = loop {
+        if let Some(status) = terminal.child.try_wait().unwrap() {
+            break status.exit_code();
+        }
+        assert!(begun.elapsed() < SOON, "castoff does not end");
+        thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(code, 13);
+    assert!(log(kept.path()).contains("paused    stopped at a safe point"));
+}
+
+#[test]
+fn ctrl_z_is_refused_while_changes_are_in_flight() {
+    let kept = tempfile::tempdir().unwrap();
+    let mut terminal = pulling(kept.path());
+    terminal.press("\u{1a}");
+    terminal.hears(SOON, "Changes are in flight and cannot be left alone: `pause` first.");
+    terminal.press("\u{3}");
+    assert_eq!(terminal.end().0, 13);
+}
+
+#[test]
+fn a_reader_that_leaves_ends_the_output_and_not_the_run() {
+    let kept = tempfile::tempdir().unwrap();
+    let arguments = rehearsal(&["pull"]);
+    let mut child = castoff(kept.path(), &words(&arguments)).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    // As `| head -1` does.
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.contains("planned   plan "), "{first}");
+    assert_eq!(child.wait().unwrap().code(), Some(12), "it comes to the gate that nobody answered");
+    let log = log(kept.path());
+    assert!(log.contains("gate      Stop managers waits"), "every pull was made: {log}");
+}
+
+#[test]
+fn sigusr1_tells_how_the_run_stands_in_every_face() {
+    // Headless: on standard error, and in the log.
+    let kept = tempfile::tempdir().unwrap();
+    let arguments = rehearsal(&["pull"]);
+    let mut child = castoff(kept.path(), &words(&arguments)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let id = Pid::from_raw(child.id().cast_signed()).unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.map_while(Result::ok).any(|line| line.contains("started   2.")));
+    let mut err = BufReader::new(child.stderr.take().unwrap());
+    kill_process(id, Signal::USR1).unwrap();
+    let mut line = String::new();
+    while !line.starts_with("held by this castoff") {
+        line.clear();
+        assert!(err.read_line(&mut line).unwrap() > 0, "standard error ends");
+    }
+    kill_process(id, Signal::INT).unwrap();
+    let mut rest = String::new();
+    err.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("in flight  2.") && rest.contains("stopping at the next safe point"), "{rest}");
+    assert_eq!(child.wait().unwrap().code(), Some(13));
+    assert!(log(kept.path()).contains("  status  held by this castoff"));
+
+    let kept = tempfile::tempdir().unwrap();
+    let mut terminal = pulling(kept.path());
+    terminal.signal(Signal::USR1);
+    terminal.hears(SOON, "held by this castoff");
+    terminal.press("\u{3}");
+    assert_eq!(terminal.end().0, 13);
+
+    // The terminal interface says only where it is written.
+    let kept = tempfile::tempdir().unwrap();
+    let mut terminal = Terminal::open(kept.path(), &["run", "backend-ai", "--simulate"], "xterm", (160, 36));
+    terminal.hears(SOON, "DRY RUN");
+    terminal.signal(Signal::USR1);
+    terminal.hears(SOON, "run.log");
+    let log = log(kept.path());
+    assert!(log.contains("  status  "), "{log}");
+    terminal.press("q");
+    assert_eq!(terminal.end().0, 12);
+}
