@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::mpsc::{self, Receiver, Sender},
     time::interval,
 };
@@ -45,7 +45,7 @@ impl Tee {
         let mut log = Log { to, left_out: 0 };
         let (version, process) = (env!("CARGO_PKG_VERSION"), std::process::id());
         log.line((self.now_ms)(), &format!("castoff {version}, run {}, process {process}", self.run));
-        let Ok(mut asked) = signal(SignalKind::user_defined1()) else { return };
+        let mut asked = signal(SignalKind::user_defined1()).ok();
         let mut clock = interval(Duration::from_secs(1));
         loop {
             tokio::select! {
@@ -61,7 +61,7 @@ impl Tee {
                     let text = format!("run.log is not written: {why}; the run goes on, the journal has everything");
                     let _ = face.try_send(Event::Said { level: Level::Warn, at_ms: (self.now_ms)(), place: String::new(), text });
                 }
-                _ = asked.recv() => {
+                () = heard(&mut asked) => {
                     let block = account.status(&self.run, (self.now_ms)());
                     block.iter().for_each(|line| log.line((self.now_ms)(), &format!("status  {line}")));
                     if self.aloud {
@@ -79,6 +79,14 @@ impl Tee {
         drop(log);
         // A disk that hangs must not hold the end of the program.
         let _ = tokio::time::timeout(Duration::from_secs(2), writer).await;
+    }
+}
+
+/// Somebody wants to know how the run stands.
+async fn heard(asked: &mut Option<Signal>) {
+    match asked {
+        Some(asked) => drop(asked.recv().await),
+        None => std::future::pending().await,
     }
 }
 

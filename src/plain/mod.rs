@@ -215,7 +215,7 @@ impl Voice {
 
 /// Lines that want somebody.
 fn is_heading(line: &str) -> bool {
-    ["QUESTION", "FAILED:", "STUCK:", "RESUME:", "ROLL BACK", "ABORT:", "GATE:"].iter().any(|word| line.starts_with(word))
+    ["QUESTION", "FAILED:", "STUCK:", "RESUME:", "ROLL BACK", "ABORT:", "WAITING:"].iter().any(|word| line.starts_with(word))
 }
 
 fn now_ms() -> i64 {

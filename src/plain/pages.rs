@@ -57,17 +57,21 @@ fn heading(plan: &Plan, step: usize, gate: &Gate) -> String {
     let asks = |step: &&PlannedStep| step.gate.as_ref().is_some_and(|gate| gate.ask != Ask::Nothing);
     let all = plan.steps.iter().filter(asks).count();
     let nth = plan.steps[..=step].iter().filter(asks).count();
-    let of = if gate.ask == Ask::Nothing { "GATE".to_owned() } else { format!("QUESTION {nth} of {all}") };
-    format!("{of}: {} (step {}, plan {})", gate.title, step + 1, plan.plan)
+    format!("QUESTION {nth} of {all}: {} (step {}, plan {})", gate.title, step + 1, plan.plan)
 }
 
 /// A gate whose checks do not hold: what it waits for, and that nothing is asked meanwhile.
 pub fn waits(plan: &Plan, step: usize) -> Vec<String> {
-    let Some(gate) = &plan.steps[step].gate else { return vec![] };
-    let mut out = vec![String::new(), heading(plan, step, gate)];
-    out.extend(gate.text.clone());
+    let planned = &plan.steps[step];
+    let Some(gate) = &planned.gate else { return vec![] };
+    let mut out = vec![String::new(), format!("WAITING: {} (step {}, plan {})", gate.title, step + 1, plan.plan)];
+    let then = if gate.ask == Ask::Nothing {
+        out.extend(gate.text.clone());
+        "it goes on by itself"
+    } else {
+        "you are asked"
+    };
     out.extend(gate.checks.iter().map(|check| format!("waits until: {}", check.title())));
-    let then = if gate.ask == Ask::Nothing { "it goes on by itself" } else { "you are asked" };
     out.push(format!("Nothing is running. When nothing is in the way any more, {then}."));
     cleaned(out)
 }
