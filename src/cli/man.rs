@@ -48,7 +48,9 @@ fn write(page: &mut Vec<u8>) -> io::Result<()> {
         writeln!(page, ".SH \"CASTOFF {}\"", sub.get_name().to_uppercase())?;
         // Of the page of a subcommand only the body: the headings become smaller ones.
         let mut body = vec![];
-        let man = clap_mangen::Man::new(sub.clone());
+        // What every command takes was said once, above.
+        let own = sub.clone().mut_args(|arg| if arg.is_global_set() { arg.hide(true) } else { arg });
+        let man = clap_mangen::Man::new(own);
         man.render_synopsis_section(&mut body)?;
         man.render_description_section(&mut body)?;
         man.render_options_section(&mut body)?;
