@@ -2,7 +2,7 @@
 //! or the run stops there and can be resumed.
 
 use crate::account::{Account, Line};
-use crate::model::{Ask, ChangeId, Command, Event, Fault, FaultKind, Next, Outcome, Progress, Stamped, Stop, text};
+use crate::model::{Ask, ChangeId, Command, Event, Fault, FaultKind, Next, OnHangup, Outcome, Progress, Stamped, Stop, text};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,6 +18,8 @@ pub struct Options {
     pub approved: BTreeSet<String>,
     /// How long a gate may wait for its checks; `None`: as long as it takes.
     pub wait: Option<Duration>,
+    /// Tells that the terminal is lost, and how far the run goes then.
+    pub lost: mpsc::Receiver<OnHangup>,
 }
 
 /// Why the run is not over. Each has an exit code of its own.
@@ -49,6 +51,8 @@ pub async fn run(
     let mut view =
         View { account: Account::new(entries, now_ms()).unwrap_or_default(), options, told: BTreeMap::new(), out: true };
     let mut left = None;
+    // The terminal is lost: how far the run goes, and in which step it was. Taken once it is asked to stop.
+    let mut lost: Option<(OnHangup, Option<usize>)> = None;
     let _ = commands.send(first).await;
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
@@ -61,6 +65,10 @@ pub async fn run(
                 let lines = view.account.tick(now_ms());
                 view.words(&lines);
             }
+            Some(how) = view.options.lost.recv() => lost = Some((how, OnHangup::lost_in(&view.account.state))),
+        }
+        if lost.take_if(|(how, lost_in)| how.stops(&view.account.state, *lost_in)).is_some() {
+            let _ = commands.send(Command::Stop).await;
         }
         if left.is_none() {
             left = view.must_leave();

@@ -1,80 +1,60 @@
 //! The faces as an operator meets them: which one a terminal gets, a whole plain run typed in a real pseudo-terminal,
 //! signals, closed pipes. Never waits by time alone: what is waited for is said, with a deadline.
 
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+#[path = "support/pty.rs"]
+#[expect(dead_code, reason = "plain lines need less of a terminal than a screen")]
+mod pty;
+
+use portable_pty::CommandBuilder;
+use pty::{SOON, Terminal};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{Arc, Mutex},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-const SOON: Duration = Duration::from_secs(30);
 /// For a whole step of the rehearsal, on a busy machine.
 const WORK: Duration = Duration::from_mins(3);
 /// The plan of the embedded cluster.
 const GATES: [&str; 4] = ["pull", "stop", "metadata", "remove"];
 
-/// A pseudo-terminal with castoff in it, read as text.
-struct Terminal {
-    child: Box<dyn Child + Send + Sync>,
-    keys: Box<dyn Write + Send>,
-    seen: Arc<Mutex<Vec<u8>>>,
-    reader: Option<thread::JoinHandle<()>>,
+/// castoff in a pseudo-terminal, read as text.
+struct Talk {
+    terminal: Terminal,
+    /// What was read so far.
     mark: usize,
-    _master: Box<dyn MasterPty + Send>,
 }
 
-impl Terminal {
-    fn open(kept: &Path, arguments: &[&str], term: &str, (columns, rows): (u16, u16)) -> Self {
-        let pair = native_pty_system().openpty(PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }).unwrap();
+impl Talk {
+    fn open(kept: &Path, arguments: &[&str], term: &str, size: (u16, u16)) -> Self {
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_castoff"));
         command.args(arguments);
         command.args(["--state", &kept.to_string_lossy()]);
         command.env("TERM", term);
-        command.env("LC_ALL", "C.UTF-8");
         command.env("TZ", "UTC");
-        for name in ["NO_COLOR", "CASTOFF_UI"] {
+        for name in ["NO_COLOR", "CASTOFF_UI", "CASTOFF_ON_HANGUP"] {
             command.env_remove(name);
         }
-        let child = pair.slave.spawn_command(command).unwrap();
-        drop(pair.slave);
-        let keys = pair.master.take_writer().unwrap();
-        let mut from = pair.master.try_clone_reader().unwrap();
-        let seen = Arc::new(Mutex::new(vec![]));
-        let seeing = seen.clone();
-        let reader = thread::spawn(move || {
-            let mut buffer = [0; 8192];
-            while let Ok(n @ 1..) = from.read(&mut buffer) {
-                seeing.lock().unwrap().extend_from_slice(&buffer[..n]);
-            }
-        });
-        Self { child, keys, seen, reader: Some(reader), mark: 0, _master: pair.master }
+        Self { terminal: Terminal::open(command, size), mark: 0 }
     }
 
     fn said(&self) -> String {
-        String::from_utf8_lossy(&self.seen.lock().unwrap()).replace('\r', "")
+        self.terminal.raw().replace('\r', "")
     }
 
     /// Waits until these words are said after what was read so far.
     fn hears(&mut self, deadline: Duration, words: &str) {
-        let begun = Instant::now();
-        loop {
-            let said = self.said();
-            if let Some(at) = said[self.mark..].find(words) {
-                self.mark += at + words.len();
-                return;
-            }
-            assert!(begun.elapsed() < deadline, "no `{words}` after:\n{}", &said[self.mark..]);
-            thread::sleep(Duration::from_millis(20));
-        }
+        let found = |said: &str| said[self.mark..].find(words).map(|at| self.mark + at + words.len());
+        let heard = self.terminal.comes(deadline, |_| found(&self.said()).is_some());
+        assert!(heard, "no `{words}` after:\n{}", &self.said()[self.mark..]);
+        self.mark = found(&self.said()).expect("it was heard");
     }
 
     fn press(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).and_then(|()| self.keys.flush()).unwrap();
+        self.terminal.press(keys);
     }
 
     /// As a person does, who has read the question first.
@@ -84,21 +64,8 @@ impl Terminal {
         self.press(&format!("{line}\n"));
     }
 
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_raw(self.child.process_id().unwrap().cast_signed()).unwrap(), signal).unwrap();
-    }
-
     fn end(mut self) -> (u32, String) {
-        let begun = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            assert!(begun.elapsed() < SOON, "castoff does not end:\n{}", self.said());
-            thread::sleep(Duration::from_millis(20));
-        };
-        self.reader.take().map(thread::JoinHandle::join);
-        (status.exit_code(), self.said())
+        (self.terminal.ended(), self.said())
     }
 }
 
@@ -222,16 +189,16 @@ fn a_whole_run_is_typed_in_a_plain_terminal_and_told_in_the_words_of_headless() 
     let headless = castoff(quiet.path(), &words(&arguments)).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
 
     let kept = tempfile::tempdir().unwrap();
-    let mut terminal = Terminal::open(kept.path(), &["run", "backend-ai", "--simulate", "--ui", "plain"], "xterm", (200, 50));
-    terminal.answers(SOON, "To begin, type: execute.", "execute");
-    terminal.answers(WORK, "QUESTION 1 of 4: Pull the new images", "yes");
-    terminal.answers(WORK, "QUESTION 2 of 4: Open the window", "prod-a");
-    terminal.hears(WORK, "waits until: no session and no container uses an old image");
-    terminal.hears(WORK, "in the way, over time: ");
-    terminal.answers(WORK, "QUESTION 3 of 4: Delete the old metadata", "prod-a");
-    terminal.answers(WORK, "To do this, type exactly: remove 62 images from prod-a", "remove 62 images from prod-a");
-    terminal.hears(WORK, "finished  done");
-    let (code, said) = terminal.end();
+    let mut talk = Talk::open(kept.path(), &["run", "backend-ai", "--simulate", "--ui", "plain"], "xterm", (200, 50));
+    talk.answers(SOON, "To begin, type: execute.", "execute");
+    talk.answers(WORK, "QUESTION 1 of 4: Pull the new images", "yes");
+    talk.answers(WORK, "QUESTION 2 of 4: Open the window", "prod-a");
+    talk.hears(WORK, "waits until: no session and no container uses an old image");
+    talk.hears(WORK, "in the way, over time: ");
+    talk.answers(WORK, "QUESTION 3 of 4: Delete the old metadata", "prod-a");
+    talk.answers(WORK, "To do this, type exactly: remove 62 images from prod-a", "remove 62 images from prod-a");
+    talk.hears(WORK, "finished  done");
+    let (code, said) = talk.end();
     assert_eq!(code, 0, "{said}");
     assert!(!said.contains('\u{1b}') && !said.contains('\u{8}'), "no cursor is moved and no colour set");
     assert!(said.contains(" LEFT TO DO BY HAND") && said.contains("10  Remove old images"), "the report is printed");
@@ -270,10 +237,10 @@ fn a_terminal_that_cannot_show_the_interface_gets_plain_lines_and_the_reason() {
         ("xterm", (50, 10), "plain lines, because the terminal is 50x10 and the terminal interface needs 60x16"),
     ] {
         let kept = tempfile::tempdir().unwrap();
-        let mut terminal = Terminal::open(kept.path(), &["run", "backend-ai", "--simulate"], term, size);
-        terminal.hears(SOON, why);
-        terminal.answers(SOON, "To begin, type: execute.", "leave");
-        let (code, said) = terminal.end();
+        let mut talk = Talk::open(kept.path(), &["run", "backend-ai", "--simulate"], term, size);
+        talk.hears(SOON, why);
+        talk.answers(SOON, "To begin, type: execute.", "leave");
+        let (code, said) = talk.end();
         assert_eq!(code, 12, "{said}");
         assert!(!said.contains('\u{1b}'), "{said}");
     }
@@ -297,43 +264,43 @@ fn the_face_can_be_asked_for() {
 #[test]
 fn lines_typed_ahead_open_no_gate() {
     let kept = tempfile::tempdir().unwrap();
-    let mut terminal = Terminal::open(kept.path(), &["run", "backend-ai", "--simulate", "--ui", "plain"], "xterm", (120, 36));
-    terminal.hears(SOON, "To begin, type: execute.");
+    let mut talk = Talk::open(kept.path(), &["run", "backend-ai", "--simulate", "--ui", "plain"], "xterm", (120, 36));
+    talk.hears(SOON, "To begin, type: execute.");
     thread::sleep(Duration::from_millis(700));
     // All at once, as a hand does that knows the questions: the second line is there before the gate is.
-    terminal.press("execute\nyes\nyes\n");
-    terminal.hears(SOON, "To do this, type exactly: yes");
+    talk.press("execute\nyes\nyes\n");
+    talk.hears(SOON, "To do this, type exactly: yes");
     // Begun to be typed before the question closed its ears.
-    terminal.press("ye");
+    talk.press("ye");
     thread::sleep(Duration::from_secs(1));
-    terminal.press("s\n");
-    terminal.hears(SOON, "`s` is no word here");
-    terminal.answers(SOON, "possible words", "yes");
-    terminal.hears(SOON, "approved  Pull new images on agents");
-    terminal.press("\u{3}");
-    terminal.hears(SOON, "Stopping: ");
-    let (code, said) = terminal.end();
+    talk.press("s\n");
+    talk.hears(SOON, "`s` is no word here");
+    talk.answers(SOON, "possible words", "yes");
+    talk.hears(SOON, "approved  Pull new images on agents");
+    talk.press("\u{3}");
+    talk.hears(SOON, "Stopping: ");
+    let (code, said) = talk.end();
     assert_eq!(code, 13, "{said}");
     assert_eq!(said.matches("approved  Pull").count(), 1);
 }
 
 /// A plain rehearsal in the middle of its pulls.
-fn pulling(kept: &Path) -> Terminal {
-    let mut terminal = Terminal::open(kept, &["run", "backend-ai", "--simulate", "--ui", "plain"], "xterm", (120, 36));
-    terminal.answers(SOON, "To begin, type: execute.", "execute");
-    terminal.answers(SOON, "To do this, type exactly: yes", "yes");
-    terminal.hears(SOON, "started   2.");
-    terminal
+fn pulling(kept: &Path) -> Talk {
+    let mut talk = Talk::open(kept, &["run", "backend-ai", "--simulate", "--ui", "plain"], "xterm", (120, 36));
+    talk.answers(SOON, "To begin, type: execute.", "execute");
+    talk.answers(SOON, "To do this, type exactly: yes", "yes");
+    talk.hears(SOON, "started   2.");
+    talk
 }
 
 #[test]
 fn ctrl_c_once_stops_at_the_safe_point() {
     let kept = tempfile::tempdir().unwrap();
-    let mut terminal = pulling(kept.path());
-    terminal.press("\u{3}");
-    terminal.hears(SOON, "in flight will be finished and written first, in 20 s at most");
-    terminal.hears(SOON, "paused    stopped at a safe point");
-    let (code, said) = terminal.end();
+    let mut talk = pulling(kept.path());
+    talk.press("\u{3}");
+    talk.hears(SOON, "in flight will be finished and written first, in 20 s at most");
+    talk.hears(SOON, "paused    stopped at a safe point");
+    let (code, said) = talk.end();
     assert_eq!(code, 13, "{said}");
     assert!(!said.contains("when it was cut"), "{said}");
 }
@@ -341,55 +308,51 @@ fn ctrl_c_once_stops_at_the_safe_point() {
 #[test]
 fn ctrl_c_twice_stops_at_once() {
     let kept = tempfile::tempdir().unwrap();
-    let mut terminal = pulling(kept.path());
-    terminal.press("\u{3}");
-    terminal.hears(SOON, "Stopping: ");
-    terminal.press("\u{3}");
-    terminal.hears(SOON, "Stopping at once: ");
-    let (code, said) = terminal.end();
+    let mut talk = pulling(kept.path());
+    talk.press("\u{3}");
+    talk.hears(SOON, "Stopping: ");
+    talk.press("\u{3}");
+    talk.hears(SOON, "Stopping at once: ");
+    let (code, said) = talk.end();
     assert_eq!(code, 13, "{said}");
     assert!(said.contains("on the way when it was cut: "), "{said}");
 }
 
 #[test]
-fn ctrl_d_and_sigterm_and_a_lost_terminal_stop_at_the_safe_point() {
+fn ctrl_d_and_sigterm_stop_at_the_safe_point() {
     let kept = tempfile::tempdir().unwrap();
-    let mut terminal = pulling(kept.path());
-    terminal.press("\u{4}");
-    terminal.hears(SOON, "End of input: castoff stops at the next safe point");
-    terminal.hears(SOON, "paused    stopped at a safe point");
-    assert_eq!(terminal.end().0, 13);
+    let mut talk = pulling(kept.path());
+    talk.press("\u{4}");
+    talk.hears(SOON, "End of input: castoff stops at the next safe point");
+    talk.hears(SOON, "paused    stopped at a safe point");
+    assert_eq!(talk.end().0, 13);
 
     let kept = tempfile::tempdir().unwrap();
-    let mut terminal = pulling(kept.path());
-    terminal.signal(Signal::TERM);
-    terminal.hears(SOON, "SIGTERM: castoff stops at the next safe point.");
-    assert_eq!(terminal.end().0, 143);
+    let mut talk = pulling(kept.path());
+    talk.terminal.signal(Signal::TERM);
+    talk.hears(SOON, "SIGTERM: castoff stops at the next safe point.");
+    assert_eq!(talk.end().0, 143);
     assert!(log(kept.path()).contains("paused    stopped at a safe point"));
+}
 
+#[test]
+fn a_lost_terminal_ends_the_step_and_stops_at_the_question() {
     let kept = tempfile::tempdir().unwrap();
-    let mut terminal = pulling(kept.path());
-    terminal.signal(Signal::HUP);
-    let begun = Instant::now();
-    let code = loop {
-        if let Some(status) = terminal.child.try_wait().unwrap() {
-            break status.exit_code();
-        }
-        assert!(begun.elapsed() < SOON, "castoff does not end");
-        thread::sleep(Duration::from_millis(20));
-    };
-    assert_eq!(code, 13);
+    let mut talk = pulling(kept.path());
+    talk.terminal.hang_up();
+    assert!(talk.terminal.comes(WORK, |_| log(kept.path()).contains("gate      Stop managers waits")), "{}", log(kept.path()));
+    assert_eq!(talk.terminal.code(), 13);
     assert!(log(kept.path()).contains("paused    stopped at a safe point"));
 }
 
 #[test]
 fn ctrl_z_is_refused_while_changes_are_in_flight() {
     let kept = tempfile::tempdir().unwrap();
-    let mut terminal = pulling(kept.path());
-    terminal.press("\u{1a}");
-    terminal.hears(SOON, "Changes are in flight and cannot be left alone: `pause` first.");
-    terminal.press("\u{3}");
-    assert_eq!(terminal.end().0, 13);
+    let mut talk = pulling(kept.path());
+    talk.press("\u{1a}");
+    talk.hears(SOON, "Changes are in flight and cannot be left alone: `pause` first.");
+    talk.press("\u{3}");
+    assert_eq!(talk.end().0, 13);
 }
 
 #[test]
@@ -475,20 +438,20 @@ fn sigusr1_tells_how_the_run_stands_in_every_face() {
     assert!(log(kept.path()).contains("  status  held by this castoff"));
 
     let kept = tempfile::tempdir().unwrap();
-    let mut terminal = pulling(kept.path());
-    terminal.signal(Signal::USR1);
-    terminal.hears(SOON, "held by this castoff");
-    terminal.press("\u{3}");
-    assert_eq!(terminal.end().0, 13);
+    let mut talk = pulling(kept.path());
+    talk.terminal.signal(Signal::USR1);
+    talk.hears(SOON, "held by this castoff");
+    talk.press("\u{3}");
+    assert_eq!(talk.end().0, 13);
 
     // The terminal interface says only where it is written.
     let kept = tempfile::tempdir().unwrap();
-    let mut terminal = Terminal::open(kept.path(), &["run", "backend-ai", "--simulate"], "xterm", (160, 36));
-    terminal.hears(SOON, "DRY RUN");
-    terminal.signal(Signal::USR1);
-    terminal.hears(SOON, "run.log");
+    let mut talk = Talk::open(kept.path(), &["run", "backend-ai", "--simulate"], "xterm", (160, 36));
+    talk.hears(SOON, "DRY RUN");
+    talk.terminal.signal(Signal::USR1);
+    talk.hears(SOON, "run.log");
     let log = log(kept.path());
     assert!(log.contains("  status  "), "{log}");
-    terminal.press("q");
-    assert_eq!(terminal.end().0, 12);
+    talk.press("q");
+    assert_eq!(talk.end().0, 12);
 }

@@ -4,7 +4,7 @@
 use castoff::cluster::sim::{Pace, Sim, demo};
 use castoff::engine::{Ending, Engine, Setup};
 use castoff::journal::{self, Journal};
-use castoff::model::{Command, Entry, Fault, FaultKind, Inventory, Outcome, Plan, Stamped, State, Status};
+use castoff::model::{Command, Entry, Fault, FaultKind, Inventory, OnHangup, Outcome, Plan, Stamped, State, Status};
 use castoff::plain::{self, Ends, Input, Left};
 use castoff::runbook::{Runbook, SHIPPED};
 use std::{
@@ -103,6 +103,7 @@ impl Talk {
             rollback_to,
             width: 120,
             color: false,
+            on_hangup: OnHangup::default(),
         };
         let ends = Ends::new(typed, Box::new(out.clone()), Box::new(err.clone()));
         let face = tokio::spawn(plain::run(start, from_engine, to_engine, ends));

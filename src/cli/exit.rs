@@ -31,6 +31,8 @@ pub enum Exit {
     Drifted = 18,
     /// Another castoff holds the run.
     Held = 19,
+    /// castoff itself is wrong.
+    Bug = 70,
     /// The terminal hung up.
     HungUp = 129,
     Interrupted = 130,
@@ -39,7 +41,7 @@ pub enum Exit {
 
 impl Exit {
     /// Every code and what it means, for the manual page.
-    pub const ALL: [(Self, &str); 16] = [
+    pub const ALL: [(Self, &str); 17] = [
         (Self::Done, "done; for a plan: nothing to do"),
         (Self::Unexpected, "something unexpected; the message says what"),
         (Self::Usage, "the command line, the runbook, the cluster file or an option is wrong"),
@@ -53,7 +55,8 @@ impl Exit {
         (Self::RollbackFailed, "an undo failed: a human is needed"),
         (Self::Drifted, "the cluster stands neither before nor after a change"),
         (Self::Held, "another castoff holds the run or the cluster"),
-        (Self::HungUp, "left because the terminal hung up while nothing ran"),
+        (Self::Bug, "castoff itself is wrong; a run that was going is safe in its journal"),
+        (Self::HungUp, "the terminal hung up before anything was begun"),
         (Self::Interrupted, "interrupted"),
         (Self::Terminated, "terminated"),
     ];

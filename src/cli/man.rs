@@ -10,6 +10,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("CASTOFF_CLUSTER", "the cluster file, as --cluster"),
     ("CASTOFF_STATE", "where runs are kept, as --state"),
     ("CASTOFF_UI", "the face of a run, as --ui"),
+    ("CASTOFF_ON_HANGUP", "what a run does that has lost its terminal, as --on-hangup"),
     ("NO_COLOR, CLICOLOR, CLICOLOR_FORCE, TERM", "whether colours are used; TERM=dumb takes plain lines"),
     ("XDG_STATE_HOME, XDG_CONFIG_HOME", "where runs are kept and where the cluster file is looked for"),
 ];
@@ -17,7 +18,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
 const SIGNALS: &[(&str, &str)] = &[
     ("SIGINT (Ctrl-C)", "the first stops at the next safe point, the second at once, the third leaves; each can be resumed"),
     ("SIGTERM", "stops at the next safe point, after 20 s at once"),
-    ("SIGHUP", "stops at the next safe point; a lost connection costs nothing"),
+    ("SIGHUP", "a lost connection costs nothing: the run ends its step and stops, or does what --on-hangup says"),
     ("SIGUSR1", "writes how the run stands into run.log, and to standard error where no screen is up"),
 ];
 

@@ -225,8 +225,8 @@ impl Going {
             Face::Headless => {
                 let approved = self.approvals.keys().cloned().collect();
                 let json = common.format == Format::Json;
-                let options = headless::Options { json, approved, wait: front.wait.map(Duration::from_secs) };
-                stop_on_signals(command_to.clone());
+                let lost = stop_on_signals(command_to.clone(), front.on_hangup.into());
+                let options = headless::Options { json, approved, wait: front.wait.map(Duration::from_secs), lost };
                 Left::Headless(headless::run(&self.entries, event_from, command_to, self.first, options).await)
             }
             Face::Plain => {
@@ -238,6 +238,7 @@ impl Going {
                     rollback_to: self.rollback_to,
                     width: columns(),
                     color: common.color == When::Always,
+                    on_hangup: front.on_hangup.into(),
                 };
                 let ends = plain::Ends::standard().context("cannot read standard input")?;
                 let left = plain::run(start, event_from, command_to, ends).await.context("cannot listen for signals")?;
@@ -256,6 +257,7 @@ impl Going {
                     folder,
                     look: common.look(),
                     rollback_to: self.rollback_to,
+                    on_hangup: front.on_hangup.into(),
                 };
                 Left::Terminal(tui::run(start, event_from, command_to).await?)
             }
@@ -298,7 +300,10 @@ async fn of_terminal(left: tui::Left, state: &Path, run: &str) -> Result<Exit, F
         tui::Left::Signal(15) => Exit::Terminated,
         tui::Left::Signal(1) => Exit::HungUp,
         tui::Left::Signal(_) => Exit::Interrupted,
-        tui::Left::Detached => Exit::Stopped,
+        tui::Left::Detached => {
+            let folded = State::fold(&journal::read(state, run).await?)?;
+            folded.finished.as_ref().map_or(Exit::Stopped, Exit::of_outcome)
+        }
         tui::Left::Stopped | tui::Left::Finished => {
             let folded = State::fold(&journal::read(state, run).await?)?;
             match (&folded.finished, folded.next()) {

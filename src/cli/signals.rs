@@ -2,7 +2,7 @@
 //! Never loses a stop because nobody can be told of it.
 
 use super::Exit;
-use crate::model::Command;
+use crate::model::{Command, OnHangup};
 use std::{io::Write, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -11,8 +11,9 @@ use tokio::sync::mpsc;
 const GRACE: Duration = Duration::from_secs(20);
 
 /// The first signal asks for a safe stop, the second for a stop at once, the third ends the process: the journal makes
-/// each of them safe. A lost connection is the first kind.
-pub fn stop_on_signals(commands: mpsc::Sender<Command>) {
+/// each of them safe. After a lost connection the run goes on as far as it was told to: the receiver tells it.
+pub fn stop_on_signals(commands: mpsc::Sender<Command>, on_hangup: OnHangup) -> mpsc::Receiver<OnHangup> {
+    let (lost_to, lost) = mpsc::channel(1);
     tokio::spawn(async move {
         let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
             (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
@@ -23,15 +24,15 @@ pub fn stop_on_signals(commands: mpsc::Sender<Command>) {
         let late = tokio::time::sleep(Duration::from_hours(24 * 365));
         tokio::pin!(late);
         loop {
-            let mut hung_up = false;
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => late.as_mut().reset(tokio::time::Instant::now() + GRACE),
-                _ = hangup.recv() => hung_up = true,
+                _ = hangup.recv() => {
+                    crate::account::let_go();
+                    let _ = lost_to.try_send(on_hangup);
+                    continue;
+                }
                 () = &mut late, if asked == 1 => {}
-            }
-            if hung_up {
-                crate::account::let_go();
             }
             asked += 1;
             let (command, words) = match asked {
@@ -44,4 +45,5 @@ pub fn stop_on_signals(commands: mpsc::Sender<Command>) {
             let _ = commands.send(command).await;
         }
     });
+    lost
 }

@@ -6,6 +6,7 @@ pub mod change;
 pub mod check;
 pub mod event;
 pub mod fault;
+pub mod hangup;
 pub mod image;
 pub mod inventory;
 pub mod ledger;
@@ -21,6 +22,7 @@ pub use change::{Change, KeyDiff, Known, RowDiff, Service, Standing, Value, WayB
 pub use check::{Check, Problem};
 pub use event::{Command, Event, GateReport, Level, Progress, SurveyLine, Target};
 pub use fault::{Fault, FaultKind};
+pub use hangup::OnHangup;
 pub use image::{Digest, ImageRef};
 pub use inventory::{
     BackendAi, Container, ContainerState, Host, Inventory, Layer, LocalImage, Manager, Manifest, Part, Registry, Row, Session,

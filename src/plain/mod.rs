@@ -6,7 +6,7 @@ mod pages;
 mod talk;
 mod words;
 
-use crate::model::{Command, Event, Plan, Stamped};
+use crate::model::{Command, Event, OnHangup, Plan, Stamped};
 pub use input::Input;
 use input::Reader;
 use std::{
@@ -34,6 +34,7 @@ pub struct Start {
     pub width: usize,
     /// Headings stand out. Only if it was asked for.
     pub color: bool,
+    pub on_hangup: OnHangup,
 }
 
 /// How the operator left.
@@ -96,6 +97,9 @@ pub async fn run(start: Start, mut events: Receiver<Event>, commands: Sender<Com
                 Heard::Interrupt => talk.interrupt(now_ms()),
                 Heard::Suspend if talk.idle() => {
                     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+                    // The stop comes a moment later; until somebody continues the process it says nothing.
+                    signals.continued.recv().await;
+                    talk.where_we_are(now_ms());
                 }
                 Heard::Suspend => talk.say("Changes are in flight and cannot be left alone: `pause` first."),
                 Heard::Continued => talk.where_we_are(now_ms()),
@@ -105,14 +109,14 @@ pub async fn run(start: Start, mut events: Receiver<Event>, commands: Sender<Com
                     talk.say("SIGTERM: castoff stops at the next safe point.");
                     talk.leave(now_ms());
                 }
-                Heard::Hangup => killed = Some(hung_up(&mut talk, &mut ends)),
+                Heard::Hangup => killed = Some(hung_up(&mut talk, &mut ends, start.on_hangup)),
             },
             input = ends.lines.recv(), if ears => match input {
                 Some(Input::Line(line, at_ms)) => talk.line(&line, at_ms, now_ms()),
                 Some(Input::Lost) => {
                     ears = false;
                     if killed.is_none() {
-                        killed = Some(hung_up(&mut talk, &mut ends));
+                        killed = Some(hung_up(&mut talk, &mut ends, start.on_hangup));
                     }
                 }
                 Some(Input::End) | None => {
@@ -151,15 +155,14 @@ struct Killed {
     now_at: Option<Instant>,
 }
 
-/// Nobody is there any more: the run stops at its safe point, and its last words go nowhere.
-fn hung_up(talk: &mut Talk, ends: &mut Ends) -> Killed {
-    // A run that was on its way is told as stopped, since that is what a resume finds.
-    let left = talk.idle().then_some(Left::Signal(1));
+/// Nobody is there any more: the run goes as far as it was told to, and its last words go nowhere.
+fn hung_up(talk: &mut Talk, ends: &mut Ends, how: OnHangup) -> Killed {
+    let left = (!talk.begun()).then_some(Left::Signal(1));
     if let Some(reader) = ends.reader.take() {
         reader.forget();
         crate::account::let_go();
     }
-    talk.leave(now_ms());
+    talk.detach(how, now_ms());
     Killed { left, now_at: None }
 }
 

@@ -135,7 +135,7 @@ pub fn outcome_face(outcome: &Outcome) -> (Face, String) {
 }
 
 /// What stands against a gate, counted by its first word: `3 sessions, 1 container`.
-fn who(problems: &[Problem]) -> String {
+pub fn who(problems: &[Problem]) -> String {
     let mut counts: Vec<(&str, u64)> = vec![];
     for problem in problems {
         let noun = problem.subject.split(' ').next().unwrap_or("problem");
@@ -244,7 +244,7 @@ fn not_running(app: &App) -> Option<String> {
     match app.leaving {
         Leaving::Stop(_) if in_flight(state) > 0 => {
             return Some(format!(
-                "Stopping: {} in flight will be finished and written first. Ctrl-C again within 5 s stops at once.",
+                "Stopping after {} in flight. Ctrl-C again within 5 s stops at once.",
                 text::count(in_flight(state), "change")
             ));
         }

@@ -6,7 +6,7 @@ use castoff::model::{
     Limits, Outcome, Plan, PlannedChange, PlannedStep, Problem, Progress, Row, RowDiff, Service, Stamped, SurveyLine, Totals,
     Value, Verdict,
 };
-use castoff::tui::{Look, Start};
+use castoff::tui::{Look, OnHangup, Start};
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,7 +29,16 @@ pub fn look() -> Look {
 
 pub fn start(plan: Plan, entries: Vec<Stamped>) -> Start {
     let run = if entries.is_empty() { String::new() } else { "7f3a".to_owned() };
-    Start { plan, entries, run, simulated: false, folder: "/var/lib/castoff/runs/7f3a".into(), look: look(), rollback_to: None }
+    Start {
+        plan,
+        entries,
+        run,
+        simulated: false,
+        folder: "/var/lib/castoff/runs/7f3a".into(),
+        look: look(),
+        rollback_to: None,
+        on_hangup: OnHangup::Pause,
+    }
 }
 
 fn digest(n: usize) -> Digest {

@@ -263,15 +263,23 @@ impl Talk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Entry, Event, Stamped};
+    use crate::model::{Entry, Event, OnHangup, Stamped};
     use crate::plain::Start;
 
     fn talk() -> Talk {
         let (name, runbook) = crate::runbook::SHIPPED[0];
         let runbook = crate::runbook::Runbook::parse(name, runbook, &[]).unwrap();
         let plan = runbook.plan(&crate::cluster::sim::demo(0)).unwrap().0;
-        let start =
-            Start { plan, entries: vec![], run: "r".to_owned(), simulated: false, rollback_to: None, width: 80, color: false };
+        let start = Start {
+            plan,
+            entries: vec![],
+            run: "r".to_owned(),
+            simulated: false,
+            rollback_to: None,
+            width: 80,
+            color: false,
+            on_hangup: OnHangup::default(),
+        };
         Talk::new(&start, 0).unwrap()
     }
 

@@ -5,7 +5,7 @@ use super::pages;
 use super::words::{self, Place};
 use super::{Left, Start};
 use crate::account::Account;
-use crate::model::{ChangeId, Command, Entry, Event, Gate, Next, Plan, Stop, run::IllegalEntry, text};
+use crate::model::{ChangeId, Command, Entry, Event, Gate, Next, OnHangup, Plan, Stop, run::IllegalEntry, text};
 use crate::report::plan_text;
 
 /// Lines that come in this soon after a question were not meant for it.
@@ -68,6 +68,8 @@ pub struct Talk {
     /// The first Ctrl-C while nothing is in flight.
     warned_ms: Option<i64>,
     leaving: Leaving,
+    /// The terminal is lost: how far the run goes, and in which step it was.
+    lost: Option<(OnHangup, Option<usize>)>,
     pub left: Option<Left>,
     out: Vec<String>,
     commands: Vec<Command>,
@@ -93,6 +95,7 @@ impl Talk {
             awaited: vec![],
             warned_ms: None,
             leaving: Leaving::No,
+            lost: None,
             left: None,
             out: vec![],
             commands: vec![],
@@ -148,6 +151,19 @@ impl Talk {
     pub fn idle(&self) -> bool {
         let goes_on = matches!(self.account.state.next(), Next::Apply(_) | Next::Undo(_) | Next::Finish(_));
         !self.begun || (self.account.flying() == 0 && !goes_on)
+    }
+
+    pub fn begun(&self) -> bool {
+        self.begun
+    }
+
+    /// Nobody reads and nobody can answer any more.
+    pub fn detach(&mut self, how: OnHangup, now_ms: i64) {
+        self.lost = Some((how, OnHangup::lost_in(&self.account.state)));
+        if !self.begun {
+            self.ended();
+        }
+        self.settle(now_ms);
     }
 
     /// One piece of news.
@@ -224,6 +240,12 @@ impl Talk {
 
     /// Brings up what the run wants a person to answer.
     fn settle(&mut self, now_ms: i64) {
+        if let Some((how, lost_in)) = self.lost {
+            if self.leaving == Leaving::No && self.left.is_none() && how.stops(&self.account.state, lost_in) {
+                self.leave(now_ms);
+            }
+            return;
+        }
         let heavy = matches!(self.asked, Some(Asked::Reason(_) | Asked::Name(..)));
         if !self.begun || heavy || self.leaving != Leaving::No || self.left.is_some() {
             return;
