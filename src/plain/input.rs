@@ -64,6 +64,8 @@ pub fn flush() {
 fn read(asleep: &OwnedFd, out: &mpsc::UnboundedSender<Input>) {
     let mut kept = vec![];
     let mut buffer = [0; 4096];
+    // Asked before it can be gone: a terminal that has hung up says that it is none.
+    let terminal = rustix::termios::isatty(rustix::stdio::stdin());
     let second = Timespec { tv_sec: 1, tv_nsec: 0 };
     loop {
         let stdin = rustix::stdio::stdin();
@@ -81,7 +83,7 @@ fn read(asleep: &OwnedFd, out: &mpsc::UnboundedSender<Input>) {
             continue;
         }
         match rustix::io::read(stdin, &mut buffer) {
-            Ok(0) if rustix::termios::isatty(stdin) && both[1].revents().contains(PollFlags::HUP) => break,
+            Ok(0) if terminal && both[1].revents().contains(PollFlags::HUP) => break,
             Ok(0) => {
                 if !kept.is_empty() {
                     let _ = out.send(line(&kept));
