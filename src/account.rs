@@ -2,7 +2,8 @@
 //! Prints nothing, asks no clock, and never says what no event told.
 
 use crate::model::{
-    ChangeId, Entry, Event, GateReport, Level, Problem, Progress, Stamped, State, Status, SurveyLine, run::IllegalEntry, text,
+    ChangeId, Entry, Event, GateReport, Level, Problem, Progress, Stamped, State, Status, SurveyLine, Wait, run::IllegalEntry,
+    text,
 };
 use crate::report::{clock, entry_text, status_text};
 use std::collections::BTreeMap;
@@ -49,6 +50,8 @@ pub struct Account {
     pub waiting_since: Option<i64>,
     /// How many problems stood against the waiting gate, one count for each change of it.
     pub counts: Vec<usize>,
+    /// What holds back changes of this step.
+    pub waits: (usize, Vec<Wait>),
     /// When the last line was made, and how far its step was then.
     told_ms: i64,
     told: Option<(usize, u64)>,
@@ -67,6 +70,10 @@ impl Account {
             Event::Progress(progress) => {
                 self.progress.insert(progress.change, progress.clone());
                 return self.grown(now_ms);
+            }
+            Event::Waits { step, waits } => {
+                self.waits = (*step, waits.clone());
+                return vec![];
             }
             Event::Gate(report) => self.report(report),
             Event::Survey(lines) => lines.iter().map(|line| Line::remark(now_ms, survey_text(line))).collect(),
@@ -88,7 +95,9 @@ impl Account {
             return vec![];
         }
         self.told_ms = now_ms;
-        self.sign_of_life(now_ms).map(|text| Line::remark(now_ms, text)).into_iter().collect()
+        let sign = self.sign_of_life(now_ms);
+        let beside = if sign.is_some() { self.beside() } else { vec![] };
+        sign.into_iter().chain(beside).map(|text| Line::remark(now_ms, text)).collect()
     }
 
     fn entry(&mut self, stamped: &Stamped) -> Line {
@@ -199,6 +208,22 @@ impl Account {
         ))
     }
 
+    /// Where the waves of the running step are, who is set aside, and what holds the others back.
+    fn beside(&self) -> Vec<String> {
+        const WIDTH: usize = 120;
+        let Some(step) = self.under_way().filter(|_| self.state.rolling_back.is_none()) else { return vec![] };
+        let waves = self.state.wave_line(step).into_iter().chain(self.state.aside_lines(step, WIDTH));
+        waves.chain(self.held()).map(|line| format!("  {}", text::clean(&line))).collect()
+    }
+
+    /// What holds back changes of the running step.
+    fn held(&self) -> Vec<String> {
+        let (step, waits) = &self.waits;
+        let here = self.under_way() == Some(*step);
+        let words = |wait: &Wait| format!("{} wait: {}", text::number(wait.changes), text::clean(&wait.why));
+        if here { waits.iter().map(words).collect() } else { vec![] }
+    }
+
     /// The step with changes on their way.
     fn under_way(&self) -> Option<usize> {
         (0..self.state.steps.len()).find(|step| {
@@ -221,6 +246,7 @@ impl Account {
         let holder = format!("this castoff, process {}", std::process::id());
         let mut out: Vec<String> = status_text(run, &self.state, Some(&holder)).lines().map(text::clean).collect();
         out.extend(self.flights(now_ms));
+        out.extend(self.held());
         out.extend(self.sign_of_life(now_ms));
         out
     }

@@ -128,6 +128,7 @@ impl View {
                 })
             }
             Event::Gate(report) => Some(json!({ "v": 1, "gate": report })),
+            Event::Waits { step, waits } => Some(json!({ "v": 1, "waits": waits, "step": step })),
             Event::Survey(lines) => Some(json!({ "v": 1, "survey": lines })),
             Event::Refused(_) | Event::Said { .. } => None,
         }
@@ -168,6 +169,10 @@ impl View {
                     .is_some_and(|(wait, since)| u128::try_from(now_ms() - since).is_ok_and(|ms| ms >= wait.as_millis()));
                 (!gate.wait || tired).then(|| Left::GateClosed { step: id.clone(), preflight: gate.ask == Ask::Nothing })
             }
+            Next::Canary(step) => {
+                let id = format!("{}.canary", plan.steps[step].id);
+                (!self.options.approved.contains(&id)).then_some(Left::GateNeedsAnswer(id))
+            }
             Next::Stop(Stop::Failed(_)) => {
                 let drift = self.account.state.causes().iter().all(|(fault, _)| fault.kind == FaultKind::Drift);
                 Some(Left::Failed { drift })
@@ -181,7 +186,11 @@ impl View {
         match left {
             Left::GateNeedsAnswer(step) => {
                 let plan = self.account.state.plan.as_ref().map_or("", |plan| plan.plan.as_str());
-                self.say(&format!("the gate of `{step}` needs an answer: castoff resume, or --approve {step}={plan}"));
+                let what = match step.strip_suffix(".canary") {
+                    Some(step) => format!("the canary of `{step}` is done and has to be approved"),
+                    None => format!("the gate of `{step}` needs an answer"),
+                };
+                self.say(&format!("{what}: castoff resume, or --approve {step}={plan}"));
             }
             Left::GateClosed { step, .. } => {
                 self.say(&format!("the gate of `{step}` does not open:"));
@@ -191,6 +200,10 @@ impl View {
                 }
             }
             Left::Failed { .. } | Left::Stuck => {
+                let step = self.account.state.current_step().filter(|_| *left != Left::Stuck);
+                if let Some(why) = step.and_then(|step| self.account.state.stopped_by(step)) {
+                    self.say(&format!("the step stopped: {why}; nothing more of it began"));
+                }
                 for (fault, ids) in self.account.state.causes() {
                     let Fault { what, why, hint, .. } = fault;
                     self.say(&format!("error: {what}: {why} ({})", text::count(ids.len() as u64, "change")));

@@ -31,8 +31,11 @@ fn start() -> Inventory {
     world
 }
 
+/// Without waves, so that failures of two hosts are there at once.
 fn plan() -> Plan {
-    Runbook::parse(SHIPPED[0].0, SHIPPED[0].1, &[]).unwrap().plan(&start()).unwrap().0
+    let mut plan = Runbook::parse(SHIPPED[0].0, SHIPPED[0].1, &[]).unwrap().plan(&start()).unwrap().0;
+    plan.steps.iter_mut().for_each(|step| step.waves = None);
+    plan
 }
 
 /// Where the words go; after `closed_after` lines nobody takes them any more.
@@ -252,17 +255,18 @@ async fn a_thousand_lines_without_the_sentence_open_no_gate() {
 async fn failures_are_grouped_by_cause_and_chosen_by_word() {
     let (state, plan) = (tempfile::tempdir().unwrap(), plan());
     let sim = Arc::new(Sim::new(start(), Pace::Instant));
-    let full = || Fault::new(FaultKind::Space, "cannot pull `x`", "no space left on device").hint("free 6.2 GB");
+    // Faults of images, not of hosts: those would set their host aside.
+    let lost = || Fault::new(FaultKind::Missing, "cannot pull `x`", "repository unknown").hint("push it");
     let gone = Fault::new(FaultKind::Missing, "cannot pull `y`", "manifest unknown");
-    sim.fail("pull", "gpu-01", vec![full(), full()]);
+    sim.fail("pull", "gpu-01", vec![lost(), lost()]);
     sim.fail("pull", "gpu-04", vec![gone]);
     let mut talk = Talk::open(state.path(), &sim, &plan).await;
     talk.answers("To begin, type: execute", "execute").await;
     talk.answers("QUESTION 1 of 4", "yes").await;
     talk.hears("FAILED: step 2, Pull new images on agents, changed ").await;
-    talk.hears("cause 1: 2 changes, no space left on device").await;
+    talk.hears("cause 1: 2 changes, repository unknown").await;
     talk.hears("  where: gpu-01").await;
-    talk.hears("  what helps: free 6.2 GB").await;
+    talk.hears("  what helps: push it").await;
     talk.hears("cause 2: 1 change, manifest unknown").await;
     talk.answers("Recommended, once it is mended: retry, or one cause: retry 1", "retry 3").await;
     talk.answers("There are 2 causes: name one by its number, 1 to 2.", "skip retired image").await;
@@ -284,6 +288,32 @@ async fn failures_are_grouped_by_cause_and_chosen_by_word() {
     let folded = State::fold(&entries(state.path()).await).unwrap();
     let skipped = folded.steps[1].changes.iter().filter(|c| matches!(&c.status, Status::Skipped(why) if why == "retired image"));
     assert_eq!(skipped.count(), 1);
+}
+
+#[tokio::test]
+async fn the_others_follow_a_canary_only_when_it_is_approved_by_its_sentence() {
+    let state = tempfile::tempdir().unwrap();
+    let sets = ["waves.hold=approve".to_owned()];
+    let plan = Runbook::parse(SHIPPED[0].0, SHIPPED[0].1, &sets).unwrap().plan(&start()).unwrap().0;
+    let sim = Arc::new(Sim::new(start(), Pace::Instant));
+    let mut talk = Talk::open(state.path(), &sim, &plan).await;
+    talk.answers("To begin, type: execute", "execute").await;
+    talk.answers("QUESTION 1 of 4", "yes").await;
+    talk.hears("QUESTION: the canary of step 2, Pull new images on agents").await;
+    talk.hears("To do this, type exactly: yes").await;
+    talk.line("yes", 0);
+    talk.hears("does not count").await;
+    talk.types("not now");
+    talk.answers("Type ask for the question", "ask").await;
+    talk.answers("To do this, type exactly: yes", "yes").await;
+    talk.hears("QUESTION 2 of 4").await;
+    talk.lines.take();
+    talk.ends().await;
+    let passed = entries(state.path()).await.into_iter().filter_map(|stamped| match stamped.entry {
+        Entry::WavePassed { by, typed, .. } => Some((by, typed)),
+        _ => None,
+    });
+    assert_eq!(passed.collect::<Vec<_>>(), [("kim".to_owned(), "yes".to_owned())]);
 }
 
 #[tokio::test]

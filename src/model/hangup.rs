@@ -25,6 +25,8 @@ impl OnHangup {
                 let elsewhere = ids.first().map(|id| id.step) != lost_in;
                 self == Self::Pause || (self == Self::FinishStep && elsewhere)
             }
+            Next::Canary(_) => true,
+            Next::Turn(_) => self == Self::Pause,
             Next::Finish(_) => false,
         }
     }
@@ -34,6 +36,7 @@ impl OnHangup {
         match state.next() {
             Next::Gate(step) => Some(step),
             Next::Apply(ids) | Next::Undo(ids) => ids.first().map(|id| id.step),
+            Next::Turn(_) => state.current_step(),
             _ => None,
         }
     }

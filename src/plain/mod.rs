@@ -109,7 +109,13 @@ pub async fn run(start: Start, mut events: Receiver<Event>, commands: Sender<Com
                     talk.say("SIGTERM: castoff stops at the next safe point.");
                     talk.leave(now_ms());
                 }
-                Heard::Hangup => killed = Some(hung_up(&mut talk, &mut ends, start.on_hangup)),
+                Heard::Hangup => {
+                    // The reader is let go with the terminal: its silence is no end of input.
+                    ears = false;
+                    if killed.is_none() {
+                        killed = Some(hung_up(&mut talk, &mut ends, start.on_hangup));
+                    }
+                }
             },
             input = ends.lines.recv(), if ears => match input {
                 Some(Input::Line(line, at_ms)) => talk.line(&line, at_ms, now_ms()),

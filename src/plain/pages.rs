@@ -45,10 +45,38 @@ pub fn gate(account: &Account, plan: &Plan, step: usize, now_ms: i64) -> Vec<Str
     cleaned(out)
 }
 
+/// The question after a canary: what was done on it, who follows, and that it can still be taken back.
+pub fn canary(state: &State, plan: &Plan, step: usize, now_ms: i64) -> Vec<String> {
+    let planned = &plan.steps[step];
+    let mut out = vec![String::new()];
+    out.push(format!("QUESTION: the canary of step {}, {} (plan {})", step + 1, planned.title, plan.plan));
+    out.push(format!(
+        "The canary {} {}. Look at it, then let the others follow.",
+        state.canary_names(step),
+        state.canary_word(step)
+    ));
+    let here = &state.steps[step];
+    let all = || here.changes.iter().enumerate().filter(|(n, _)| here.waves.of(*n) == 0);
+    let skipped = all().filter(|(_, change)| matches!(change.status, Status::Skipped(_))).count() as u64;
+    if skipped > 0 {
+        let of = text::number(all().count() as u64);
+        out.push(format!("skipped on it: {} of {of}, which prove nothing", text::number(skipped)));
+    }
+    let sizes: Vec<String> = state
+        .waves(step)
+        .map_or_else(Vec::new, |waves| waves.hosts.iter().skip(1).map(|hosts| text::number(hosts.len() as u64)).collect());
+    out.push(format!("will follow: {} hosts", sizes.join(", then ")));
+    out.push(no_way_back(planned).unwrap_or_else(|| "way back: everything, exactly as it was".to_owned()));
+    if let Some(since) = state.canary_over_ms(step) {
+        out.push(format!("waits: since {}, {}", moment(since), text::duration(now_ms - since)));
+    }
+    cleaned(out)
+}
+
 /// The line before an answer: the exact sentence, and the way out.
-pub fn ask(gate: &Gate) -> Vec<String> {
+pub fn ask(sentence: &str) -> Vec<String> {
     cleaned(vec![
-        format!("To do this, type exactly: {}", gate.sentence),
+        format!("To do this, type exactly: {sentence}"),
         "There is no time limit. To leave it, type: not now".to_owned(),
     ])
 }
@@ -95,6 +123,9 @@ pub fn failure(account: &Account, plan: &Plan, stuck: bool) -> Vec<String> {
             format!("changed {} of {}", text::number(tally.done), text::number(tally.total()))
         };
         out.push(format!("FAILED: step {}, {title}, {changed}. Nothing else starts until you choose.", step + 1));
+        if let Some(why) = state.stopped_by(step) {
+            out.push(format!("stopped by {why}"));
+        }
         let after = text::count((plan.steps.len() - step - 1) as u64, "step");
         out.push(format!("state: steps before it are done; {after} after it not begun"));
     }
@@ -115,7 +146,11 @@ pub fn failure(account: &Account, plan: &Plan, stuck: bool) -> Vec<String> {
 fn seen(state: &State, ids: &[ChangeId], kind: FaultKind) -> String {
     let times: Vec<i64> = ids.iter().filter_map(|id| state.status(*id).ended_ms).collect();
     let attempts = ids.iter().map(|id| state.status(*id).attempts).max().unwrap_or(0);
-    let again = if kind == FaultKind::Passing { "tried again each time" } else { "not tried again by itself" };
+    let again = match kind {
+        FaultKind::Passing => "tried again each time",
+        _ if state.came_back(ids) => "tried again once, when its host came back",
+        _ => "not tried again by itself",
+    };
     let when = match (times.iter().min(), times.iter().max()) {
         (Some(first), Some(last)) => format!("{} to {}, ", clock(*first), clock(*last)),
         _ => String::new(),
@@ -190,6 +225,9 @@ pub fn why(account: &Account, plan: &Plan, now_ms: i64) -> Vec<String> {
         out.push(format!("step {n} of {}: {}. {}", plan.steps.len(), step.title, step.summary));
     }
     out.push(format!("limits: {}", state.limits.words()));
+    if let Some(step) = state.current_step().filter(|_| state.finished.is_none() && state.rolling_back.is_none()) {
+        out.extend(state.wave_line(step).into_iter().chain(state.aside_lines(step, 120)));
+    }
     if let Some(report) = &account.gate {
         out.extend(report.problems.iter().map(|problem| format!("waits for  {}", problem_text(problem, now_ms))));
     }

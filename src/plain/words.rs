@@ -13,6 +13,8 @@ pub enum Place {
     Waiting,
     /// A gate that asks for its sentence.
     Gate,
+    /// A canary that is done and asks for its sentence.
+    Canary,
     /// A gate that was put off.
     PutOff,
     Paused,
@@ -56,10 +58,10 @@ struct Row {
     places: &'static [Place],
 }
 
-use Place::{Asked, Failed, Gate, Leaving, Paused, Plan, PutOff, Resume, Running, Stuck, Waiting};
+use Place::{Asked, Canary, Failed, Gate, Leaving, Paused, Plan, PutOff, Resume, Running, Stuck, Waiting};
 
-const RUN: &[Place] = &[Running, Waiting, Gate, PutOff, Paused, Failed, Resume];
-const ALL: &[Place] = &[Plan, Resume, Running, Waiting, Gate, PutOff, Paused, Failed, Stuck, Asked, Leaving];
+const RUN: &[Place] = &[Running, Waiting, Gate, Canary, PutOff, Paused, Failed, Resume];
+const ALL: &[Place] = &[Plan, Resume, Running, Waiting, Gate, Canary, PutOff, Paused, Failed, Stuck, Asked, Leaving];
 
 const TABLE: &[Row] = &[
     row("execute", "execute", "begin the run; each gate asks before its step", &[Plan]),
@@ -71,14 +73,24 @@ const TABLE: &[Row] = &[
     row("check", "check", "read the cluster again for the checks of the gate", &[Waiting, Gate]),
     row("pause", "pause", "finish what is in flight, begin nothing new", &[Running, Waiting]),
     row("pause", "pause", "leave it as it is; castoff resume takes it up again", &[Failed]),
-    row("not now", "not now", "close the question; nothing is done", &[Gate, Asked]),
+    row("not now", "not now", "close the question; nothing is done", &[Gate, Canary, Asked]),
     row("roll back", "roll back [STEP]", "undo what this run has done, down to that step; shows the way back, then asks", RUN),
-    row("abort", "abort", "end the run for good, here; asks first", &[Waiting, Gate, PutOff, Paused, Failed, Stuck, Resume]),
+    row(
+        "abort",
+        "abort",
+        "end the run for good, here; asks first",
+        &[Waiting, Gate, Canary, PutOff, Paused, Failed, Stuck, Resume],
+    ),
     row("limit", "limit NAME=NUMBER", "change a limit: pulls, hosts, registry, requests, total", &[Running, Waiting, Paused]),
     row("stop", "stop", "finish what is in flight, then leave; castoff resume goes on", &[Running]),
     row("stop now", "stop now", "leave at once; what is in flight is looked up on resume", &[Leaving]),
     row("leave", "leave", "leave; nothing has been begun", &[Plan]),
-    row("leave", "leave", "leave; castoff resume goes on from here", &[Resume, Waiting, Gate, PutOff, Paused, Failed, Stuck]),
+    row(
+        "leave",
+        "leave",
+        "leave; castoff resume goes on from here",
+        &[Resume, Waiting, Gate, Canary, PutOff, Paused, Failed, Stuck],
+    ),
     row("status", "status", "how every step stands", ALL),
     row("why", "why", "what goes on now and what it waits for", ALL),
     row("help", "help", "these words", ALL),

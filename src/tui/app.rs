@@ -8,7 +8,7 @@ use super::theme::Look;
 use super::{Left, Start};
 use crate::model::{
     Ask, ChangeId, Command, Entry, Event, GateReport, Level, Next, Plan, Problem, Progress, Stamped, State, Status, Stop,
-    SurveyLine, text,
+    SurveyLine, Wait, text,
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -83,6 +83,8 @@ pub struct App {
     pub progress: BTreeMap<ChangeId, Progress>,
     pub pace: Pace,
     pub report: Option<GateReport>,
+    /// What holds back changes of this step.
+    pub waits: (usize, Vec<Wait>),
     /// How many problems stood against the waiting gate: (unix time in milliseconds, count).
     pub counts: Vec<(i64, usize)>,
     pub survey: Option<Vec<SurveyLine>>,
@@ -139,6 +141,7 @@ impl App {
             progress: BTreeMap::new(),
             pace: Pace::default(),
             report: None,
+            waits: (0, vec![]),
             counts: vec![],
             survey: None,
             lines: Lines::default(),
@@ -190,6 +193,7 @@ impl App {
                 self.report = Some(report);
                 self.settle(now_ms);
             }
+            Event::Waits { step, waits } => self.waits = (step, waits),
             Event::Survey(lines) => self.survey = Some(lines),
             Event::Refused(why) => {
                 let why = text::clean(&why);
@@ -247,6 +251,8 @@ impl App {
                     self.show(Screen::Overview);
                 }
             }
+            Entry::WaveReached { .. } => self.put_off = None,
+            Entry::WavePassed { step, .. } => self.close_question(|purpose| *purpose == Purpose::Canary(*step)),
             Entry::RollbackBegun { .. } => {
                 self.begun = true;
                 self.close_question(|_| true);
@@ -287,6 +293,7 @@ impl App {
         }
         match next {
             Next::Gate(step) if self.state.steps[step].gate_reached_ms.is_some() => self.reached(step, now_ms),
+            Next::Canary(step) => self.canary_done(step, now_ms),
             Next::Over if self.screen != Screen::End && self.shown.is_none() => {
                 self.begun = false;
                 self.popup = None;
@@ -333,7 +340,7 @@ impl App {
     /// The step the run is at.
     pub fn at(&self) -> Option<usize> {
         match self.state.next() {
-            Next::Gate(step) | Next::Stop(Stop::Failed(step)) => Some(step),
+            Next::Gate(step) | Next::Canary(step) | Next::Stop(Stop::Failed(step)) => Some(step),
             Next::Apply(ids) | Next::Undo(ids) => ids.first().map(|id| id.step),
             _ => self.state.current_step(),
         }
@@ -426,7 +433,7 @@ impl App {
     }
 
     /// Once, and only to somebody who does not look.
-    fn ring(&mut self, now_ms: i64) {
+    pub(super) fn ring(&mut self, now_ms: i64) {
         self.bell |= !self.focused || now_ms - self.last_key_ms > 60_000;
     }
 

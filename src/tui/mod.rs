@@ -14,6 +14,7 @@ mod question;
 mod screens;
 mod terminal;
 mod theme;
+mod waves;
 mod words;
 
 use crate::model::{Command, Event, Plan, Stamped};

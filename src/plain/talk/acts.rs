@@ -40,13 +40,15 @@ impl Talk {
     fn answer(&mut self, line: &str) -> bool {
         let is_word = |place| words::read(line, place).is_ok();
         match self.asked.clone().filter(|_| !self.sent) {
-            Some(Asked::Gate(step)) => {
-                let sentence = self.gate(step).map(|gate| gate.sentence.clone());
-                if sentence.as_deref() != Some(line) {
+            Some(Asked::Gate(step) | Asked::Canary(step)) => {
+                if self.sentence().as_deref() != Some(line) {
                     return false;
                 }
-                let plan = self.plan.plan.clone();
-                self.send(Command::Approve { step, plan, typed: line.to_owned() });
+                let (plan, typed) = (self.plan.plan.clone(), line.to_owned());
+                self.send(match self.asked {
+                    Some(Asked::Canary(_)) => Command::ApproveCanary { step, plan, typed },
+                    _ => Command::Approve { step, plan, typed },
+                });
                 self.sent = true;
                 self.out.push("Sent; it counts when the journal has it.".to_owned());
             }
@@ -122,12 +124,7 @@ impl Talk {
             Word::Help => {
                 self.out.push("Words possible now; each is typed whole, then enter:".to_owned());
                 self.out.extend(words::list(self.place()));
-                if let Some(Asked::Gate(step)) = self.asked
-                    && let Some(gate) = self.gate(step)
-                {
-                    let lines = pages::ask(gate);
-                    self.out.extend(lines);
-                }
+                self.out.extend(self.sentence().map(|sentence| pages::ask(&sentence)).unwrap_or_default());
             }
         }
     }
@@ -196,7 +193,7 @@ impl Talk {
     /// Closes the question. What stood behind it is asked again; a gate is put off.
     fn not_now(&mut self) {
         match self.asked.take() {
-            Some(Asked::Gate(step)) => {
+            Some(Asked::Gate(step) | Asked::Canary(step)) => {
                 self.put_off = Some(step);
                 self.out.push("Not now: the run waits here, nothing is running. Type ask for the question, or leave.".to_owned());
             }
@@ -300,8 +297,10 @@ mod tests {
         let plan = talk.plan.clone();
         let by = || "kim".to_owned();
         let pass = |step| Entry::GateApproved { step, by: by(), plan: plan.plan.clone(), typed: String::new() };
+        let wave = Entry::WaveReached { step: 1, wave: 0 };
         let started = |n| Entry::Started { change: ChangeId { step: 1, n } };
-        let entries = vec![Entry::Planned { plan: Box::new(plan.clone()), by: by() }, pass(0), pass(1), started(0), started(1)];
+        let entries =
+            vec![Entry::Planned { plan: Box::new(plan.clone()), by: by() }, pass(0), pass(1), wave, started(0), started(1)];
         hears(&mut talk, entries);
         talk.take();
         talk

@@ -5,7 +5,7 @@ use super::pages;
 use super::words::{self, Place};
 use super::{Left, Start};
 use crate::account::Account;
-use crate::model::{ChangeId, Command, Entry, Event, Gate, Next, OnHangup, Plan, Stop, run::IllegalEntry, text};
+use crate::model::{CANARY_SENTENCE, ChangeId, Command, Entry, Event, Gate, Next, OnHangup, Plan, Stop, run::IllegalEntry, text};
 use crate::report::plan_text;
 
 /// Lines that come in this soon after a question were not meant for it.
@@ -19,6 +19,8 @@ enum Asked {
     Plan,
     Resume,
     Gate(usize),
+    /// The canary of this step is done.
+    Canary(usize),
     Failed,
     Stuck,
     /// Why, before something heavy.
@@ -149,7 +151,7 @@ impl Talk {
 
     /// Whether nothing is in flight and nothing is about to be.
     pub fn idle(&self) -> bool {
-        let goes_on = matches!(self.account.state.next(), Next::Apply(_) | Next::Undo(_) | Next::Finish(_));
+        let goes_on = matches!(self.account.state.next(), Next::Apply(_) | Next::Undo(_) | Next::Turn(_) | Next::Finish(_));
         !self.begun || (self.account.flying() == 0 && !goes_on)
     }
 
@@ -172,9 +174,10 @@ impl Talk {
         match event {
             Event::Entry(stamped) => match &stamped.entry {
                 Entry::Planned { plan, .. } => self.plan = (**plan).clone(),
-                Entry::GateReached { .. } => self.put_off = None,
+                Entry::GateReached { .. } | Entry::WaveReached { .. } => self.put_off = None,
                 Entry::Finished { .. } | Entry::RollbackBegun { .. } => self.settled(),
                 Entry::GateApproved { .. } if matches!(self.asked, Some(Asked::Gate(_))) => self.settled(),
+                Entry::WavePassed { .. } if matches!(self.asked, Some(Asked::Canary(_))) => self.settled(),
                 Entry::Retried { change, .. } | Entry::Skipped { change, .. } | Entry::UndoStarted { change } => {
                     self.awaited.retain(|id| id != change);
                 }
@@ -193,7 +196,8 @@ impl Talk {
             Event::Refused(_) => {
                 self.sent = false;
                 self.awaited.clear();
-                self.asked = self.asked.take().filter(|asked| !matches!(asked, Asked::Gate(_) | Asked::Name(..)));
+                self.asked =
+                    self.asked.take().filter(|asked| !matches!(asked, Asked::Gate(_) | Asked::Canary(_) | Asked::Name(..)));
                 self.shown = None;
             }
             _ => {}
@@ -225,9 +229,9 @@ impl Talk {
         let words = words::short(place);
         let said = match (&self.asked, self.account.sign_of_life(now_ms)) {
             _ if self.sent => "Sent; it counts when the journal has it.".to_owned(),
-            (Some(Asked::Gate(step)), _) => {
-                let sentence = self.gate(*step).map_or("", |gate| gate.sentence.as_str());
-                format!("Waiting for your answer. To do this, type exactly: {}", text::clean(sentence))
+            (Some(Asked::Gate(_) | Asked::Canary(_)), _) => {
+                let sentence = self.sentence().unwrap_or_default();
+                format!("Waiting for your answer. To do this, type exactly: {}", text::clean(&sentence))
             }
             (Some(Asked::Reason(_)), _) => "Waiting for a reason, in a few words.".to_owned(),
             (Some(Asked::Name(..)), _) => format!("Waiting for the name of the cluster: {}", text::clean(&self.plan.cluster)),
@@ -252,6 +256,13 @@ impl Talk {
         }
         match self.account.state.next() {
             Next::Gate(step) => self.at_gate(step, now_ms),
+            Next::Canary(step) => {
+                if self.asked.is_none() && self.put_off != Some(step) && !self.sent {
+                    self.out.extend(pages::canary(&self.account.state, &self.plan, step, now_ms));
+                    self.out.extend(pages::ask(CANARY_SENTENCE));
+                    self.ask(Asked::Canary(step));
+                }
+            }
             Next::Stop(stop) => {
                 if self.shown.as_ref() != Some(&stop) && !self.sent && self.awaited.is_empty() {
                     self.show(&stop);
@@ -270,7 +281,7 @@ impl Talk {
         match holds {
             Some(true) if asks && !open && self.put_off != Some(step) && !self.sent => {
                 let mut page = pages::gate(&self.account, &self.plan, step, now_ms);
-                page.extend(self.gate(step).map(pages::ask).unwrap_or_default());
+                page.extend(self.gate(step).map(|gate| pages::ask(&gate.sentence)).unwrap_or_default());
                 self.out.extend(page);
                 self.ask(Asked::Gate(step));
             }
@@ -315,16 +326,26 @@ impl Talk {
             Some(Asked::Plan) => return Place::Plan,
             Some(Asked::Resume) => return Place::Resume,
             Some(Asked::Gate(_)) => return Place::Gate,
+            Some(Asked::Canary(_)) => return Place::Canary,
             Some(Asked::Failed) => return Place::Failed,
             Some(Asked::Stuck) => return Place::Stuck,
             Some(Asked::Reason(_) | Asked::Name(..)) => return Place::Asked,
             None => {}
         }
         match self.account.state.next() {
-            Next::Gate(step) if self.put_off == Some(step) => Place::PutOff,
+            Next::Gate(step) | Next::Canary(step) if self.put_off == Some(step) => Place::PutOff,
             Next::Gate(_) => Place::Waiting,
             Next::Stop(Stop::Paused) => Place::Paused,
             _ => Place::Running,
+        }
+    }
+
+    /// What has to be typed for the act that is asked about.
+    fn sentence(&self) -> Option<String> {
+        match self.asked {
+            Some(Asked::Gate(step)) => self.gate(step).map(|gate| gate.sentence.clone()),
+            Some(Asked::Canary(_)) => Some(CANARY_SENTENCE.to_owned()),
+            _ => None,
         }
     }
 
