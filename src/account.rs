@@ -77,6 +77,7 @@ impl Account {
             }
             Event::Gate(report) => self.report(report),
             Event::Survey(lines) => lines.iter().map(|line| Line::remark(now_ms, survey_text(line))).collect(),
+            Event::Changed(changed) => changed.iter().map(|problem| Line::remark(now_ms, changed_text(problem))).collect(),
             Event::Refused(why) => vec![Line::remark(now_ms, format!("not done: {}", text::clean(why)))],
             Event::Said { level, at_ms, place, text } => {
                 let word = if *level == Level::Info { "" } else { "warning: " };
@@ -284,6 +285,11 @@ pub fn problem_text(problem: &Problem, now_ms: i64) -> String {
     let place = problem.place.as_ref().map_or_else(String::new, |place| format!(" on {place}"));
     let since = problem.since_ms.map_or_else(String::new, |since| format!(", for {}", text::age(now_ms - since)));
     text::clean(&format!("{}{owner}{place}: {}{since}", problem.subject, problem.why))
+}
+
+fn changed_text(problem: &Problem) -> String {
+    let place = problem.place.as_ref().map_or_else(String::new, |place| format!(" on {place}"));
+    text::clean(&format!("changed since: {}{place}: {}", problem.subject, problem.why))
 }
 
 fn survey_text(line: &SurveyLine) -> String {

@@ -128,6 +128,7 @@ impl View {
                 })
             }
             Event::Gate(report) => Some(json!({ "v": 1, "gate": report })),
+            Event::Changed(changed) => Some(json!({ "v": 1, "changed": changed })),
             Event::Waits { step, waits } => Some(json!({ "v": 1, "waits": waits, "step": step })),
             Event::Survey(lines) => Some(json!({ "v": 1, "survey": lines })),
             Event::Refused(_) | Event::Said { .. } => None,

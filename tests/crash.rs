@@ -122,7 +122,7 @@ async fn process(state: &Path, sim: &Arc<Sim>, plan: &Plan, fuse: &Arc<Fuse>, tu
         backoff: Duration::from_millis(1),
     };
     let engine = Engine::new(setup).await.unwrap();
-    let task = tokio::spawn(engine.run(Some(plan.clone())));
+    let task = tokio::spawn(engine.run(Some(plan.clone().into())));
     let back_now = |seen: &State| match turn {
         Turn::Forward => false,
         Turn::BackAfter(n) => {
@@ -165,7 +165,14 @@ async fn process(state: &Path, sim: &Arc<Sim>, plan: &Plan, fuse: &Arc<Fuse>, tu
                         let _ = to_engine.send(Command::Approve { step, plan, typed }).await;
                     }
                 }
-                Some(Event::Refused(_) | Event::Progress(_) | Event::Survey(_) | Event::Said { .. } | Event::Waits { .. }) => {}
+                Some(
+                    Event::Refused(_)
+                    | Event::Progress(_)
+                    | Event::Survey(_)
+                    | Event::Changed(_)
+                    | Event::Said { .. }
+                    | Event::Waits { .. },
+                ) => {}
             }
         }
     }

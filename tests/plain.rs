@@ -95,11 +95,11 @@ impl Talk {
             recheck: Duration::from_millis(50),
             backoff: Duration::from_millis(1),
         };
-        let engine = tokio::spawn(Engine::new(setup).await.unwrap().run(Some(plan.clone())));
+        let engine = tokio::spawn(Engine::new(setup).await.unwrap().run(Some(Arc::new(plan.clone()))));
         let (lines, typed) = mpsc::unbounded_channel();
         let err = Paper::default();
         let start = plain::Start {
-            plan: plan.clone(),
+            plan: Arc::new(plan.clone()),
             entries,
             run: RUN.to_owned(),
             simulated: true,

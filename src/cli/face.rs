@@ -42,21 +42,29 @@ struct Seen {
 
 /// The face that fits, with a line on standard error where that is not the one a terminal usually gets.
 pub fn choose(ui: Ui) -> Result<Face, Failure> {
-    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
-    let group = rustix::termios::tcgetpgrp(std::io::stdin());
-    let seen = Seen {
-        terminals: std::io::stdin().is_terminal() && std::io::stdout().is_terminal(),
-        term: std::env::var("TERM").unwrap_or_default(),
-        size: size.map(|size| (size.ws_col, size.ws_row)),
-        foreground: group.is_ok_and(|group| group == rustix::process::getpgrp()),
-    };
-    let (face, why) = decide(ui, &seen)
+    let (face, why) = decide(ui, &look())
         .map_err(|why| Failure::new(Exit::Usage, why).hint("--ui plain asks on plain lines, --ui headless asks nothing"))?;
     if let Some(why) = why {
         use std::io::Write;
         let _ = writeln!(std::io::stderr(), "plain lines, because {why}");
     }
     Ok(face)
+}
+
+/// The face that fits, if there is one; says nothing.
+pub fn fitting(ui: Ui) -> Option<Face> {
+    decide(ui, &look()).ok().map(|(face, _)| face)
+}
+
+fn look() -> Seen {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
+    let group = rustix::termios::tcgetpgrp(std::io::stdin());
+    Seen {
+        terminals: std::io::stdin().is_terminal() && std::io::stdout().is_terminal(),
+        term: std::env::var("TERM").unwrap_or_default(),
+        size: size.map(|size| (size.ws_col, size.ws_row)),
+        foreground: group.is_ok_and(|group| group == rustix::process::getpgrp()),
+    }
 }
 
 /// The face, and why plain was taken though nobody asked for it.

@@ -65,9 +65,25 @@ pub async fn inventory(common: &Common, runbook: &str, out: &Path) -> Result<Exi
 
 pub async fn run(common: &Common, planned: &Planned, front: &Front) -> Result<Exit, Failure> {
     let cluster = open(common, planned)?;
-    let plan = make(&*cluster, planned).await?;
-    let approvals = approvals(front, &plan)?;
     let face = face::choose(front.ui())?;
+    // The terminal stays open from the first picture on, also while the journal is made.
+    let mut opened = None;
+    let plan = if face == Face::Tui {
+        let reading = tui::opening(&common.look(), "Reading the cluster and planning", make(&*cluster, planned)).await?;
+        match reading {
+            Ok((plan, kept)) => {
+                opened = Some(kept);
+                plan?
+            }
+            Err(left) => return Ok(of_opening(left)),
+        }
+    } else {
+        if face == Face::Plain {
+            let _ = writeln!(std::io::stdout(), "Reading the cluster and planning. Nothing is changed.");
+        }
+        make(&*cluster, planned).await?
+    };
+    let approvals = approvals(front, &plan)?;
     if face == Face::Headless && !plan.blockers.is_empty() {
         for blocker in &plan.blockers {
             eprintln!("error: {}: {}", blocker.subject, blocker.why);
@@ -96,7 +112,9 @@ pub async fn run(common: &Common, planned: &Planned, front: &Front) -> Result<Ex
         first: Command::Begin,
         rollback_to: None,
     };
-    going.go(common, front, Some(plan), face).await
+    let exit = going.go(common, front, Some(Arc::new(plan)), face).await;
+    drop(opened);
+    exit
 }
 
 pub async fn resume(common: &Common, run: Option<String>, front: &Front, retry: bool) -> Result<Exit, Failure> {
@@ -192,12 +210,12 @@ struct Going {
 }
 
 impl Going {
-    async fn go(self, common: &Common, front: &Front, plan: Option<Plan>, face: Face) -> Result<Exit, Failure> {
+    async fn go(self, common: &Common, front: &Front, plan: Option<Arc<Plan>>, face: Face) -> Result<Exit, Failure> {
         let (command_to, commands) = mpsc::channel(64);
         let (events, event_from) = mpsc::channel(4096);
         let folder = journal::folder(&self.state, &self.run);
         let known = State::fold(&self.entries)?;
-        let shown = plan.clone().or_else(|| known.plan.as_deref().cloned()).expect("a run has a plan, given or journaled");
+        let shown = plan.clone().or_else(|| known.plan.clone()).expect("a run has a plan, given or journaled");
         let setup = Setup {
             cluster: self.cluster,
             journal: self.journal,
@@ -257,6 +275,8 @@ impl Going {
                     folder,
                     look: common.look(),
                     rollback_to: self.rollback_to,
+                    again: common.again(),
+                    still: front.still,
                     on_hangup: front.on_hangup.into(),
                 };
                 Left::Terminal(tui::run(start, event_from, command_to).await?)
@@ -294,6 +314,16 @@ async fn ended(engine: tokio::task::JoinHandle<Result<Ending, EngineError>>) -> 
     Ok(())
 }
 
+/// The exit code of a terminal that was left before there was a plan.
+fn of_opening(left: tui::Left) -> Exit {
+    match left {
+        tui::Left::Signal(15) => Exit::Terminated,
+        tui::Left::Signal(1) | tui::Left::Detached => Exit::HungUp,
+        tui::Left::Signal(_) => Exit::Interrupted,
+        tui::Left::Stopped | tui::Left::Finished => Exit::NotApproved,
+    }
+}
+
 /// The exit code of a run that was left in the terminal.
 async fn of_terminal(left: tui::Left, state: &Path, run: &str) -> Result<Exit, Failure> {
     Ok(match left {
@@ -329,12 +359,13 @@ async fn last_words(state: &Path, run: &str, simulated: bool, face: Face, common
     let text = if folded.finished.is_some() {
         let width = u16::try_from(columns()).unwrap_or(120);
         let look = tui::Look::from_environment(|name| std::env::var(name).ok(), common.ascii, Some(false));
-        let mut page = tui::end_page(&folded, run, &journal::folder(state, run), &look, width);
+        let mut page = tui::end_page(&folded, run, &journal::folder(state, run), &look, width, &common.again());
         // A rule is nothing that can be read aloud.
         page.retain(|line| face != Face::Plain || line.chars().any(|c| c != '-'));
         page.join("\n") + "\n"
     } else {
-        report::status_text(run, &folded, None)
+        let offered = format!("castoff resume {run}");
+        report::status_text(run, &folded, None).replace(&offered, &format!("{offered}{}", common.again()))
     };
     let text = if simulated { rehearsed(&text) } else { text };
     if face == Face::Headless && common.format == Format::Json {
@@ -370,7 +401,7 @@ fn live(common: &Common) -> Result<Arc<dyn Cluster>, Failure> {
 }
 
 /// A run belongs to one cluster: another cluster file is refused before anything is asked of it.
-fn live_named(common: &Common, name: &str) -> Result<Arc<dyn Cluster>, Failure> {
+pub fn live_named(common: &Common, name: &str) -> Result<Arc<dyn Cluster>, Failure> {
     let file = ClusterFile::load(common.cluster.as_deref())?;
     if file.name != name {
         return Err(Failure::new(
@@ -405,11 +436,11 @@ async fn make(cluster: &dyn Cluster, planned: &Planned) -> Result<Plan, Failure>
             if differences.is_empty() {
                 return Ok(*plan);
             }
-            for difference in &differences {
-                eprintln!("  {}: {}", difference.subject, difference.why);
-            }
+            // In the error and not before it: the screen may be up.
+            let lines: Vec<String> = differences.iter().map(|it| format!("\n  {}: {}", it.subject, it.why)).collect();
+            let lines = lines.concat();
             let n = crate::model::text::count(differences.len() as u64, "difference");
-            let failure = Failure::new(Exit::NotApproved, format!("plan `{}` is stale: {n} since it was made", plan.plan));
+            let failure = Failure::new(Exit::NotApproved, format!("plan `{}` is stale: {n} since it was made{lines}", plan.plan));
             Err(failure.hint("plan again and read the new plan"))
         }
     }

@@ -11,6 +11,7 @@ pub use input::Input;
 use input::Reader;
 use std::{
     io::{self, Write},
+    sync::Arc,
     time::Duration,
 };
 use talk::{DEAF_MS, Talk};
@@ -23,7 +24,7 @@ use tokio::{
 /// What the conversation opens with.
 #[derive(Clone, Debug)]
 pub struct Start {
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     /// Empty for a new run; the journal so far for a resumed one.
     pub entries: Vec<Stamped>,
     pub run: String,

@@ -30,6 +30,8 @@ pub enum Place {
 pub enum Word {
     Execute,
     Continue,
+    /// Look at the cluster again before going on.
+    Verify,
     GoOn,
     Pause,
     /// Which cause, from 1.
@@ -66,6 +68,7 @@ const ALL: &[Place] = &[Plan, Resume, Running, Waiting, Gate, Canary, PutOff, Pa
 const TABLE: &[Row] = &[
     row("execute", "execute", "begin the run; each gate asks before its step", &[Plan]),
     row("continue", "continue", "go on where the run was", &[Resume]),
+    row("verify", "verify", "look at the cluster again; changes nothing", &[Resume]),
     row("go on", "go on", "end the pause", &[Paused]),
     row("retry", "retry [CAUSE]", "try what failed again; each change is looked at first", &[Failed, Stuck]),
     row("skip", "skip [CAUSE] REASON", "leave out what failed; it is told at the end as left to do", &[Failed, Stuck]),
@@ -137,6 +140,7 @@ pub fn read(line: &str, place: Place) -> Result<Word, String> {
     match word {
         "execute" => alone(Word::Execute),
         "continue" => alone(Word::Continue),
+        "verify" => alone(Word::Verify),
         "go on" => alone(Word::GoOn),
         "pause" => alone(Word::Pause),
         "retry" => number(rest).map(Word::Retry),

@@ -1,16 +1,21 @@
 //! The interface's own state: the run as the journal tells it, and what the operator looks at.
 //! Never draws, never asks the clock: times come in with keys, events and ticks.
 
+use super::copy::Wish;
+use super::facts::Facts;
+use super::find::Find;
 use super::lines::{Line, Lines, of_entry};
 use super::pace::Pace;
+use super::palette::Palette;
 use super::question::{Field, NOT_YET, Purpose, Question};
+use super::sieve::LogView;
 use super::theme::Look;
 use super::{Left, Start};
 use crate::model::{
-    Ask, ChangeId, Command, Entry, Event, GateReport, Level, Next, Plan, Problem, Progress, Stamped, State, Status, Stop,
-    SurveyLine, Wait, text,
+    Ask, ChangeId, Command, Entry, Event, GateReport, Level, Next, Plan, Problem, Progress, Stamped, State, Stop, SurveyLine,
+    Wait, text,
 };
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 /// No sign of life for this long is called a stall.
 pub const STALLED_MS: i64 = 60_000;
@@ -25,6 +30,10 @@ pub enum Screen {
     Log,
     Notes,
     Ledger,
+    /// The selected change before and after.
+    Diff,
+    /// Every request of the selected step.
+    Explain,
     Failure,
     /// A gate that waits for its checks and asks nobody.
     Waiting,
@@ -55,7 +64,7 @@ pub enum Leaving {
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, none excludes another")]
 pub struct App {
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     pub state: State,
     pub run: String,
     pub simulated: bool,
@@ -77,10 +86,18 @@ pub struct App {
     /// First line of the notes, the ledger, the help or a waiting page.
     pub scroll: usize,
     pub failed_only: bool,
-    pub warnings_only: bool,
-    /// `None` follows; else the line of the log that is held at the bottom.
-    pub held: Option<usize>,
+    pub log: LogView,
+    /// Long lines of the diff are broken, not cut.
+    pub wrap: bool,
+    pub find: Option<Find>,
+    pub palette: Option<Palette>,
+    /// First line of the help.
+    pub help_at: usize,
     pub progress: BTreeMap<ChangeId, Progress>,
+    /// Bytes on their way, by step: kept with `progress`.
+    pub arriving: BTreeMap<usize, u64>,
+    /// What the plan says of each step.
+    pub facts: Vec<Facts>,
     pub pace: Pace,
     pub report: Option<GateReport>,
     /// What holds back changes of this step.
@@ -88,6 +105,8 @@ pub struct App {
     /// How many problems stood against the waiting gate: (unix time in milliseconds, count).
     pub counts: Vec<(i64, usize)>,
     pub survey: Option<Vec<SurveyLine>>,
+    /// What others changed since, once the cluster was looked at.
+    pub changed: Option<Vec<Problem>>,
     pub lines: Lines,
     /// One line where the eye is: what was refused, what was asked of the engine.
     pub notice: Option<(Level, String)>,
@@ -107,6 +126,13 @@ pub struct App {
     pub bell: bool,
     pub suspend: bool,
     pub redraw: bool,
+    pub outside: Option<Wish>,
+    /// The mouse is ours.
+    pub mouse: bool,
+    /// Nothing is drawn for the clock alone.
+    pub still: bool,
+    /// The options that a command of this run needs: ` --state /srv/castoff`.
+    pub again: String,
 }
 
 impl App {
@@ -119,7 +145,7 @@ impl App {
             (Some(_), Some(_)) => Screen::End,
         };
         let mut app = Self {
-            plan: state.plan.as_deref().cloned().unwrap_or(start.plan),
+            plan: state.plan.clone().unwrap_or(start.plan),
             state: State::default(),
             run: start.run,
             simulated: start.simulated,
@@ -136,14 +162,20 @@ impl App {
             follows: true,
             scroll: 0,
             failed_only: false,
-            warnings_only: false,
-            held: None,
+            log: LogView::default(),
+            wrap: false,
+            find: None,
+            palette: None,
+            help_at: 0,
             progress: BTreeMap::new(),
+            arriving: BTreeMap::new(),
+            facts: vec![],
             pace: Pace::default(),
             report: None,
             waits: (0, vec![]),
             counts: vec![],
             survey: None,
+            changed: None,
             lines: Lines::default(),
             notice: None,
             begun: false,
@@ -157,11 +189,16 @@ impl App {
             bell: false,
             suspend: false,
             redraw: false,
+            outside: None,
+            mouse: false,
+            still: start.still,
+            again: start.again,
         };
         for stamped in &start.entries {
             app.state.apply(stamped)?;
             app.lines.push(of_entry(stamped, &app.state));
         }
+        app.facts = Facts::of(&app.plan);
         if screen == Screen::Plan {
             app.step = app.plan.steps.iter().position(|step| step.pending().next().is_some()).unwrap_or_default();
         }
@@ -177,9 +214,7 @@ impl App {
         self.now_ms = now_ms;
         match event {
             Event::Entry(stamped) => self.entry(&stamped, now_ms),
-            Event::Progress(progress) => {
-                self.progress.insert(progress.change, progress);
-            }
+            Event::Progress(progress) => self.progressed(progress),
             Event::Gate(report) => {
                 if self.counts.last().is_none_or(|(_, n)| *n != report.problems.len()) {
                     self.counts.push((report.read_at_ms, report.problems.len()));
@@ -194,7 +229,18 @@ impl App {
                 self.settle(now_ms);
             }
             Event::Waits { step, waits } => self.waits = (step, waits),
-            Event::Survey(lines) => self.survey = Some(lines),
+            Event::Survey(lines) => {
+                self.survey = Some(lines);
+                self.notice = None;
+            }
+            Event::Changed(changed) => {
+                for problem in &changed {
+                    let said = format!("changed since the plan: {} {}", problem.subject, problem.why);
+                    let place = problem.place.as_deref().unwrap_or_default();
+                    self.lines.push(Line::remark(now_ms, Level::Warn, place, &said));
+                }
+                self.changed = Some(changed);
+            }
             Event::Refused(why) => {
                 let why = text::clean(&why);
                 if let Some(Popup::Question(question)) = &mut self.popup {
@@ -204,7 +250,7 @@ impl App {
                 }
             }
             Event::Said { level, at_ms, place, text } => {
-                self.lines.push(Line { at_ms, level, place: text::clean(&place), text: text::clean(&text) });
+                self.lines.push(Line::remark(at_ms, level, &place, &text));
             }
         }
     }
@@ -212,8 +258,8 @@ impl App {
     /// The clock went on.
     pub fn tick(&mut self, now_ms: i64) {
         self.now_ms = now_ms;
-        let Next::Apply(ids) = self.state.next() else { return };
-        let step = ids[0].step;
+        self.look_for(false);
+        let Next::Apply(step) = self.state.next() else { return };
         let (done, total) = self.bytes(step);
         if total > 0 {
             self.pace.sample(step, now_ms, done);
@@ -229,13 +275,23 @@ impl App {
     }
 
     fn entry(&mut self, stamped: &Stamped, now_ms: i64) {
-        if let Err(illegal) = self.state.apply(stamped) {
+        let folded = self.refold(stamped.entry.change(), |app| {
+            let folded = app.state.apply(stamped);
+            if let (Ok(()), Entry::Started { change } | Entry::Done { change } | Entry::Failed { change, .. }) =
+                (&folded, &stamped.entry)
+            {
+                app.progress.remove(change);
+            }
+            folded
+        });
+        if let Err(illegal) = folded {
             self.notice = Some((Level::Error, illegal.to_string()));
             return;
         }
         self.lines.push(of_entry(stamped, &self.state));
         if let Entry::Planned { plan, .. } = &stamped.entry {
-            self.plan = (**plan).clone();
+            self.plan = plan.clone();
+            self.facts = Facts::of(plan);
             self.begun = true;
             self.show(Screen::Overview);
         }
@@ -261,9 +317,6 @@ impl App {
             }
             Entry::Skipped { .. } => self.close_question(|purpose| matches!(purpose, Purpose::Skip(_))),
             Entry::Finished { .. } => self.close_question(|_| true),
-            Entry::Started { change } | Entry::Done { change } | Entry::Failed { change, .. } => {
-                self.progress.remove(change);
-            }
             _ => {}
         }
         if !matches!(stamped.entry, Entry::Started { .. } | Entry::Done { .. } | Entry::Found { .. }) {
@@ -308,7 +361,7 @@ impl App {
 
     /// A gate waits: its question opens, unless something else is being typed or it was put off.
     fn reached(&mut self, step: usize, now_ms: i64) {
-        if self.popup.is_some() || self.put_off == Some(step) {
+        if self.popup.is_some() || self.is_typing() || self.put_off == Some(step) {
             return;
         }
         let asks = self.state.gate(step).is_some_and(|gate| gate.ask != Ask::Nothing);
@@ -340,8 +393,9 @@ impl App {
     /// The step the run is at.
     pub fn at(&self) -> Option<usize> {
         match self.state.next() {
-            Next::Gate(step) | Next::Canary(step) | Next::Stop(Stop::Failed(step)) => Some(step),
-            Next::Apply(ids) | Next::Undo(ids) => ids.first().map(|id| id.step),
+            Next::Gate(step) | Next::Canary(step) | Next::Apply(step) | Next::Undo(step) | Next::Stop(Stop::Failed(step)) => {
+                Some(step)
+            }
             _ => self.state.current_step(),
         }
     }
@@ -362,54 +416,9 @@ impl App {
         self.report.as_ref().filter(|report| report.step == step).map(|report| report.problems.as_slice())
     }
 
-    /// Bytes of a step: (there, in all). What was already there when the plan was made counts in neither.
-    pub fn bytes(&self, step: usize) -> (u64, u64) {
-        let mut done = 0;
-        let mut total = 0;
-        for planned in self.plan.steps[step].pending() {
-            let size = planned.change.size_bytes();
-            total += size;
-            let status = self.state.steps.get(step).map(|s| &s.changes[planned.id.n].status);
-            done += match status {
-                Some(Status::Done | Status::Found) => size,
-                Some(Status::Running | Status::Retrying(_)) => {
-                    self.progress.get(&planned.id).map_or(0, |progress| progress.done.min(size))
-                }
-                _ => 0,
-            };
-        }
-        (done, total)
-    }
-
-    /// Unix time in milliseconds of the last sign of life of a running step, if that is long ago.
-    pub fn stalled_since(&self, step: usize) -> Option<i64> {
-        let changes = &self.state.steps.get(step)?.changes;
-        let running = changes.iter().enumerate().filter(|(_, change)| change.status == Status::Running);
-        let signs = running.map(|(n, change)| {
-            let heard = self.progress.get(&ChangeId { step, n }).map(|progress| progress.at_ms);
-            heard.max(change.started_ms)
-        });
-        let last = signs.max().flatten()?;
-        (self.now_ms - last > STALLED_MS).then_some(last)
-    }
-
-    /// Failed changes of the selected step first, then the others, in order; or only the failed ones.
-    pub fn listed(&self) -> Vec<usize> {
-        let n = self.plan.steps.get(self.step).map_or(0, |step| step.changes.len());
-        let failed = |n: &usize| {
-            let change = self.state.steps.get(self.step).and_then(|step| step.changes.get(*n));
-            change.is_some_and(|change| matches!(change.status, Status::Failed(_) | Status::UndoFailed(_)))
-        };
-        let (mut first, others): (Vec<usize>, Vec<usize>) = (0..n).partition(failed);
-        if !self.failed_only {
-            first.extend(others);
-        }
-        first
-    }
-
-    /// The least level the log page shows.
-    pub fn log_level(&self) -> Level {
-        if self.warnings_only { Level::Warn } else { Level::Info }
+    /// A word of the palette, or one to look for, is being typed.
+    pub fn is_typing(&self) -> bool {
+        self.palette.is_some() || self.find.as_ref().is_some_and(|find| find.typing)
     }
 
     /// Goes to a screen from which `esc` does not come back here.

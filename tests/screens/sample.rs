@@ -24,19 +24,21 @@ const IMAGES: [(&str, u64); 6] = [
 ];
 
 pub fn look() -> Look {
-    Look { mono: false, ascii: false, zone: TimeZone::posix("KST-9").unwrap() }
+    Look { mono: false, colorblind: false, ascii: false, zone: TimeZone::posix("KST-9").unwrap() }
 }
 
 pub fn start(plan: Plan, entries: Vec<Stamped>) -> Start {
     let run = if entries.is_empty() { String::new() } else { "7f3a".to_owned() };
     Start {
-        plan,
+        plan: plan.into(),
         entries,
         run,
         simulated: false,
         folder: "/var/lib/castoff/runs/7f3a".into(),
         look: look(),
         rollback_to: None,
+        again: " --state /srv/castoff".to_owned(),
+        still: false,
         on_hangup: OnHangup::Pause,
     }
 }
@@ -377,7 +379,7 @@ impl Story {
 
     pub fn of(plan: Plan) -> Self {
         let mut story = Self { plan: plan.clone(), entries: vec![], at_ms: NIGHT_MS };
-        story.push(Entry::Planned { plan: Box::new(plan), by: "kim on ops-01".to_owned() });
+        story.push(Entry::Planned { plan: plan.into(), by: "kim on ops-01".to_owned() });
         story
     }
 

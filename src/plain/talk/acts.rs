@@ -87,6 +87,12 @@ impl Talk {
                 self.send(Command::Begin);
                 self.out.push("The engine is asked to begin.".to_owned());
             }
+            Word::Verify => {
+                self.out.push("The cluster is being looked at again.".to_owned());
+                // What it finds is told before the question is asked again.
+                self.settled();
+                self.send(Command::Verify);
+            }
             Word::GoOn => self.send(Command::Continue),
             Word::Pause if self.place() == Place::Failed => self.leave(now_ms),
             Word::Pause => self.send(Command::Pause),
@@ -268,7 +274,7 @@ mod tests {
         let runbook = crate::runbook::Runbook::parse(name, runbook, &[]).unwrap();
         let plan = runbook.plan(&crate::cluster::sim::demo(0)).unwrap().0;
         let start = Start {
-            plan,
+            plan: std::sync::Arc::new(plan),
             entries: vec![],
             run: "r".to_owned(),
             simulated: false,
@@ -299,8 +305,7 @@ mod tests {
         let pass = |step| Entry::GateApproved { step, by: by(), plan: plan.plan.clone(), typed: String::new() };
         let wave = Entry::WaveReached { step: 1, wave: 0 };
         let started = |n| Entry::Started { change: ChangeId { step: 1, n } };
-        let entries =
-            vec![Entry::Planned { plan: Box::new(plan.clone()), by: by() }, pass(0), pass(1), wave, started(0), started(1)];
+        let entries = vec![Entry::Planned { plan: plan.clone(), by: by() }, pass(0), pass(1), wave, started(0), started(1)];
         hears(&mut talk, entries);
         talk.take();
         talk

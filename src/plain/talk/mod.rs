@@ -7,6 +7,7 @@ use super::{Left, Start};
 use crate::account::Account;
 use crate::model::{CANARY_SENTENCE, ChangeId, Command, Entry, Event, Gate, Next, OnHangup, Plan, Stop, run::IllegalEntry, text};
 use crate::report::plan_text;
+use std::sync::Arc;
 
 /// Lines that come in this soon after a question were not meant for it.
 pub const DEAF_MS: i64 = 400;
@@ -46,7 +47,7 @@ enum Leaving {
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, none excludes another")]
 pub struct Talk {
     pub account: Account,
-    plan: Plan,
+    plan: Arc<Plan>,
     run: String,
     simulated: bool,
     asked: Option<Asked>,
@@ -81,7 +82,7 @@ impl Talk {
     pub fn new(start: &Start, now_ms: i64) -> Result<Self, IllegalEntry> {
         let account = Account::new(&start.entries, now_ms)?;
         let mut talk = Self {
-            plan: account.state.plan.as_deref().unwrap_or(&start.plan).clone(),
+            plan: account.state.plan.as_ref().unwrap_or(&start.plan).clone(),
             account,
             run: start.run.clone(),
             simulated: start.simulated,
@@ -173,7 +174,7 @@ impl Talk {
         let mut lines: Vec<String> = self.account.take(event, now_ms).iter().map(crate::account::Line::printed).collect();
         match event {
             Event::Entry(stamped) => match &stamped.entry {
-                Entry::Planned { plan, .. } => self.plan = (**plan).clone(),
+                Entry::Planned { plan, .. } => self.plan = plan.clone(),
                 Entry::GateReached { .. } | Entry::WaveReached { .. } => self.put_off = None,
                 Entry::Finished { .. } | Entry::RollbackBegun { .. } => self.settled(),
                 Entry::GateApproved { .. } if matches!(self.asked, Some(Asked::Gate(_))) => self.settled(),
