@@ -85,6 +85,30 @@ pub async fn run(
     }
 }
 
+/// Shows what happens to a run that another castoff drives, until it is over or that castoff has gone. Asks nothing.
+pub async fn watch(entries: &[Stamped], mut events: mpsc::Receiver<Event>, json: bool) {
+    let mut view = View {
+        state: State::fold(entries).unwrap_or_default(),
+        options: Options { json, approved: BTreeSet::new(), wait: None },
+        progress: BTreeMap::new(),
+        gate: None,
+        waiting_since: None,
+        waits: vec![],
+        out: true,
+    };
+    let mut tick = tokio::time::interval(Duration::from_secs(10));
+    tick.tick().await;
+    while view.state.finished.is_none() {
+        tokio::select! {
+            event = events.recv() => match event {
+                Some(event) => view.show(event),
+                None => return,
+            },
+            _ = tick.tick() => view.heartbeat(),
+        }
+    }
+}
+
 struct View {
     state: State,
     options: Options,
@@ -123,6 +147,8 @@ impl View {
                     self.progress.insert(progress.change, progress);
                 }
             }
+            // A line has no room for them.
+            Event::Layers { .. } => {}
             Event::Gate(report) => {
                 self.waiting_since.get_or_insert_with(Instant::now);
                 if self.gate.as_ref().is_none_or(|before| before.problems != report.problems) {
@@ -160,6 +186,15 @@ impl View {
                     self.line("", || json!({ "v": 1, "survey": lines }));
                 }
             }
+            Event::Changed(changed) => {
+                for problem in &changed {
+                    let place = problem.place.as_ref().map_or_else(String::new, |place| format!(" on {place}"));
+                    self.words(&text::clean(&format!("changed since: {}{place}: {}", problem.subject, problem.why)));
+                }
+                if self.options.json {
+                    self.line("", || json!({ "v": 1, "changed": changed }));
+                }
+            }
             Event::Waits { step, waits } => {
                 if self.options.json {
                     self.line("", || json!({ "v": 1, "waits": waits, "step": step }));
@@ -167,6 +202,8 @@ impl View {
                 self.waits = waits;
             }
             Event::Refused(why) => self.words(&format!("not done: {why}")),
+            // The answer to somebody at another terminal.
+            Event::Answered { .. } => {}
             Event::Said { level, at_ms, place, text } => {
                 let word = if level == Level::Info { "" } else { "warning: " };
                 self.words(&format!("{}  {word}{place} {text}", clock(at_ms)));

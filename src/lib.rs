@@ -30,6 +30,8 @@
 //! | 2 | [`journal`] | append, read, lock |
 //! | 2 | [`cluster`] | the only seam to the outside: `Live` and `Sim` |
 //! | 3 | [`engine`] | the loop: limits, waves, gates, retry, undo, stop |
+//! | 3 | [`remote`] | a second terminal at a run: the socket, who looks on, who asks |
+//! | 3 | [`notify`] | tells a command or a webhook when a run needs a person |
 //! | 3 | [`report`], [`headless`], [`tui`] | front ends: they see events and send commands, and know nothing else |
 //! | 4 | [`cli`] | wires everything |
 //!
@@ -38,7 +40,7 @@
 //! - Written first, done second, shown third. A journal that cannot be written stops the run before the next effect.
 //! - A change is applied only if the world still stands `Before`; it is `Done` only after reading back.
 //! - What somebody else did is `Found` and no rollback touches it.
-//! - No action does IO; no front end knows the engine; nothing but `cluster` opens a connection.
+//! - No action does IO; no front end knows the engine; nothing but `cluster` opens a connection (a notice's webhook apart).
 //! - No secret is in a plan, an entry, an event or a report: passwords are read as `Value::Hidden`.
 
 pub mod actions;
@@ -48,6 +50,8 @@ pub mod engine;
 pub mod headless;
 pub mod journal;
 pub mod model;
+pub mod notify;
+pub mod remote;
 pub mod report;
 pub mod runbook;
 pub mod tui;

@@ -113,6 +113,7 @@ async fn process(state: &Path, sim: &Arc<Sim>, plan: &Plan, fuse: &Arc<Fuse>, tu
         cluster,
         journal,
         commands,
+        asked: mpsc::channel(1).1,
         events,
         by: "test".to_owned(),
         approvals: BTreeMap::new(),
@@ -165,7 +166,16 @@ async fn process(state: &Path, sim: &Arc<Sim>, plan: &Plan, fuse: &Arc<Fuse>, tu
                         let _ = to_engine.send(Command::Approve { step, plan, typed }).await;
                     }
                 }
-                Some(Event::Refused(_) | Event::Progress(_) | Event::Survey(_) | Event::Said { .. } | Event::Waits { .. }) => {}
+                Some(
+                    Event::Refused(_)
+                    | Event::Progress(_)
+                    | Event::Layers { .. }
+                    | Event::Survey(_)
+                    | Event::Changed(_)
+                    | Event::Said { .. }
+                    | Event::Waits { .. }
+                    | Event::Answered { .. },
+                ) => {}
             }
         }
     }

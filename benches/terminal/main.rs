@@ -38,7 +38,7 @@ fn child(per_s: u32) -> ExitCode {
     let (events, event_from) = mpsc::channel(4096);
     // As `main` of castoff does it.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a thread can be started");
-    let look = Look { mono: false, ascii: false, zone: jiff::tz::TimeZone::UTC };
+    let look = Look { mono: false, ascii: false, colorblind: false, zone: jiff::tz::TimeZone::UTC };
     let planned = async { Arc::new(tokio::task::spawn_blocking(cluster::plan).await.expect("a plan")) };
     let Ok(Ok((plan, opened))) = runtime.block_on(tui::opening(&look, "Reading the cluster and planning", planned)) else {
         return ExitCode::FAILURE;
@@ -51,7 +51,11 @@ fn child(per_s: u32) -> ExitCode {
         folder: "/var/lib/castoff/runs/7f3a".into(),
         look,
         rollback_to: None,
+        watching: None,
         on_hangup: OnHangup::Pause,
+        again: String::new(),
+        still: false,
+        watching: None,
     };
     let teller = thread::Builder::new().name(TELLER.to_owned());
     teller.spawn(move || cluster::tell(&plan, events, commands, per_s)).expect("a thread can be started");

@@ -1,6 +1,6 @@
 //! Plan, run, resume, rollback: brings a cluster, a journal, the engine and a front end together.
 
-use super::{Common, Exit, Failure, Format, Front, Planned, files, look_up};
+use super::{Common, Exit, Failure, Format, Front, Planned, beside, beside::Beside, files, held, look_up};
 use crate::cluster::{
     Cluster,
     config::ClusterFile,
@@ -9,8 +9,9 @@ use crate::cluster::{
 };
 use crate::engine::{Ending, Engine, EngineError, Setup};
 use crate::headless;
-use crate::journal::{self, Journal};
+use crate::journal::{self, Journal, JournalError};
 use crate::model::{Command, Inventory, Next, Plan, Stamped, State, Stop, Waves};
+use crate::remote::{peer, wire::Hello};
 use crate::report;
 use crate::runbook::Runbook;
 use crate::tui;
@@ -78,6 +79,7 @@ pub async fn run(common: &Common, planned: &Planned, front: &Front) -> Result<Ex
             Err(left) => return Ok(of_opening(left)),
         }
     };
+    let plan = Arc::new(plan);
     let approvals = approvals(front, &plan)?;
     if headless && !plan.blockers.is_empty() {
         for blocker in &plan.blockers {
@@ -92,11 +94,16 @@ pub async fn run(common: &Common, planned: &Planned, front: &Front) -> Result<Ex
     if planned.simulate {
         state.push("rehearsals");
     }
-    let held = journal::take_cluster(&state, &plan.cluster, &holder())?;
+    let holder = holder();
+    let held = match journal::take_cluster(&state, &plan.cluster, &holder) {
+        Ok(held) => held,
+        Err(error) => return Err(held::told(common, !headless, &state, Some(&plan), error).await),
+    };
     let run = new_name();
-    let journal = Journal::create(&state, &run, &holder()).await?;
+    let journal = Journal::create(&state, &run, &holder).await?;
     let going = Going {
         held,
+        holder,
         cluster,
         journal,
         run,
@@ -107,7 +114,7 @@ pub async fn run(common: &Common, planned: &Planned, front: &Front) -> Result<Ex
         first: Command::Begin,
         rollback_to: None,
     };
-    let exit = going.go(common, front, Some(Arc::new(plan)), headless).await;
+    let exit = going.go(common, front, Some(plan), headless).await;
     drop(opened);
     exit
 }
@@ -121,8 +128,11 @@ pub async fn resume(common: &Common, run: Option<String>, front: &Front, retry: 
     }
     let plan = folded.plan.clone().ok_or_else(|| Failure::new(Exit::Usage, format!("run `{run}` never began")))?;
     let cluster = live_named(common, &plan.cluster)?;
-    let held = journal::take_cluster(&state, &plan.cluster, &holder())?;
-    let mut journal = Journal::open(&state, &run, &holder()).await?;
+    let holder = holder();
+    let (held, mut journal) = match take(&state, &plan, &run, &holder).await {
+        Ok(taken) => taken,
+        Err(error) => return Err(held::told(common, !is_headless(front), &state, Some(&plan), error).await),
+    };
     // Read again under the lock: what another castoff wrote until a moment ago counts.
     let mut entries = journal.entries().await?;
     if retry {
@@ -133,6 +143,7 @@ pub async fn resume(common: &Common, run: Option<String>, front: &Front, retry: 
     let approvals = approvals(front, &plan)?;
     let going = Going {
         held,
+        holder,
         cluster,
         journal,
         run,
@@ -169,12 +180,16 @@ pub async fn rollback(
         return Err(failure.hint(format!("--approve rollback={}", plan.plan)));
     }
     let cluster = live_named(common, &plan.cluster)?;
-    let held = journal::take_cluster(&state, &plan.cluster, &holder())?;
-    let journal = Journal::open(&state, &run, &holder()).await?;
+    let holder = holder();
+    let (held, journal) = match take(&state, &plan, &run, &holder).await {
+        Ok(taken) => taken,
+        Err(error) => return Err(held::told(common, !headless, &state, Some(&plan), error).await),
+    };
     let entries = journal.entries().await?;
     let first = Command::RollBack { to, why: reason.to_owned() };
     let going = Going {
         held,
+        holder,
         cluster,
         journal,
         run,
@@ -188,10 +203,18 @@ pub async fn rollback(
     going.go(common, front, None, headless).await
 }
 
+/// Both locks of a run that is there: that of its cluster, and its own.
+async fn take(state: &Path, plan: &Plan, run: &str, holder: &str) -> Result<(std::fs::File, Journal), JournalError> {
+    let held = journal::take_cluster(state, &plan.cluster, holder)?;
+    Ok((held, Journal::open(state, run, holder).await?))
+}
+
 /// A run that is about to go.
 struct Going {
     /// The lock of the cluster.
     held: std::fs::File,
+    /// Who holds it, as the locks say.
+    holder: String,
     cluster: Arc<dyn Cluster>,
     journal: Journal,
     run: String,
@@ -206,15 +229,26 @@ struct Going {
 impl Going {
     async fn go(self, common: &Common, front: &Front, plan: Option<Arc<Plan>>, headless: bool) -> Result<Exit, Failure> {
         let (command_to, commands) = mpsc::channel(64);
-        let (events, event_from) = mpsc::channel(4096);
         let folder = journal::folder(&self.state, &self.run);
         let known = State::fold(&self.entries)?;
         let shown = plan.clone().or_else(|| known.plan.clone()).expect("a run has a plan, given or journaled");
+        let hello = Hello {
+            run: self.run.clone(),
+            cluster: shown.cluster.clone(),
+            simulated: self.simulated,
+            holder: self.holder.clone(),
+            begun: false,
+            plan: known.plan.is_none().then(|| shown.clone()),
+        };
+        let ways = beside::ways(common, front, self.simulated).await?;
+        let (mut beside, ends) = Beside::begin(hello, &folder, &self.entries, ways, now_ms)?;
+        let mut lost = false;
         let setup = Setup {
             cluster: self.cluster,
             journal: self.journal,
             commands,
-            events,
+            asked: ends.asked,
+            events: ends.events,
             by: operator(),
             approvals: self.approvals.clone(),
             lingers: !headless,
@@ -229,7 +263,7 @@ impl Going {
             let json = common.format == Format::Json;
             let options = headless::Options { json, approved, wait: front.wait.map(Duration::from_secs) };
             stop_on_signals(command_to.clone());
-            let left = headless::run(&self.entries, event_from, command_to, self.first, options).await;
+            let left = headless::run(&self.entries, ends.front, command_to, self.first, options).await;
             ended(engine).await?;
             Exit::of_headless(&left)
         } else {
@@ -242,9 +276,13 @@ impl Going {
                 folder,
                 look: common.look(),
                 rollback_to: self.rollback_to,
+                watching: None,
+                again: common.again(),
+                still: front.still,
                 on_hangup: front.on_hangup.into(),
             };
-            let left = tui::run(start, event_from, command_to).await?;
+            let left = tui::run(start, ends.front, command_to).await?;
+            lost = matches!(left, tui::Left::Detached);
             // Only then the journal holds the last word.
             ended(engine).await?;
             match of_terminal(left, &self.state, &self.run).await? {
@@ -252,8 +290,11 @@ impl Going {
                 exit => exit,
             }
         };
+        let stands = State::fold(&journal::read(&self.state, &self.run).await?)?;
+        beside.engine_ended(stands.plan.is_some() && stands.finished.is_none(), lost).await;
         drop(self.held);
         last_words(&self.state, &self.run, self.simulated, headless, common).await?;
+        beside.finish().await;
         Ok(exit)
     }
 }
@@ -310,11 +351,12 @@ async fn last_words(state: &Path, run: &str, simulated: bool, headless: bool, co
         return Ok(());
     }
     let text = if folded.finished.is_some() {
-        let width = u16::try_from(columns()).unwrap_or(120);
+        let width = width();
         let look = tui::Look::from_environment(|name| std::env::var(name).ok(), common.ascii, Some(false));
-        tui::end_page(&folded, run, &journal::folder(state, run), &look, width).join("\n") + "\n"
+        tui::end_page(&folded, run, &journal::folder(state, run), &look, width, &common.again()).join("\n") + "\n"
     } else {
-        report::status_text(run, &folded, None)
+        let offered = format!("castoff resume {run}");
+        report::status_text(run, &folded, None).replace(&offered, &format!("{offered}{}", common.again()))
     };
     let text = if simulated { rehearsed(&text) } else { text };
     if headless && common.format == Format::Json {
@@ -350,7 +392,7 @@ fn live(common: &Common) -> Result<Arc<dyn Cluster>, Failure> {
 }
 
 /// A run belongs to one cluster: another cluster file is refused before anything is asked of it.
-fn live_named(common: &Common, name: &str) -> Result<Arc<dyn Cluster>, Failure> {
+pub fn live_named(common: &Common, name: &str) -> Result<Arc<dyn Cluster>, Failure> {
     let file = ClusterFile::load(common.cluster.as_deref())?;
     if file.name != name {
         return Err(Failure::new(
@@ -422,7 +464,7 @@ fn approvals(front: &Front, plan: &Plan) -> Result<BTreeMap<String, String>, Fai
     Ok(out)
 }
 
-fn is_headless(front: &Front) -> bool {
+pub fn is_headless(front: &Front) -> bool {
     front.headless || !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal()
 }
 
@@ -464,18 +506,18 @@ fn new_name() -> String {
 /// Who answers gates: the user, and who became it.
 fn operator() -> String {
     let name = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
-    let uid = rustix::process::getuid().as_raw().to_string();
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let of_uid =
-        |line: &str| (line.split(':').nth(2) == Some(&uid)).then(|| line.split(':').next().unwrap_or_default().to_owned());
-    let user = passwd.lines().find_map(of_uid).unwrap_or_else(|| format!("uid {uid}"));
+    let user = peer::user(rustix::process::getuid().as_raw());
     let user = name("SUDO_USER").map_or(user.clone(), |real| format!("{real} as {user}"));
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    crate::model::text::clean(&format!("{user} on {host}"))
+    crate::model::text::clean(&format!("{user} on {}", peer::host()))
 }
 
 fn holder() -> String {
     format!("{}, process {}, since {}", operator(), std::process::id(), report::moment(now_ms()))
+}
+
+/// Columns of the terminal, as the end page takes them.
+pub fn width() -> u16 {
+    u16::try_from(columns()).unwrap_or(120)
 }
 
 fn columns() -> usize {

@@ -1,18 +1,19 @@
 //! Layer 3: the loop that turns a plan into a run. Written first, done second, shown third: it appends an entry
 //! before every effect, and never acts on a cluster that does not stand as planned.
 
+mod afar;
 mod alike;
 mod flight;
 mod gate;
-mod survey;
+pub mod survey;
 mod wave;
 mod worker;
 
 use crate::cluster::Cluster;
 use crate::journal::{Journal, JournalError};
 use crate::model::{
-    ChangeId, Command, Entry, Event, Fault, FaultKind, Level, Limits, Next, Outcome, Plan, Stamped, Standing, State, Status,
-    Stop, Target, WayBack, run::IllegalEntry, text,
+    Asked, ChangeId, Command, Entry, Event, Fault, FaultKind, Level, Limits, Next, Outcome, Plan, Stamped, Standing, State,
+    Status, Stop, Target, WayBack, run::IllegalEntry, text,
 };
 use alike::Alike;
 use flight::{Flights, Held};
@@ -28,6 +29,8 @@ pub struct Setup {
     pub cluster: Arc<dyn Cluster>,
     pub journal: Journal,
     pub commands: mpsc::Receiver<Command>,
+    /// From other terminals; closed where there are none.
+    pub asked: mpsc::Receiver<Asked>,
     pub events: mpsc::Sender<Event>,
     /// Who answers gates: user, and the login it came from.
     pub by: String,
@@ -76,6 +79,10 @@ pub struct Engine {
     after_flights: Option<Entry>,
     /// The front end may still ask: its end of the channel is there.
     listening: bool,
+    /// Whose command from another terminal is being followed: entries name them.
+    asker: Option<afar::Asker>,
+    /// Who asked for the stop, if it was not the operator of this run.
+    stopped_by: Option<String>,
 }
 
 /// How long a stop waits for what is in flight. A pull that is cut off is repeated at no harm.
@@ -100,6 +107,8 @@ impl Engine {
             stopping: None,
             after_flights: None,
             listening: true,
+            asker: None,
+            stopped_by: None,
         })
     }
 
@@ -128,6 +137,7 @@ impl Engine {
                     self.listening = command.is_some();
                     commands.push(command.unwrap_or(Command::Stop));
                 }
+                Some(asked) = self.setup.asked.recv() => self.follow(asked).await?,
                 () = tokio::time::sleep_until(wake) => {}
             }
             // Everything that is ready shares one durable write.
@@ -150,9 +160,17 @@ impl Engine {
 
     async fn wait_for_begin(&mut self, plan: Option<Arc<Plan>>) -> Result<Option<Ending>, EngineError> {
         loop {
-            match self.setup.commands.recv().await {
+            let command = tokio::select! {
+                command = self.setup.commands.recv() => command,
+                Some(asked) = self.setup.asked.recv() => {
+                    self.not_begun(asked).await;
+                    continue;
+                }
+            };
+            match command {
                 Some(Command::Begin) => break,
                 None | Some(Command::Stop | Command::StopNow) => return Ok(Some(Ending::Stopped)),
+                Some(Command::Verify) if self.state.plan.is_some() => self.survey().await,
                 Some(Command::RollBack { to, why }) if self.state.plan.is_some() => {
                     self.obey(Command::RollBack { to, why }).await?;
                     return Ok(None);
@@ -234,8 +252,8 @@ impl Engine {
 
     async fn pause_for_stop(&mut self) -> Result<(), EngineError> {
         if self.state.plan.is_some() && self.state.finished.is_none() && self.state.paused.is_none() {
-            let by = self.setup.by.clone();
-            self.write(vec![Entry::Paused { why: "stopped at a safe point".to_owned(), by }]).await?;
+            let (why, by) = self.why_stopped();
+            self.write(vec![Entry::Paused { why, by }]).await?;
         }
         Ok(())
     }
@@ -401,14 +419,18 @@ impl Engine {
     }
 
     async fn obey(&mut self, command: Command) -> Result<(), EngineError> {
-        let by = self.setup.by.clone();
+        let by = self.by();
         match command {
             Command::Begin => self.refuse("the run has begun already").await,
             Command::Approve { step, plan, typed } => self.answer_gate(step, &plan, &typed).await?,
             Command::ApproveCanary { step, plan, typed } => self.approve_canary(step, plan, typed).await?,
             Command::Recheck => self.gate.ask_again(),
+            Command::Verify => {
+                self.refuse("only a run that has not gone on yet is verified: castoff verify looks from outside").await;
+            }
             Command::Pause if self.state.paused.is_none() => {
-                self.write(vec![Entry::Paused { why: "asked for".to_owned(), by }]).await?;
+                let why = self.why_paused();
+                self.write(vec![Entry::Paused { why, by }]).await?;
             }
             Command::Pause => self.refuse("the run is paused already").await,
             Command::Continue if self.state.paused.is_some() => self.write(vec![Entry::Continued { by }]).await?,
@@ -477,6 +499,9 @@ impl Engine {
     }
 
     async fn refuse(&self, why: &str) {
+        if let Some(asker) = &self.asker {
+            return asker.refuse(why);
+        }
         let _ = self.setup.events.send(Event::Refused(why.to_owned())).await;
     }
 

@@ -11,8 +11,10 @@ pub mod image;
 pub mod inventory;
 pub mod ledger;
 pub mod limits;
+pub mod need;
 pub mod place;
 pub mod plan;
+pub mod requests;
 pub mod run;
 pub mod text;
 pub mod wave;
@@ -23,7 +25,7 @@ pub use backend_ai::Era;
 pub use change::{Change, KeyDiff, Known, RowDiff, Service, Standing, Value, WayBack};
 pub use check::{Check, Problem};
 pub use counts::{Counts, Tally};
-pub use event::{Command, Event, GateReport, Level, Progress, SurveyLine, Target, Wait};
+pub use event::{Asked, Command, Event, GateReport, LayerPhase, LayerProgress, Level, Progress, SurveyLine, Target, Wait};
 pub use fault::{Fault, FaultKind};
 pub use image::{Digest, ImageRef};
 pub use inventory::{
@@ -32,6 +34,7 @@ pub use inventory::{
 };
 pub use ledger::{LedgerLine, Verdict};
 pub use limits::{Limit, LimitChange, Limits};
+pub use need::{Need, need, question};
 pub use place::Mistake;
 pub use plan::{Ask, ChangeId, Gate, Kept, Plan, PlannedChange, PlannedStep, Totals};
 pub use run::{ChangeState, Entry, Next, Outcome, Stamped, State, Status, StepState, Stop};

@@ -3,8 +3,10 @@
 
 use super::Left;
 use super::app::{App, Leaving, Popup, Screen};
+use super::cells::Side;
+use super::grid::Stand;
 use super::keys::{Intent, Place, intent};
-use super::question::{Answer, DEAF_MS, Field, NOT_YET, Purpose, Question};
+use super::question::{DEAF_MS, Field, Purpose, Question};
 use super::words;
 use crate::model::{Ask, ChangeId, Command, Level, Next, Stop, Target};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -32,8 +34,13 @@ impl App {
             }
             _ => {}
         }
-        if matches!(self.popup, Some(Popup::Question(_))) {
-            return self.answer(key, at_ms);
+        if self.is_typing() {
+            let command = self.typed(key, at_ms);
+            return self.only_looks(command);
+        }
+        if matches!(self.popup, Some(Popup::Question(_))) && !self.shows_a_gate() {
+            let command = self.answer(key, at_ms);
+            return self.only_looks(command);
         }
         if control || key.modifiers.contains(KeyModifiers::ALT) {
             return None;
@@ -41,40 +48,66 @@ impl App {
         if matches!(self.popup, Some(Popup::Retry { opened_ms }) if at_ms < opened_ms + DEAF_MS) {
             return None;
         }
-        let intent = intent(self.place(), key.code)?;
+        let Some(intent) = intent(self.place(), key.code) else {
+            self.no_answer_from_here(key.code);
+            return None;
+        };
         if let Some(why) = self.why_not(intent) {
             self.notice = Some((Level::Warn, why));
             return None;
         }
         self.notice = None;
-        self.act(intent, at_ms)
+        let command = self.act(intent, at_ms);
+        self.only_looks(command)
     }
 
-    /// Pasted text: only a question takes any.
+    /// A key while a word is typed. What the run wants meanwhile comes up when that is over.
+    fn typed(&mut self, key: KeyEvent, at_ms: i64) -> Option<Command> {
+        let command = if self.palette.is_some() {
+            self.palette_key(key, at_ms)
+        } else {
+            self.find_key(key);
+            None
+        };
+        if !self.is_typing() {
+            self.settle(at_ms);
+        }
+        command
+    }
+
+    /// Pasted text: only what is typed in takes any.
     pub fn paste(&mut self, pasted: &str, at_ms: i64) {
-        if let Some(Popup::Question(question)) = &mut self.popup {
+        if self.palette.is_some() {
+            self.palette_paste(pasted);
+        } else if self.is_typing() {
+            self.find_paste(pasted);
+        } else if let Some(Popup::Question(question)) = &mut self.popup {
             question.paste(pasted, at_ms);
         }
     }
 
     /// Which part of the key table holds.
     pub fn place(&self) -> Place {
-        match (&self.popup, self.screen) {
-            (Some(Popup::Help), _) => Place::Help,
-            (Some(Popup::Leave), _) => Place::Leave,
-            (Some(Popup::Retry { .. }), _) => Place::RetryBox,
-            (Some(Popup::Question(_)), _) => Place::Question,
-            (None, screen) => screen_place(screen),
+        match () {
+            () if self.palette.is_some() => Place::Palette,
+            () if self.is_typing() => Place::Find,
+            () => self.place_below(),
         }
     }
 
     /// Why a key that is known here does nothing now. Said in the help and when it is pressed.
     pub fn why_not(&self, intent: Intent) -> Option<String> {
+        if let Some(why) = self.why_not_watching(intent) {
+            return Some(why);
+        }
         let no = |why: &str| Some(why.to_owned());
-        let acts_on_a_run = matches!(intent, Intent::Pause | Intent::Retry | Intent::Skip | Intent::RollBack | Intent::Abort);
+        let acts_on_a_run =
+            matches!(intent, Intent::Pause | Intent::Retry | Intent::Skip | Intent::RollBack | Intent::Abort | Intent::Close);
         if acts_on_a_run && self.over {
             return match (intent, self.state.finished.is_some()) {
-                (Intent::RollBack, true) => Some(format!("the engine has ended: castoff rollback {} --to STEP", self.run)),
+                (Intent::RollBack, true) => {
+                    Some(format!("the engine has ended: castoff rollback {} --to STEP{}", self.run, self.again))
+                }
                 _ => no("the engine has ended"),
             };
         }
@@ -94,7 +127,14 @@ impl App {
             Intent::Pause if self.state.paused.is_none() && matches!(self.state.next(), Next::Stop(_)) => {
                 no("nothing is running: q leaves it as it is")
             }
-            Intent::Retry | Intent::Skip if self.state.causes().is_empty() => no("nothing has failed"),
+            Intent::Retry | Intent::Skip if !self.state.any_failed() => no("nothing has failed"),
+            Intent::Retry | Intent::Skip if self.screen == Screen::Cell && self.cells.selected_failed().is_none() => {
+                no("this change has not failed")
+            }
+            Intent::RetryOne if self.cells.selected_failed().is_none() || self.screen != Screen::Matrix => {
+                no("no failed change is selected")
+            }
+            Intent::OtherList if self.grid().is_none() => no("the step is not about images on agents"),
             Intent::RollBack if self.undoable().is_empty() => no("this run has changed nothing that could be undone"),
             Intent::RollBack if self.state.rolling_back.is_some() && self.state.finished.is_none() => {
                 no("the rollback is going on already")
@@ -104,7 +144,7 @@ impl App {
             }
             Intent::Open if self.screen == Screen::Changes && !self.waits_here() => no("nothing lies deeper"),
             Intent::NextField | Intent::List | Intent::Recheck => self.question_lacks(intent),
-            _ => None,
+            _ => self.why_not_look(intent),
         }
     }
 
@@ -113,54 +153,49 @@ impl App {
         self.begun && matches!(self.state.next(), Next::Gate(step) | Next::Canary(step) if step == self.step)
     }
 
-    /// What an open question has no use for.
-    fn question_lacks(&self, intent: Intent) -> Option<String> {
-        let Some(Popup::Question(question)) = &self.popup else { return None };
-        let gate = match question.purpose {
-            Purpose::Approve(step) => self.state.gate(step),
-            _ => None,
-        };
-        let useful = match intent {
-            Intent::NextField => question.fields.len() > 1,
-            Intent::List if matches!(question.purpose, Purpose::Canary(_)) => true,
-            Intent::Recheck => gate.is_some_and(|gate| !gate.checks.is_empty()),
-            _ => gate.is_some(),
-        };
-        (!useful).then(|| "this question has none".to_owned())
-    }
-
     /// The steps with something that an undo would undo.
     pub fn undoable(&self) -> Vec<usize> {
         let ours = |step: &usize| self.state.order.iter().any(|id| id.step == *step);
         (0..self.state.steps.len()).filter(ours).collect()
     }
 
-    fn act(&mut self, intent: Intent, at_ms: i64) -> Option<Command> {
+    pub fn act(&mut self, intent: Intent, at_ms: i64) -> Option<Command> {
         match intent {
-            Intent::Help => self.popup = Some(Popup::Help),
+            Intent::Help => {
+                self.help_at = 0;
+                self.popup = Some(Popup::Help);
+            }
             Intent::Back => self.back(),
             Intent::Quit => return self.quit(),
             Intent::Up => self.step_by(-1),
             Intent::Down => self.step_by(1),
+            Intent::Left => self.cells.move_columns(-1, self.size.0),
+            Intent::Right => self.cells.move_columns(1, self.size.0),
+            Intent::Turn => self.cells.turn(),
+            Intent::Zoom => self.cells.zoom(),
+            Intent::OtherList => self.other_list(),
             Intent::PageUp => self.step_by(-self.page()),
             Intent::PageDown => self.step_by(self.page()),
             Intent::Top => self.step_by(isize::MIN / 2),
             Intent::Bottom => self.step_by(isize::MAX / 2),
             Intent::Open => self.open_selected(at_ms),
-            Intent::NextChange | Intent::PreviousChange => {
-                let n = self.plan.steps[self.step].changes.len();
-                self.change = if intent == Intent::NextChange { (self.change + 1) % n } else { (self.change + n - 1) % n };
+            Intent::NextChange | Intent::PreviousChange => self.other_change(intent == Intent::NextChange),
+            Intent::Log => {
+                if self.shows_a_gate() {
+                    self.back();
+                }
+                self.open(Screen::Log);
             }
-            Intent::Log => self.open(Screen::Log),
+            Intent::Watch => self.watch(at_ms),
+            Intent::List if self.shows_a_gate() => return self.look_from_question(Intent::List),
             Intent::Notes => self.open_page(Screen::Notes),
             Intent::Ledger => self.open_page(Screen::Ledger),
             Intent::FailedOnly => {
                 self.failed_only = !self.failed_only;
                 self.change = 0;
-            }
-            Intent::WarningsOnly => {
-                self.warnings_only = !self.warnings_only;
-                self.held = None;
+                if self.screen == Screen::Matrix {
+                    self.cells.go_to_top(self.failed_only);
+                }
             }
             Intent::Recheck => {
                 self.notice = Some((Level::Info, "the cluster is being read again".to_owned()));
@@ -169,11 +204,19 @@ impl App {
             Intent::Execute | Intent::GoOn => return Some(self.begin(at_ms)),
             Intent::Pause => return Some(self.pause()),
             Intent::Retry => return self.retry(at_ms),
-            Intent::RetryCause => {
+            Intent::RetryOne => {
                 self.popup = None;
-                return Some(Command::Retry(self.target()));
+                return self.cells.selected_failed().map(|id| Command::Retry(Target::Changes(vec![id])));
+            }
+            Intent::RetryCause => {
+                let target = self.target();
+                self.popup = None;
+                return Some(Command::Retry(target));
             }
             Intent::Skip => {
+                if self.screen == Screen::Matrix {
+                    self.choose_cause();
+                }
                 let question = Question::new(Purpose::Skip(self.target()), at_ms, vec![Field::reason("why")]);
                 self.popup = Some(Popup::Question(question));
             }
@@ -182,7 +225,7 @@ impl App {
                 let to = if steps.contains(&self.step) { self.step } else { steps[0] };
                 self.ask_rollback(to, at_ms);
             }
-            Intent::Abort => {
+            Intent::Abort | Intent::Close => {
                 let fields = vec![Field::reason("why"), Field::exactly("cluster", &self.plan.cluster, false)];
                 self.popup = Some(Popup::Question(Question::new(Purpose::Abort, at_ms, fields)));
             }
@@ -193,103 +236,15 @@ impl App {
             }
             // Taken by the question itself.
             Intent::List | Intent::NextField | Intent::Answer => {}
+            _ => return self.look(intent),
         }
         None
     }
 
-    /// A key while a question is open.
-    fn answer(&mut self, key: KeyEvent, at_ms: i64) -> Option<Command> {
-        let Some(Popup::Question(question)) = &mut self.popup else { return None };
-        let looks = match intent(Place::Question, key.code) {
-            Some(intent @ (Intent::Help | Intent::List | Intent::Log | Intent::Recheck)) => Some(intent),
-            _ => None,
-        };
-        if let Some(looks) = looks {
-            if at_ms < question.opened_ms + DEAF_MS || self.why_not(looks).is_some() {
-                return None;
-            }
-            return self.look_from_question(looks);
+    pub fn back(&mut self) {
+        if matches!(self.popup, None | Some(Popup::Help)) && self.end_find() {
+            return;
         }
-        let problems = match question.purpose {
-            Purpose::Approve(step) => self.report.as_ref().filter(|r| r.step == step).map_or(0, |r| r.problems.len()),
-            _ => 0,
-        };
-        match question.key(key, at_ms) {
-            Answer::Open => None,
-            Answer::NotNow => {
-                self.back();
-                None
-            }
-            Answer::Given(_) if problems > 0 => {
-                question.note = Some(NOT_YET.to_owned());
-                None
-            }
-            Answer::Given(typed) => {
-                question.sent = true;
-                let purpose = question.purpose.clone();
-                Some(self.command(purpose, &typed))
-            }
-            Answer::Step(by) => {
-                self.other_rollback(by, at_ms);
-                None
-            }
-        }
-    }
-
-    fn command(&mut self, purpose: Purpose, typed: &[String]) -> Command {
-        match purpose {
-            Purpose::Approve(step) => Command::Approve { step, plan: self.plan.plan.clone(), typed: typed[0].clone() },
-            Purpose::Canary(step) => Command::ApproveCanary { step, plan: self.plan.plan.clone(), typed: typed[0].clone() },
-            Purpose::RollBack(to) => {
-                self.begun = true;
-                Command::RollBack { to, why: typed[0].clone() }
-            }
-            Purpose::Skip(target) => Command::Skip { target, why: typed[0].clone() },
-            Purpose::Abort => {
-                self.begun = true;
-                Command::Abort { why: typed[0].clone() }
-            }
-        }
-    }
-
-    /// Looking at the list or the log puts the question away; enter on the step opens it anew.
-    fn look_from_question(&mut self, looks: Intent) -> Option<Command> {
-        match looks {
-            Intent::Recheck => return Some(Command::Recheck),
-            Intent::Help => {
-                self.back();
-                self.popup = Some(Popup::Help);
-            }
-            Intent::List => {
-                self.back();
-                let held = self.report.as_ref().is_some_and(|report| report.step == self.step && !report.problems.is_empty());
-                self.change = 0;
-                self.scroll = 0;
-                self.open(if held { Screen::Waiting } else { Screen::Changes });
-            }
-            _ => {
-                self.back();
-                self.open(Screen::Log);
-            }
-        }
-        None
-    }
-
-    /// Another step to roll back to: what was typed for the first does not count for it.
-    fn other_rollback(&mut self, by: isize, at_ms: i64) {
-        let steps = self.undoable();
-        let Some(Popup::Question(question)) = &mut self.popup else { return };
-        let Purpose::RollBack(to) = question.purpose else { return };
-        let at = steps.iter().position(|step| *step == to).unwrap_or_default();
-        // The last step stands first in the list: down is further back.
-        let at = at.saturating_add_signed(-by).min(steps.len().saturating_sub(1));
-        if let Some(step) = steps.get(at).filter(|step| **step != to) {
-            question.purpose = Purpose::RollBack(*step);
-            question.again(at_ms - DEAF_MS, None);
-        }
-    }
-
-    fn back(&mut self) {
         match self.popup.take() {
             Some(Popup::Question(question)) => {
                 if let Purpose::Approve(step) | Purpose::Canary(step) = question.purpose {
@@ -314,12 +269,13 @@ impl App {
             self.popup = None;
             return None;
         }
-        if !self.behind.is_empty() && !matches!(self.screen, Screen::Overview | Screen::Waiting) {
+        let boxed = matches!(self.popup, Some(Popup::Gone)) || self.shows_a_gate();
+        if !boxed && !self.behind.is_empty() && !matches!(self.screen, Screen::Overview | Screen::Waiting) {
             let first = self.behind[0];
             self.show(first);
             return None;
         }
-        if self.over || !self.begun || self.state.finished.is_some() {
+        if self.over || !self.begun || self.state.finished.is_some() || self.watches() {
             self.left = Some(if self.state.finished.is_some() { Left::Finished } else { Left::Stopped });
             return None;
         }
@@ -330,8 +286,8 @@ impl App {
     /// Ctrl-C: the first asks to stop at the safe point, the second within five seconds stops at once, the third leaves.
     /// While nothing is in flight the first closes a box or asks, and the second stops.
     fn interrupt(&mut self, at_ms: i64) -> Option<Command> {
-        if self.over || !self.begun || self.state.finished.is_some() {
-            return if self.popup.is_some() {
+        if self.over || !self.begun || self.state.finished.is_some() || self.watches() {
+            return if self.popup.is_some() && !self.watches() {
                 self.back();
                 None
             } else {
@@ -379,6 +335,20 @@ impl App {
     }
 
     fn retry(&mut self, at_ms: i64) -> Option<Command> {
+        let failed: usize =
+            self.state.steps.iter().map(|step| step.counts.tally.failed).sum::<u64>().try_into().unwrap_or(usize::MAX);
+        match self.screen {
+            Screen::Cell => return Some(Command::Retry(self.target())),
+            // The cell, its cause or all may be meant: unless these are the same.
+            Screen::Matrix if self.popup.is_none() && failed > 1 => {
+                self.choose_cause();
+                if self.cells.selected_failed().is_some() || self.state.causes().len() > 1 {
+                    self.popup = Some(Popup::Retry { opened_ms: at_ms });
+                    return None;
+                }
+            }
+            _ => {}
+        }
         let one = self.state.causes().len() == 1 || self.screen == Screen::Changes;
         if one || matches!(self.popup, Some(Popup::Retry { .. })) {
             let all = self.popup.take().is_some() || self.screen != Screen::Changes;
@@ -389,11 +359,17 @@ impl App {
     }
 
     /// What retry and skip are about: the selected change, or the changes with the selected cause.
-    fn target(&self) -> Target {
+    pub fn target(&self) -> Target {
         let causes = self.state.causes();
-        let selected = self.listed().get(self.change).map(|n| ChangeId { step: self.step, n: *n });
         let failed = |id: &ChangeId| causes.iter().any(|(_, ids)| ids.contains(id));
-        match selected.filter(|id| self.screen == Screen::Changes && failed(id)) {
+        let selected = match self.screen {
+            Screen::Changes => self.listed().get(self.change).map(|n| ChangeId { step: self.step, n: *n }),
+            Screen::Cell => self.cells.selected(),
+            // The box asks which is meant; a reason is asked for the cell where the eye is.
+            Screen::Matrix if !matches!(self.popup, Some(Popup::Retry { .. })) => self.cells.selected(),
+            _ => None,
+        };
+        match selected.filter(failed) {
             Some(id) => Target::Changes(vec![id]),
             None => causes.get(self.cause).map_or(Target::Failed, |(_, ids)| Target::Changes(ids.clone())),
         }
@@ -415,14 +391,31 @@ impl App {
             (Screen::Overview | Screen::Changes, Next::Canary(step)) if step == self.step => self.ask_canary(step, at_ms),
             (Screen::Overview, Next::Stop(Stop::Failed(step))) if step == self.step => self.open(Screen::Failure),
             (Screen::Overview, Next::Stop(Stop::Stuck)) if self.state.tally(self.step).failed > 0 => self.open(Screen::Failure),
-            (Screen::Changes, _) => {}
+            (Screen::Changes | Screen::Cell, _) => {}
+            (Screen::Matrix, _) if self.cells.view.side == Side::Zoom => self.cells.zoom(),
+            (Screen::Matrix, _) => {
+                if !self.cells.toggle_fold(self.failed_only) && self.cells.selected().is_some() {
+                    self.open_page(Screen::Cell);
+                }
+            }
             (Screen::Failure, _) => {
-                if let Some((_, ids)) = self.state.causes().get(self.cause) {
-                    self.step = ids[0].step;
+                let causes = self.state.causes();
+                let first = causes.get(self.cause).map(|(_, ids)| ids[0]);
+                if let Some(id) = first {
+                    self.step = id.step;
                     self.follows = false;
                 }
                 self.change = 0;
+                if let Some(id) = first.filter(|_| self.grid().is_some()) {
+                    self.cells.turn_to_change(id);
+                    return self.open(Screen::Matrix);
+                }
                 self.open(Screen::Changes);
+            }
+            // What has not begun is told best by what each change would do.
+            _ if self.grid().is_some_and(|grid| grid.sums.count(Stand::ToDo) < grid.sums.total()) => {
+                self.cells.turn_to(self.step);
+                self.open(Screen::Matrix);
             }
             _ => {
                 self.change = if self.screen == Screen::Plan { self.change } else { 0 };
@@ -431,38 +424,78 @@ impl App {
         }
     }
 
-    fn open_page(&mut self, screen: Screen) {
+    /// From the matrix to the list of the same changes, and back; `esc` goes to where both were opened from.
+    fn other_list(&mut self) {
+        if self.screen == Screen::Changes {
+            let id = self.listed().get(self.change).map(|n| ChangeId { step: self.step, n: *n });
+            match id {
+                Some(id) => self.cells.turn_to_change(id),
+                None => self.cells.turn_to(self.step),
+            }
+            self.screen = Screen::Matrix;
+        } else {
+            let n = self.cells.selected().map(|id| id.n);
+            self.change = self.listed().iter().position(|listed| Some(*listed) == n).unwrap_or_default();
+            self.screen = Screen::Changes;
+        }
+    }
+
+    /// The cause that is meant when the eye is on a cell, or on a host with a failed one.
+    fn choose_cause(&mut self) {
+        let Some(grid) = self.grid() else { return };
+        let worst = || grid.worst([self.cells.view.host], 0..grid.images.len()).filter(|cell| cell.stand == Stand::Failed);
+        let id = self.cells.selected_failed().or_else(|| worst().map(|cell| ChangeId { step: self.step, n: cell.n }));
+        let causes = self.state.causes();
+        if let Some(at) = id.and_then(|id| causes.iter().position(|(_, ids)| ids.contains(&id))) {
+            self.cause = at;
+        }
+    }
+
+    pub fn open_page(&mut self, screen: Screen) {
         self.scroll = 0;
         self.open(screen);
+    }
+
+    /// The next or the previous change of the step, around the end.
+    fn other_change(&mut self, forward: bool) {
+        let listed = self.screen == Screen::Diff && self.behind.last() == Some(&Screen::Changes);
+        let n = if listed { self.listed().len() } else { self.plan.steps[self.step].changes.len() };
+        if n > 0 {
+            self.change = if forward { (self.change + 1) % n } else { (self.change + n - 1) % n };
+        }
+        if self.screen == Screen::Diff {
+            self.scroll = 0;
+        }
     }
 
     /// Moves whatever moves on this screen.
     fn step_by(&mut self, by: isize) {
         let moved = |at: usize, n: usize| at.saturating_add_signed(by).min(n.saturating_sub(1));
         if matches!(self.popup, Some(Popup::Help)) {
+            self.help_at = moved(self.help_at, super::screens::help::rows(self).len());
             return;
         }
         match self.screen {
             Screen::Plan | Screen::Overview | Screen::Resume => {
-                self.follows = false;
-                let step = moved(self.step, self.plan.steps.len());
-                if step != self.step {
-                    self.change = 0;
-                }
-                self.step = step;
+                self.go_to_step(moved(self.step, self.plan.steps.len()));
             }
             Screen::Changes => self.change = moved(self.change, self.listed().len()),
+            Screen::Matrix => self.cells.move_rows(by, self.failed_only, self.size.0),
+            // As many layers as an image has; the picture keeps it within what there is.
+            Screen::Cell => {
+                let n = self.cells.selected().map_or(0, |id| self.cells.layers(id).len());
+                self.scroll = moved(self.scroll, n);
+            }
             Screen::Failure => self.cause = moved(self.cause, self.state.causes().len()),
             Screen::Waiting => self.scroll = moved(self.scroll, self.report.as_ref().map_or(0, |r| r.problems.len())),
             // As long as the page can be: the picture keeps it within what there is.
             Screen::End => self.scroll = moved(self.scroll, self.plan.steps.len() + self.plan.notes.len() + 20),
-            Screen::Notes => self.scroll = moved(self.scroll, self.plan.notes.len() + self.plan.blockers.len()),
-            Screen::Ledger => self.scroll = moved(self.scroll, self.plan.ledger.len()),
-            Screen::Log => {
-                let n = self.lines.count(self.log_level());
-                let at = moved(self.held.unwrap_or(n.saturating_sub(1)), n);
-                self.held = (at + 1 < n).then_some(at);
-            }
+            Screen::Held => {}
+            Screen::Notes => self.scroll = moved(self.scroll, self.note_rows().len()),
+            Screen::Ledger => self.scroll = moved(self.scroll, self.ledger_rows().len()),
+            Screen::Diff => self.scroll = moved(self.scroll, self.diff_lines().len()),
+            Screen::Explain => self.scroll = moved(self.scroll, self.plan.steps[self.step].changes.len()),
+            Screen::Log => self.log_by(by),
         }
     }
 
@@ -472,7 +505,7 @@ impl App {
 
     /// A suspended tool cannot answer anybody: only while nothing is in flight.
     fn suspend_if_idle(&mut self) {
-        if words::in_flight(&self.state) == 0 {
+        if words::in_flight(&self.state) == 0 || self.watches() {
             self.suspend = true;
         } else {
             self.notice = Some((Level::Warn, "changes are in flight and cannot be left alone: P pauses first".to_owned()));
@@ -480,16 +513,20 @@ impl App {
     }
 }
 
-fn screen_place(screen: Screen) -> Place {
+pub fn screen_place(screen: Screen) -> Place {
     match screen {
         Screen::Plan => Place::Plan,
         Screen::Overview => Place::Overview,
         Screen::Changes => Place::Changes,
-        Screen::Notes | Screen::Ledger => Place::Page,
+        Screen::Matrix => Place::Matrix,
+        Screen::Cell => Place::Cell,
+        Screen::Notes | Screen::Ledger | Screen::Explain => Place::Page,
+        Screen::Diff => Place::Diff,
         Screen::Log => Place::Log,
         Screen::Failure => Place::Failure,
         Screen::Waiting => Place::Waiting,
         Screen::Resume => Place::Resume,
         Screen::End => Place::End,
+        Screen::Held => Place::Held,
     }
 }

@@ -1,15 +1,21 @@
 //! The interface's own state: the run as the journal tells it, and what the operator looks at.
 //! Never draws, never asks the clock: times come in with keys, events and ticks.
 
+use super::cells::Cells;
+use super::copy::Wish;
 use super::facts::Facts;
+use super::find::Find;
+use super::grid::{Grid, Stand};
 use super::lines::{Line, Lines, of_entry};
 use super::pace::Pace;
+use super::palette::Palette;
 use super::question::{Field, NOT_YET, Purpose, Question};
+use super::sieve::LogView;
 use super::theme::Look;
-use super::{Left, Start};
+use super::{Left, Start, Watching};
 use crate::model::{
-    Ask, ChangeId, Command, Entry, Event, GateReport, Level, Next, Plan, Problem, Progress, Stamped, State, Stop, SurveyLine,
-    Wait, text,
+    Ask, ChangeId, Command, Entry, Event, Fault, GateReport, Level, Need, Next, Plan, Problem, Progress, Stamped, State, Status,
+    Stop, SurveyLine, Wait, text,
 };
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -23,14 +29,24 @@ pub enum Screen {
     Overview,
     /// The changes of the selected step.
     Changes,
+    /// The same as a grid of hosts and images.
+    Matrix,
+    /// One change of it.
+    Cell,
     Log,
     Notes,
     Ledger,
+    /// The selected change before and after.
+    Diff,
+    /// Every request of the selected step.
+    Explain,
     Failure,
     /// A gate that waits for its checks and asks nobody.
     Waiting,
     Resume,
     End,
+    /// Another castoff holds the lock that was wanted.
+    Held,
 }
 
 /// What lies over it and takes the keys.
@@ -43,6 +59,8 @@ pub enum Popup {
         opened_ms: i64,
     },
     Question(Question),
+    /// The castoff of a run that was watched.
+    Gone,
 }
 
 /// How far the way out is; with the time at which it was asked.
@@ -78,14 +96,20 @@ pub struct App {
     /// First line of the notes, the ledger, the help or a waiting page.
     pub scroll: usize,
     pub failed_only: bool,
-    pub warnings_only: bool,
-    /// `None` follows; else the line of the log that is held at the bottom.
-    pub held: Option<usize>,
+    pub log: LogView,
+    /// Long lines of the diff are broken, not cut.
+    pub wrap: bool,
+    pub find: Option<Find>,
+    pub palette: Option<Palette>,
+    /// First line of the help.
+    pub help_at: usize,
     pub progress: BTreeMap<ChangeId, Progress>,
     /// Bytes on their way, by step: kept with `progress`.
     pub arriving: BTreeMap<usize, u64>,
     /// What the plan says of each step.
     pub facts: Vec<Facts>,
+    /// Grids of the steps that are about images on hosts, and what the eye does there.
+    pub cells: Cells,
     pub pace: Pace,
     pub report: Option<GateReport>,
     /// What holds back changes of this step.
@@ -93,6 +117,8 @@ pub struct App {
     /// How many problems stood against the waiting gate: (unix time in milliseconds, count).
     pub counts: Vec<(i64, usize)>,
     pub survey: Option<Vec<SurveyLine>>,
+    /// What others changed since, once the cluster was looked at.
+    pub changed: Option<Vec<Problem>>,
     pub lines: Lines,
     /// One line where the eye is: what was refused, what was asked of the engine.
     pub notice: Option<(Level, String)>,
@@ -106,12 +132,24 @@ pub struct App {
     pub put_off: Option<usize>,
     /// The stop that was shown already: it is not shown again when the operator looks elsewhere.
     pub shown: Option<Stop>,
+    /// What needed a person when it was last asked; for a gate, when it was reached.
+    pub heeded: Option<(Need, Option<i64>)>,
+    pub watching: Option<Watching>,
+    /// The window title that the terminal has.
+    pub titled: String,
     pub focused: bool,
     pub last_key_ms: i64,
     /// Taken by the loop: ring once, suspend, draw from scratch.
     pub bell: bool,
     pub suspend: bool,
     pub redraw: bool,
+    pub outside: Option<Wish>,
+    /// The mouse is ours.
+    pub mouse: bool,
+    /// Nothing is drawn for the clock alone.
+    pub still: bool,
+    /// The options that a command of this run needs: ` --state /srv/castoff`.
+    pub again: String,
 }
 
 impl App {
@@ -141,16 +179,21 @@ impl App {
             follows: true,
             scroll: 0,
             failed_only: false,
-            warnings_only: false,
-            held: None,
+            log: LogView::default(),
+            wrap: false,
+            find: None,
+            palette: None,
+            help_at: 0,
             progress: BTreeMap::new(),
             arriving: BTreeMap::new(),
             facts: vec![],
+            cells: Cells::default(),
             pace: Pace::default(),
             report: None,
             waits: (0, vec![]),
             counts: vec![],
             survey: None,
+            changed: None,
             lines: Lines::default(),
             notice: None,
             begun: false,
@@ -159,19 +202,32 @@ impl App {
             left: None,
             put_off: None,
             shown: None,
+            heeded: None,
+            watching: start.watching,
+            titled: String::new(),
             focused: true,
             last_key_ms: now_ms,
             bell: false,
             suspend: false,
             redraw: false,
+            outside: None,
+            mouse: false,
+            still: start.still,
+            again: start.again,
         };
         for stamped in &start.entries {
             app.state.apply(stamped)?;
             app.lines.push(of_entry(stamped, &app.state));
         }
         app.facts = Facts::of(&app.plan);
+        app.cells.fold(&start.entries, &app.state, &app.progress, now_ms);
         if screen == Screen::Plan {
             app.step = app.plan.steps.iter().position(|step| step.pending().next().is_some()).unwrap_or_default();
+        }
+        if let Some(watching) = &app.watching {
+            app.begun = watching.begun && app.state.plan.is_some();
+            app.screen = if watching.held.is_some() { Screen::Held } else { app.first_screen() };
+            app.settle(now_ms);
         }
         app.follow();
         if let Some(to) = start.rollback_to {
@@ -185,7 +241,11 @@ impl App {
         self.now_ms = now_ms;
         match event {
             Event::Entry(stamped) => self.entry(&stamped, now_ms),
-            Event::Progress(progress) => self.progressed(progress),
+            Event::Progress(progress) => {
+                self.cells.hear(&progress);
+                self.progressed(progress);
+            }
+            Event::Layers { change, layers } => self.cells.hear_layers(change, layers),
             Event::Gate(report) => {
                 if self.counts.last().is_none_or(|(_, n)| *n != report.problems.len()) {
                     self.counts.push((report.read_at_ms, report.problems.len()));
@@ -200,7 +260,18 @@ impl App {
                 self.settle(now_ms);
             }
             Event::Waits { step, waits } => self.waits = (step, waits),
-            Event::Survey(lines) => self.survey = Some(lines),
+            Event::Survey(lines) => {
+                self.survey = Some(lines);
+                self.notice = None;
+            }
+            Event::Changed(changed) => {
+                for problem in &changed {
+                    let said = format!("changed since the plan: {} {}", problem.subject, problem.why);
+                    let place = problem.place.as_deref().unwrap_or_default();
+                    self.lines.push(Line::remark(now_ms, Level::Warn, place, &said));
+                }
+                self.changed = Some(changed);
+            }
             Event::Refused(why) => {
                 let why = text::clean(&why);
                 if let Some(Popup::Question(question)) = &mut self.popup {
@@ -209,15 +280,20 @@ impl App {
                     self.notice = Some((Level::Error, why));
                 }
             }
+            // The answer to somebody else.
+            Event::Answered { .. } => {}
             Event::Said { level, at_ms, place, text } => {
-                self.lines.push(Line { at_ms, level, place: text::clean(&place), text: text::clean(&text) });
+                self.lines.push(Line::remark(at_ms, level, &place, &text));
             }
         }
+        self.cells.live(self.begun && !self.over, &self.state, &self.progress, now_ms);
     }
 
     /// The clock went on.
     pub fn tick(&mut self, now_ms: i64) {
         self.now_ms = now_ms;
+        self.cells.tick(now_ms);
+        self.look_for(false);
         let Next::Apply(step) = self.state.next() else { return };
         let (done, total) = self.bytes(step);
         if total > 0 {
@@ -227,7 +303,11 @@ impl App {
 
     /// The engine's channel is closed: it has ended, well or not.
     pub fn engine_ended(&mut self) {
+        if self.watches() {
+            return self.castoff_is_gone();
+        }
         self.over = true;
+        self.cells.live(false, &self.state, &self.progress, self.now_ms);
         if self.state.finished.is_none() {
             self.left = Some(Left::Stopped);
         }
@@ -248,6 +328,10 @@ impl App {
             return;
         }
         self.lines.push(of_entry(stamped, &self.state));
+        if self.watches() && !self.begun {
+            self.begun = true;
+            self.show(Screen::Overview);
+        }
         if let Entry::Planned { plan, .. } = &stamped.entry {
             self.plan = plan.clone();
             self.facts = Facts::of(plan);
@@ -278,6 +362,7 @@ impl App {
             Entry::Finished { .. } => self.close_question(|_| true),
             _ => {}
         }
+        self.cells.entry(stamped, &self.state, &self.progress);
         if !matches!(stamped.entry, Entry::Started { .. } | Entry::Done { .. } | Entry::Found { .. }) {
             self.notice = None;
         }
@@ -289,13 +374,16 @@ impl App {
         if !self.begun {
             return;
         }
+        self.heed(now_ms);
+        if self.screen == Screen::Held {
+            return;
+        }
         let next = self.state.next();
         if let Next::Stop(stop @ (Stop::Failed(_) | Stop::Stuck)) = &next {
             if self.shown.as_ref() != Some(stop) && self.popup.is_none() {
                 self.shown = Some(stop.clone());
                 self.cause = 0;
                 self.show(Screen::Failure);
-                self.ring(now_ms);
             }
         } else {
             self.shown = None;
@@ -311,7 +399,6 @@ impl App {
                 self.popup = None;
                 self.scroll = 0;
                 self.show(Screen::End);
-                self.ring(now_ms);
             }
             _ => {}
         }
@@ -320,13 +407,12 @@ impl App {
 
     /// A gate waits: its question opens, unless something else is being typed or it was put off.
     fn reached(&mut self, step: usize, now_ms: i64) {
-        if self.popup.is_some() || self.put_off == Some(step) {
+        if self.popup.is_some() || self.is_typing() || self.put_off == Some(step) {
             return;
         }
         let asks = self.state.gate(step).is_some_and(|gate| gate.ask != Ask::Nothing);
         if asks {
             self.ask_gate(step, now_ms);
-            self.ring(now_ms);
         } else if self.problems(step).is_some_and(|problems| !problems.is_empty()) && self.screen == Screen::Overview {
             self.scroll = 0;
             self.open(Screen::Waiting);
@@ -361,6 +447,8 @@ impl App {
 
     fn follow(&mut self) {
         if self.follows
+            // Who looks at cells goes on looking at those.
+            && !matches!(self.screen, Screen::Matrix | Screen::Cell)
             && self.state.plan.is_some()
             && let Some(step) = self.at()
             && self.step != step
@@ -375,9 +463,30 @@ impl App {
         self.report.as_ref().filter(|report| report.step == step).map(|report| report.problems.as_slice())
     }
 
-    /// The least level the log page shows.
-    pub fn log_level(&self) -> Level {
-        if self.warnings_only { Level::Warn } else { Level::Info }
+    /// Failed changes of one step by cause, as the state tells them of all steps.
+    pub fn causes_of(&self, step: usize) -> Vec<(Fault, Vec<ChangeId>)> {
+        let Some(grid) = self.cells.grid(step) else {
+            return self.state.causes().into_iter().filter(|(_, ids)| ids.iter().any(|id| id.step == step)).collect();
+        };
+        let failed = grid.causes().into_iter().filter(|(cause, _)| cause.stand == Stand::Failed);
+        let of = |cells: &std::collections::BTreeSet<usize>| {
+            let ids: Vec<ChangeId> = cells.iter().map(|n| ChangeId { step, n: *n }).collect();
+            match &self.state.status(*ids.first()?).status {
+                Status::Failed(fault) | Status::UndoFailed(fault) => Some((fault.clone(), ids)),
+                _ => None,
+            }
+        };
+        failed.filter_map(|(_, cells)| of(cells)).collect()
+    }
+
+    /// The matrix of the selected step, if it is one to be shown as a matrix.
+    pub fn grid(&self) -> Option<&Grid> {
+        self.cells.grid(self.step).filter(|_| self.state.plan.is_some())
+    }
+
+    /// A word of the palette, or one to look for, is being typed.
+    pub fn is_typing(&self) -> bool {
+        self.palette.is_some() || self.find.as_ref().is_some_and(|find| find.typing)
     }
 
     /// Goes to a screen from which `esc` does not come back here.
@@ -398,11 +507,6 @@ impl App {
         if matches!(&self.popup, Some(Popup::Question(question)) if which(&question.purpose)) {
             self.popup = None;
         }
-    }
-
-    /// Once, and only to somebody who does not look.
-    pub(super) fn ring(&mut self, now_ms: i64) {
-        self.bell |= !self.focused || now_ms - self.last_key_ms > 60_000;
     }
 
     /// The command that starts or continues the run, with what the operator sees meanwhile.

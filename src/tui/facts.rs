@@ -84,12 +84,13 @@ impl App {
     /// Failed changes of the selected step first, then the others, in order; or only the failed ones.
     pub fn listed(&self) -> Vec<usize> {
         let n = self.plan.steps.get(self.step).map_or(0, |step| step.changes.len());
+        let shown = |n: &usize| self.shows(|| self.change_words(*n));
         let Some(failed) = self.state.steps.get(self.step).map(|step| &step.counts.failed) else {
-            return if self.failed_only { vec![] } else { (0..n).collect() };
+            return if self.failed_only { vec![] } else { (0..n).filter(shown).collect() };
         };
-        let mut out: Vec<usize> = failed.iter().copied().collect();
+        let mut out: Vec<usize> = failed.iter().copied().filter(shown).collect();
         if !self.failed_only {
-            out.extend((0..n).filter(|n| failed.is_empty() || !failed.contains(n)));
+            out.extend((0..n).filter(|n| failed.is_empty() || !failed.contains(n)).filter(shown));
         }
         out
     }
@@ -210,9 +211,13 @@ mod tests {
                 run: String::new(),
                 simulated: false,
                 folder: "/".into(),
-                look: Look { mono: true, ascii: true, zone: jiff::tz::TimeZone::UTC },
+                look: Look { mono: true, ascii: true, colorblind: false, zone: jiff::tz::TimeZone::UTC },
                 rollback_to: None,
+                watching: None,
                 on_hangup: crate::tui::OnHangup::Pause,
+                again: String::new(),
+                still: false,
+                watching: None,
             };
             let mut app = App::new(start, 0).unwrap();
             let planned = Entry::Planned { plan: plan().into(), by: String::new() };

@@ -1,7 +1,7 @@
 //! The first picture: what is waited for, since when, before there is a plan to show.
 //! Never acts: the keys that leave are the only ones it knows.
 
-use super::input::{Input, Reader};
+use super::input::{Input, Keyboard};
 use super::theme::{Look, Tone};
 use super::{Heard, Left, Signals, parts, terminal};
 use crossterm::event::{Event, KeyCode, KeyModifiers};
@@ -22,7 +22,7 @@ pub async fn opening<T>(look: &Look, what: &str, work: impl Future<Output = T>) 
     let (guard, mut screen) = terminal::enter("castoff")?;
     let (sender, mut inputs) = mpsc::unbounded_channel();
     let mut signals = Signals::new()?;
-    let reader = Reader::start(sender)?;
+    let keyboard = Keyboard::take(sender)?;
     let since = Instant::now();
     let mut clock = interval(Duration::from_secs(1));
     tokio::pin!(work);
@@ -30,7 +30,7 @@ pub async fn opening<T>(look: &Look, what: &str, work: impl Future<Output = T>) 
         tokio::select! {
             biased;
             done = &mut work => {
-                drop(reader);
+                drop(keyboard);
                 return Ok(Ok((done, Opened { _guard: guard })));
             }
             _ = clock.tick() => {}
@@ -51,7 +51,7 @@ pub async fn opening<T>(look: &Look, what: &str, work: impl Future<Output = T>) 
         }
     };
     if left == Left::Detached {
-        reader.forget();
+        keyboard.forget();
         terminal::abandon();
     }
     Ok(Err(left))

@@ -42,7 +42,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, question: &Question, area: Rect) {
         Purpose::Skip(target) => skip(app, target, width),
         Purpose::Abort => abort(app, width),
     };
-    let mut foot = foot(app, question, case.act, width);
+    let mut foot =
+        if app.shows_a_gate() { super::held::answered_elsewhere(app, width) } else { foot(app, question, case.act, width) };
     if area.height < LOW {
         foot.remove(0);
     }
@@ -232,7 +233,8 @@ fn abort(app: &App, width: usize) -> Case {
     for sentence in sentences {
         head.extend(wrap(&sentence, width - 1).into_iter().map(|line| Line::raw(format!(" {line}"))));
     }
-    Case { title: "ABORT THE RUN".to_owned(), head, essence: vec![], facts: vec![], act: "Abort" }
+    let (title, act) = if app.begun { ("ABORT THE RUN", "Abort") } else { ("CLOSE THE RUN", "Close") };
+    Case { title: title.to_owned(), head, essence: vec![], facts: vec![], act }
 }
 
 /// The fields, what was wrong, and the two ways on.
