@@ -88,6 +88,7 @@ impl Talk {
             journal,
             commands,
             events,
+            asked: mpsc::channel(1).1,
             by: "kim".to_owned(),
             approvals: BTreeMap::new(),
             lingers: false,
