@@ -2,12 +2,14 @@
 //! or the run stops there and can be resumed.
 
 use crate::model::{
-    Ask, Command, Event, Fault, FaultKind, GateReport, Level, Next, Outcome, Progress, Stamped, State, Status, Stop, text,
+    Ask, Command, Entry, Event, Fault, FaultKind, GateReport, Level, Loads, Next, Outcome, Pace, Progress, Stamped, State,
+    Status, Stop, hold, pace, text,
 };
 use crate::report::{clock, entry_text};
 use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
     io::Write,
     time::Duration,
 };
@@ -38,6 +40,8 @@ pub enum Left {
         drift: bool,
     },
     Stuck,
+    /// By the window, with its words: only a later end or the way back helps.
+    Held(String),
     Stopped,
 }
 
@@ -53,10 +57,14 @@ pub async fn run(
         state: State::fold(entries).unwrap_or_default(),
         options,
         progress: BTreeMap::new(),
+        pace: Pace::default(),
+        loads: Loads::default(),
         gate: None,
         waiting_since: None,
+        held: None,
         out: true,
     };
+    view.loads = view.state.plan.as_deref().map(Loads::new).unwrap_or_default();
     let mut left = None;
     let _ = commands.send(first).await;
     let mut tick = tokio::time::interval(Duration::from_secs(10));
@@ -88,8 +96,13 @@ struct View {
     state: State,
     options: Options,
     progress: BTreeMap<crate::model::ChangeId, Progress>,
+    pace: Pace,
+    /// What every step has to do.
+    loads: Loads,
     gate: Option<GateReport>,
     waiting_since: Option<Instant>,
+    /// The window has paused this run, while we looked on.
+    held: Option<String>,
     /// Whether standard output still takes lines: a closed pipe ends the output, not the run.
     out: bool,
 }
@@ -102,6 +115,13 @@ impl View {
                 if self.state.apply(&entry).is_err() {
                     eprintln!("castoff: entry {seq} does not fit what was shown before");
                 }
+                if let Entry::Planned { plan, .. } = &entry.entry {
+                    self.loads = Loads::new(plan);
+                }
+                self.held = match &entry.entry {
+                    Entry::Paused { why, .. } if hold::is_hold_words(why) => Some(why.clone()),
+                    _ => None,
+                };
                 self.gate = None;
                 self.waiting_since = None;
                 let line = format!("{}  {}", clock(entry.at_ms), entry_text(&self.state, &entry.entry));
@@ -198,6 +218,7 @@ impl View {
             return;
         }
         let Some(step) = self.state.current_step() else { return };
+        let rest = self.rest(step);
         let tally = self.state.tally(step);
         let in_flight = |p: &&Progress| p.change.step == step && self.state.status(p.change).status == Status::Running;
         let running = self.progress.values().filter(in_flight);
@@ -206,7 +227,7 @@ impl View {
             if total > 0 { format!(", {} of {} in flight", text::bytes(done), text::bytes(total)) } else { String::new() };
         if tally.running > 0 {
             let line = format!(
-                "{}: {} done, {} running, {} to do{bytes}",
+                "{}: {} done, {} running, {} to do{bytes}{rest}",
                 plan.steps[step].title,
                 tally.done + tally.found,
                 tally.running,
@@ -214,6 +235,30 @@ impl View {
             );
             self.words(&line);
         }
+    }
+
+    /// When the running step and the rest would end, and what is left of the window.
+    fn rest(&mut self, step: usize) -> String {
+        let Some(plan) = &self.state.plan else { return String::new() };
+        let now_ms = jiff::Timestamp::now().as_millisecond();
+        let (done, total) = pace::bytes(plan, &self.state, &self.progress, step);
+        if total > 0 {
+            self.pace.sample(step, now_ms, done);
+        }
+        let window = self.state.window.as_ref();
+        let projection = self.loads.project(plan, &self.state, now_ms, self.pace.ends(step, done, total));
+        let mut out = String::new();
+        if let Some(end) = projection.steps.get(step).copied().flatten().filter(|end| end.measured) {
+            let words =
+                window.map_or_else(|| end.words(|ms| minute(ms, "%H:%M"), &minute(now_ms, "%Z")), |window| end.words_in(window));
+            let _ = write!(out, "; ends {words}, if the rate holds");
+        }
+        let Some(window) = window else { return out };
+        if let Some(rest) = projection.rest(Some(window), clock, "") {
+            let _ = write!(out, "; the rest {}", rest.sentence());
+        }
+        let _ = write!(out, "; window {}", window.left(now_ms));
+        out
     }
 
     fn must_leave(&self) -> Option<Left> {
@@ -225,7 +270,14 @@ impl View {
                 if gate.ask != Ask::Nothing && !self.options.approved.contains(id) {
                     return Some(Left::GateNeedsAnswer(id.clone()));
                 }
-                self.gate.as_ref().filter(|report| report.step == step && !report.problems.is_empty())?;
+                let report = self.gate.as_ref().filter(|report| report.step == step && !report.problems.is_empty())?;
+                if let Some(problem) = report.problems.iter().find(|problem| hold::is_hold(problem)) {
+                    return Some(Left::Held(format!("{}: {}", problem.subject, problem.why)));
+                }
+                // A window opens by itself.
+                if report.problems.iter().all(hold::is_early) {
+                    return None;
+                }
                 let tired = self.options.wait.zip(self.waiting_since).is_some_and(|(wait, since)| since.elapsed() >= wait);
                 (!gate.wait || tired).then(|| Left::GateClosed { step: id.clone(), preflight: gate.ask == Ask::Nothing })
             }
@@ -234,6 +286,7 @@ impl View {
                 Some(Left::Failed { drift })
             }
             Next::Stop(Stop::Stuck) => Some(Left::Stuck),
+            Next::Stop(Stop::Paused) => self.held.clone().map(Left::Held),
             _ => None,
         }
     }
@@ -251,6 +304,10 @@ impl View {
                     self.words(&format!("  {}: {}{hint}", text::clean(&problem.subject), text::clean(&problem.why)));
                 }
             }
+            Left::Held(why) => {
+                self.words(&text::clean(why));
+                self.words("hint: a later end, on purpose: castoff resume --window 02:00-05:00; or castoff rollback");
+            }
             Left::Failed { .. } | Left::Stuck => {
                 for (fault, ids) in self.state.causes() {
                     let Fault { what, why, hint, .. } = fault;
@@ -263,4 +320,10 @@ impl View {
             Left::Finished(_) | Left::Stopped => {}
         }
     }
+}
+
+/// A time of this machine's zone.
+fn minute(at_ms: i64, how: &str) -> String {
+    let at = jiff::Timestamp::from_millisecond(at_ms).map(|at| at.to_zoned(jiff::tz::TimeZone::system()));
+    at.map(|at| at.strftime(how).to_string()).unwrap_or_default()
 }

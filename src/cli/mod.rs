@@ -4,12 +4,14 @@ mod exit;
 mod files;
 mod look_up;
 mod run;
+mod window;
 
 pub use exit::{Exit, Failure};
 
 use crate::tui;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use window::WindowOption;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -104,6 +106,8 @@ enum Command {
     Plan {
         #[command(flatten)]
         planned: Planned,
+        #[command(flatten)]
+        window: WindowOption,
         /// Write the plan to a file, for `castoff run FILE`
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
@@ -114,12 +118,16 @@ enum Command {
         planned: Planned,
         #[command(flatten)]
         front: Front,
+        #[command(flatten)]
+        window: WindowOption,
     },
     /// Go on with a run that was cut off, paused or failed [default: the newest that is not over]
     Resume {
         run: Option<String>,
         #[command(flatten)]
         front: Front,
+        #[command(flatten)]
+        window: WindowOption,
         /// Try failed changes again
         #[arg(long)]
         retry: bool,
@@ -135,6 +143,8 @@ enum Command {
         reason: String,
         #[command(flatten)]
         front: Front,
+        #[command(flatten)]
+        window: WindowOption,
     },
     /// How a run stands
     Status { run: Option<String> },
@@ -184,10 +194,10 @@ pub async fn main() -> Result<Exit, Failure> {
     let cli = Cli::parse();
     let common = &cli.common;
     match cli.command {
-        Command::Plan { planned, out } => run::plan(common, &planned, out.as_deref()).await,
-        Command::Run { planned, front } => run::run(common, &planned, &front).await,
-        Command::Resume { run, front, retry } => run::resume(common, run, &front, retry).await,
-        Command::Rollback { run, to, reason, front } => run::rollback(common, run, to, &reason, &front).await,
+        Command::Plan { planned, window, out } => run::plan(common, &planned, &window, out.as_deref()).await,
+        Command::Run { planned, front, window } => run::run(common, &planned, &front, &window).await,
+        Command::Resume { run, front, window, retry } => run::resume(common, run, &front, &window, retry).await,
+        Command::Rollback { run, to, reason, front, window } => run::rollback(common, run, to, &reason, (&front, &window)).await,
         Command::Status { run } => look_up::status(common, run).await,
         Command::Runs => look_up::runs(common).await,
         Command::Report { run } => look_up::report(common, run).await,

@@ -1,6 +1,6 @@
 //! Plan, run, resume, rollback: brings a cluster, a journal, the engine and a front end together.
 
-use super::{Common, Exit, Failure, Format, Front, Planned, files, look_up};
+use super::{Common, Exit, Failure, Format, Front, Planned, WindowOption, files, look_up};
 use crate::cluster::{
     Cluster,
     config::ClusterFile,
@@ -10,7 +10,7 @@ use crate::cluster::{
 use crate::engine::{Ending, Engine, EngineError, Setup};
 use crate::headless;
 use crate::journal::{self, Journal};
-use crate::model::{Command, Inventory, Next, Plan, Stamped, State, Stop};
+use crate::model::{Command, Inventory, Next, Plan, Stamped, State, Stop, Window};
 use crate::report;
 use crate::runbook::Runbook;
 use crate::tui;
@@ -29,7 +29,8 @@ pub fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-pub async fn plan(common: &Common, planned: &Planned, out: Option<&Path>) -> Result<Exit, Failure> {
+pub async fn plan(common: &Common, planned: &Planned, window: &WindowOption, out: Option<&Path>) -> Result<Exit, Failure> {
+    let window = window.of_new_run(common, planned.simulate)?;
     let cluster = open(common, planned)?;
     let plan = make(&*cluster, planned).await?;
     let json = || serde_json::to_string_pretty(&plan).expect("a plan is plain data");
@@ -40,6 +41,9 @@ pub async fn plan(common: &Common, planned: &Planned, out: Option<&Path>) -> Res
     let text = if common.format == Format::Json { json() } else { report::plan_text(&plan, columns()) };
     // A closed pipe (`| head`) ends the output, nothing else.
     let _ = writeln!(std::io::stdout(), "{text}");
+    if let Some(window) = window.filter(|_| common.format == Format::Text && !plan.is_empty()) {
+        let _ = write!(std::io::stdout(), "{}", report::window_text(&plan, &State::default(), &window, now_ms()));
+    }
     Ok(match () {
         () if !plan.blockers.is_empty() => Exit::PreflightFailed,
         () if plan.is_empty() => Exit::Done,
@@ -61,7 +65,8 @@ pub async fn inventory(common: &Common, runbook: &str, out: &Path) -> Result<Exi
     Ok(if inventory.unanswered.is_empty() { Exit::Done } else { Exit::SomethingLeft })
 }
 
-pub async fn run(common: &Common, planned: &Planned, front: &Front) -> Result<Exit, Failure> {
+pub async fn run(common: &Common, planned: &Planned, front: &Front, window: &WindowOption) -> Result<Exit, Failure> {
+    let window = window.of_new_run(common, planned.simulate)?;
     let cluster = open(common, planned)?;
     let plan = make(&*cluster, planned).await?;
     let approvals = approvals(front, &plan)?;
@@ -93,11 +98,19 @@ pub async fn run(common: &Common, planned: &Planned, front: &Front) -> Result<Ex
         entries: vec![],
         first: Command::Begin,
         rollback_to: None,
+        window,
     };
     going.go(common, front, Some(plan), headless).await
 }
 
-pub async fn resume(common: &Common, run: Option<String>, front: &Front, retry: bool) -> Result<Exit, Failure> {
+pub async fn resume(
+    common: &Common,
+    run: Option<String>,
+    front: &Front,
+    window: &WindowOption,
+    retry: bool,
+) -> Result<Exit, Failure> {
+    let window = window.of_known_run()?;
     let state = files::state_folder(common)?;
     let (run, _, folded) = look_up::find(&state, run).await?;
     if let Some(outcome) = &folded.finished {
@@ -127,6 +140,7 @@ pub async fn resume(common: &Common, run: Option<String>, front: &Front, retry: 
         entries,
         first: Command::Begin,
         rollback_to: None,
+        window,
     };
     going.go(common, front, None, is_headless(front)).await
 }
@@ -136,8 +150,9 @@ pub async fn rollback(
     run: Option<String>,
     to: Option<String>,
     reason: &str,
-    front: &Front,
+    (front, window): (&Front, &WindowOption),
 ) -> Result<Exit, Failure> {
+    let window = window.of_known_run()?;
     let state = files::state_folder(common)?;
     let (run, _, folded) = look_up::find(&state, run).await?;
     let plan = folded.plan.clone().ok_or_else(|| Failure::new(Exit::Usage, format!("run `{run}` never began")))?;
@@ -169,6 +184,7 @@ pub async fn rollback(
         entries,
         first,
         rollback_to: Some(to),
+        window,
     };
     going.go(common, front, None, headless).await
 }
@@ -186,6 +202,8 @@ struct Going {
     entries: Vec<Stamped>,
     first: Command,
     rollback_to: Option<usize>,
+    /// Of a new run, or given on purpose to one that is taken up again.
+    window: Option<Window>,
 }
 
 impl Going {
@@ -202,6 +220,7 @@ impl Going {
             events,
             by: operator(),
             approvals: self.approvals.clone(),
+            window: self.window.clone(),
             lingers: !headless,
             now_ms,
             recheck: Duration::from_secs(if self.simulated { 2 } else { 5 }),
@@ -227,6 +246,7 @@ impl Going {
                 folder,
                 look: common.look(),
                 rollback_to: self.rollback_to,
+                window: self.window,
             };
             let left = tui::run(start, event_from, command_to).await?;
             // Only then the journal holds the last word.

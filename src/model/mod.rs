@@ -6,14 +6,18 @@ pub mod change;
 pub mod check;
 pub mod event;
 pub mod fault;
+pub mod hold;
 pub mod image;
 pub mod inventory;
 pub mod ledger;
 pub mod limits;
+pub mod pace;
 pub mod place;
 pub mod plan;
+pub mod projection;
 pub mod run;
 pub mod text;
+pub mod window;
 pub mod world;
 
 pub use backend_ai::Era;
@@ -28,6 +32,9 @@ pub use inventory::{
 };
 pub use ledger::{LedgerLine, Verdict};
 pub use limits::{Limit, LimitChange, Limits};
+pub use pace::Pace;
 pub use place::Mistake;
 pub use plan::{Ask, ChangeId, Gate, Kept, Plan, PlannedChange, PlannedStep, Totals};
+pub use projection::{End, Loads, Projection};
 pub use run::{ChangeState, Entry, Next, Outcome, Stamped, State, Status, StepState, Stop, Tally};
+pub use window::Window;

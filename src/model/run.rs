@@ -1,6 +1,6 @@
 //! A run is a fold of entries over a state. The engine, resume, the screens, `status` and the report share this fold.
 
-use super::{ChangeId, Fault, Gate, Limits, Plan};
+use super::{ChangeId, Fault, Gate, Limits, Plan, Window};
 use serde::{Deserialize, Serialize};
 
 /// One durable fact of a run, in the past tense. Written before it is acted upon.
@@ -57,6 +57,16 @@ pub enum Entry {
     },
     LimitChanged {
         limits: Limits,
+        by: String,
+    },
+    /// The window of the run, as it was agreed when it began.
+    WindowSet {
+        window: Window,
+        by: String,
+    },
+    /// Another window, given on purpose while the run went on or when it was resumed.
+    WindowMoved {
+        window: Window,
         by: String,
     },
     /// Every change of this step and of later steps will be undone.
@@ -147,6 +157,7 @@ pub struct StepState {
 pub struct State {
     pub plan: Option<Box<Plan>>,
     pub limits: Limits,
+    pub window: Option<Window>,
     pub steps: Vec<StepState>,
     pub by: String,
     pub begun_ms: i64,
@@ -248,6 +259,12 @@ impl State {
             Entry::Paused { why, .. } => self.paused = Some((why.clone(), at_ms)),
             Entry::Continued { .. } => self.paused = None,
             Entry::LimitChanged { limits, .. } => self.limits = *limits,
+            Entry::WindowSet { window, .. } | Entry::WindowMoved { window, .. } => {
+                if window.until_ms <= window.from_ms {
+                    return Err(illegal("the window ends before it opens".to_owned()));
+                }
+                self.window = Some(window.clone());
+            }
             Entry::RollbackBegun { to, .. } => {
                 if *to >= self.steps.len() {
                     return Err(illegal(format!("there is no step {}", to + 1)));

@@ -4,9 +4,9 @@
 use super::Left;
 use super::app::{App, Leaving, Popup, Screen};
 use super::keys::{Intent, Place, intent};
-use super::question::{Answer, DEAF_MS, Field, NOT_YET, Purpose, Question};
+use super::question::{Answer, DEAF_MS, Field, HELD, NOT_YET, Purpose, Question};
 use super::words;
-use crate::model::{Ask, ChangeId, Command, Level, Next, Stop, Target};
+use crate::model::{Ask, ChangeId, Command, Level, Next, Stop, Target, hold};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 /// A second Ctrl-C within this time is meant.
@@ -71,7 +71,10 @@ impl App {
     /// Why a key that is known here does nothing now. Said in the help and when it is pressed.
     pub fn why_not(&self, intent: Intent) -> Option<String> {
         let no = |why: &str| Some(why.to_owned());
-        let acts_on_a_run = matches!(intent, Intent::Pause | Intent::Retry | Intent::Skip | Intent::RollBack | Intent::Abort);
+        let acts_on_a_run = matches!(
+            intent,
+            Intent::Pause | Intent::Retry | Intent::Skip | Intent::RollBack | Intent::Abort | Intent::MoveWindow
+        );
         if acts_on_a_run && self.over {
             return match (intent, self.state.finished.is_some()) {
                 (Intent::RollBack, true) => Some(format!("the engine has ended: castoff rollback {} --to STEP", self.run)),
@@ -90,6 +93,10 @@ impl App {
             Intent::GoOn if self.begun => no("the run goes on already"),
             Intent::GoOn if self.survey.is_none() => no("the cluster is still being looked at"),
             Intent::Pause | Intent::Abort if self.state.finished.is_some() => no("the run is over"),
+            Intent::MoveWindow if self.window().is_none() => {
+                Some(format!("this run has no window; castoff resume {} --window 02:00-04:00 gives it one", self.run))
+            }
+            Intent::MoveWindow if self.state.finished.is_some() => no("the run is over"),
             Intent::Pause if !self.begun => no("nothing is running"),
             Intent::Pause if self.state.paused.is_none() && matches!(self.state.next(), Next::Stop(_)) => {
                 no("nothing is running: q leaves it as it is")
@@ -181,6 +188,7 @@ impl App {
                 let to = if steps.contains(&self.step) { self.step } else { steps[0] };
                 self.ask_rollback(to, at_ms);
             }
+            Intent::MoveWindow => self.ask_window(at_ms),
             Intent::Abort => {
                 let fields = vec![Field::reason("why"), Field::exactly("cluster", &self.plan.cluster, false)];
                 self.popup = Some(Popup::Question(Question::new(Purpose::Abort, at_ms, fields)));
@@ -200,7 +208,7 @@ impl App {
     fn answer(&mut self, key: KeyEvent, at_ms: i64) -> Option<Command> {
         let Some(Popup::Question(question)) = &mut self.popup else { return None };
         let looks = match intent(Place::Question, key.code) {
-            Some(intent @ (Intent::Help | Intent::List | Intent::Log | Intent::Recheck)) => Some(intent),
+            Some(intent @ (Intent::Help | Intent::List | Intent::Log | Intent::Recheck | Intent::MoveWindow)) => Some(intent),
             _ => None,
         };
         if let Some(looks) = looks {
@@ -210,17 +218,18 @@ impl App {
             return self.look_from_question(looks);
         }
         let problems = match question.purpose {
-            Purpose::Approve(step) => self.report.as_ref().filter(|r| r.step == step).map_or(0, |r| r.problems.len()),
-            _ => 0,
+            Purpose::Approve(step) => self.report.as_ref().filter(|r| r.step == step).map_or(&[][..], |r| r.problems.as_slice()),
+            _ => &[],
         };
+        let against = problems.first().map(|_| if problems.iter().all(hold::is_hold) { HELD } else { NOT_YET });
         match question.key(key, at_ms) {
             Answer::Open => None,
             Answer::NotNow => {
                 self.back();
                 None
             }
-            Answer::Given(_) if problems > 0 => {
-                question.note = Some(NOT_YET.to_owned());
+            Answer::Given(_) if against.is_some() => {
+                question.note = against.map(str::to_owned);
                 None
             }
             Answer::Given(typed) => {
@@ -243,6 +252,9 @@ impl App {
                 Command::RollBack { to, why: typed[0].clone() }
             }
             Purpose::Skip(target) => Command::Skip { target, why: typed[0].clone() },
+            Purpose::Window { window, at_ms } => {
+                Command::MoveWindow { window: window.moved(&typed[0], at_ms).expect("the field holds a window") }
+            }
             Purpose::Abort => {
                 self.begun = true;
                 Command::Abort { why: typed[0].clone() }
@@ -254,6 +266,10 @@ impl App {
     fn look_from_question(&mut self, looks: Intent) -> Option<Command> {
         match looks {
             Intent::Recheck => return Some(Command::Recheck),
+            Intent::MoveWindow => {
+                self.back();
+                self.ask_window(self.last_key_ms);
+            }
             Intent::Help => {
                 self.back();
                 self.popup = Some(Popup::Help);

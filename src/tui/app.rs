@@ -2,13 +2,12 @@
 //! Never draws, never asks the clock: times come in with keys, events and ticks.
 
 use super::lines::{Line, Lines, of_entry};
-use super::pace::Pace;
-use super::question::{Field, NOT_YET, Purpose, Question};
+use super::question::{Field, HELD, NOT_YET, Purpose, Question};
 use super::theme::Look;
 use super::{Left, Start};
 use crate::model::{
-    Ask, ChangeId, Command, Entry, Event, GateReport, Level, Next, Plan, Problem, Progress, Stamped, State, Status, Stop,
-    SurveyLine, text,
+    Ask, ChangeId, Command, Entry, Event, GateReport, Level, Loads, Next, Pace, Plan, Problem, Progress, Projection, Stamped,
+    State, Status, Stop, SurveyLine, Window, hold, pace, text,
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -82,6 +81,11 @@ pub struct App {
     pub held: Option<usize>,
     pub progress: BTreeMap<ChangeId, Progress>,
     pub pace: Pace,
+    /// What every step has to do, and when the rest would end; reckoned once a second.
+    pub loads: Loads,
+    pub projection: Projection,
+    /// The window that was given at the start; once the journal has one, that counts.
+    pub given: Option<Window>,
     pub report: Option<GateReport>,
     /// How many problems stood against the waiting gate: (unix time in milliseconds, count).
     pub counts: Vec<(i64, usize)>,
@@ -138,6 +142,9 @@ impl App {
             held: None,
             progress: BTreeMap::new(),
             pace: Pace::default(),
+            loads: Loads::default(),
+            projection: Projection::default(),
+            given: start.window,
             report: None,
             counts: vec![],
             survey: None,
@@ -159,6 +166,8 @@ impl App {
             app.state.apply(stamped)?;
             app.lines.push(of_entry(stamped, &app.state));
         }
+        app.loads = Loads::new(&app.plan);
+        app.reckon();
         if screen == Screen::Plan {
             app.step = app.plan.steps.iter().position(|step| step.pending().next().is_some()).unwrap_or_default();
         }
@@ -183,7 +192,7 @@ impl App {
                 }
                 if report.problems.is_empty()
                     && let Some(Popup::Question(question)) = &mut self.popup
-                    && question.note.as_deref() == Some(NOT_YET)
+                    && question.note.as_deref().is_some_and(|note| [NOT_YET, HELD].contains(&note))
                 {
                     question.note = None;
                 }
@@ -208,12 +217,29 @@ impl App {
     /// The clock went on.
     pub fn tick(&mut self, now_ms: i64) {
         self.now_ms = now_ms;
-        let Next::Apply(ids) = self.state.next() else { return };
-        let step = ids[0].step;
-        let (done, total) = self.bytes(step);
-        if total > 0 {
-            self.pace.sample(step, now_ms, done);
+        if let Next::Apply(ids) = self.state.next() {
+            let step = ids[0].step;
+            let (done, total) = self.bytes(step);
+            if total > 0 {
+                self.pace.sample(step, now_ms, done);
+            }
         }
+        self.reckon();
+    }
+
+    /// The window of the run: as the journal has it, or as the run would begin with it.
+    pub fn window(&self) -> Option<&Window> {
+        let before = self.given.as_ref().filter(|_| !self.begun && self.state.finished.is_none());
+        before.or(self.state.window.as_ref())
+    }
+
+    /// When the rest would end, seen from now.
+    fn reckon(&mut self) {
+        let ends = self.at().filter(|_| self.begun).and_then(|step| {
+            let (done, total) = self.bytes(step);
+            self.pace.ends(step, done, total)
+        });
+        self.projection = self.loads.project(&self.plan, &self.state, self.now_ms, ends);
     }
 
     /// The engine's channel is closed: it has ended, well or not.
@@ -232,6 +258,7 @@ impl App {
         self.lines.push(of_entry(stamped, &self.state));
         if let Entry::Planned { plan, .. } = &stamped.entry {
             self.plan = (**plan).clone();
+            self.loads = Loads::new(&self.plan);
             self.begun = true;
             self.show(Screen::Overview);
         }
@@ -253,6 +280,10 @@ impl App {
                 self.show(Screen::Overview);
                 self.follows = true;
             }
+            Entry::WindowMoved { .. } | Entry::WindowSet { .. } => {
+                self.close_question(|purpose| matches!(purpose, Purpose::Window { .. }));
+            }
+            Entry::Paused { why, .. } if hold::is_hold_words(why) => self.ring(now_ms),
             Entry::Skipped { .. } => self.close_question(|purpose| matches!(purpose, Purpose::Skip(_))),
             Entry::Finished { .. } => self.close_question(|_| true),
             Entry::Started { change } | Entry::Done { change } | Entry::Failed { change, .. } => {
@@ -262,6 +293,7 @@ impl App {
         }
         if !matches!(stamped.entry, Entry::Started { .. } | Entry::Done { .. } | Entry::Found { .. }) {
             self.notice = None;
+            self.reckon();
         }
         self.settle(now_ms);
     }
@@ -324,6 +356,13 @@ impl App {
         self.popup = Some(Popup::Question(Question::new(Purpose::Approve(step), now_ms, vec![field])));
     }
 
+    /// Opens the question for another end of the window.
+    pub fn ask_window(&mut self, now_ms: i64) {
+        let Some(window) = self.window().cloned() else { return };
+        let fields = vec![Field::window(&window, now_ms)];
+        self.popup = Some(Popup::Question(Question::new(Purpose::Window { window, at_ms: now_ms }, now_ms, fields)));
+    }
+
     /// Opens the page of the way back.
     pub fn ask_rollback(&mut self, to: usize, now_ms: i64) {
         let fields = vec![Field::reason("why"), Field::exactly("cluster", &self.plan.cluster, false)];
@@ -355,23 +394,9 @@ impl App {
         self.report.as_ref().filter(|report| report.step == step).map(|report| report.problems.as_slice())
     }
 
-    /// Bytes of a step: (there, in all). What was already there when the plan was made counts in neither.
+    /// Bytes of a step: (there, in all).
     pub fn bytes(&self, step: usize) -> (u64, u64) {
-        let mut done = 0;
-        let mut total = 0;
-        for planned in self.plan.steps[step].pending() {
-            let size = planned.change.size_bytes();
-            total += size;
-            let status = self.state.steps.get(step).map(|s| &s.changes[planned.id.n].status);
-            done += match status {
-                Some(Status::Done | Status::Found) => size,
-                Some(Status::Running | Status::Retrying(_)) => {
-                    self.progress.get(&planned.id).map_or(0, |progress| progress.done.min(size))
-                }
-                _ => 0,
-            };
-        }
-        (done, total)
+        pace::bytes(&self.plan, &self.state, &self.progress, step)
     }
 
     /// Unix time in milliseconds of the last sign of life of a running step, if that is long ago.
@@ -423,6 +448,11 @@ impl App {
         if matches!(&self.popup, Some(Popup::Question(question)) if which(&question.purpose)) {
             self.popup = None;
         }
+    }
+
+    /// What the window says against the gate of a step: only a person ends it.
+    pub fn held(&self, step: usize) -> Option<&Problem> {
+        self.problems(step)?.iter().find(|problem| hold::is_hold(problem))
     }
 
     /// Once, and only to somebody who does not look.

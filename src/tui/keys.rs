@@ -55,6 +55,7 @@ pub enum Intent {
     Skip,
     RollBack,
     Abort,
+    MoveWindow,
     StopAndLeave,
 }
 
@@ -110,6 +111,7 @@ pub const TABLE: &[Binding] = &[
     bind(&[Question], &[F(2)], "F2", "list", "what stands in the way, or every change", Intent::List),
     bind(&[Question], &[F(3)], "F3", "log", "the log", Intent::Log),
     bind(&[Question], &[F(5)], "F5", "check again", "read the cluster again for the checks", Intent::Recheck),
+    bind(&[Question], &[F(4)], "F4", "window", "give the window another end (asks)", Intent::MoveWindow),
     bind(
         &[Plan, Overview, Changes, Failure, Waiting, Resume],
         &[Enter],
@@ -138,6 +140,7 @@ pub const TABLE: &[Binding] = &[
         Intent::RollBack,
     ),
     bind(&[Overview, Failure, Waiting, Resume], &[Char('A')], "A", "abort", "end the run for good, here (asks)", Intent::Abort),
+    bind(RUN, &[Char('W')], "W", "window", "give the window another end, on purpose (asks)", Intent::MoveWindow),
     bind(&[Plan], &[Char(']')], "[ ]", "change", "next and previous change of the step", Intent::NextChange),
     bind(&[Plan], &[Char('[')], "", "", "previous change of the step", Intent::PreviousChange),
     bind(
@@ -198,10 +201,11 @@ mod tests {
     #[test]
     fn what_acts_is_a_capital() {
         let acts = |intent| {
-            use Intent::{Abort, Execute, GoOn, Pause, Retry, RetryCause, RollBack, Skip, StopAndLeave};
-            matches!(intent, Execute | GoOn | Pause | Retry | RetryCause | Skip | RollBack | Abort | StopAndLeave)
+            use Intent::{Abort, Execute, GoOn, MoveWindow, Pause, Retry, RetryCause, RollBack, Skip, StopAndLeave};
+            matches!(intent, Execute | GoOn | MoveWindow | Pause | Retry | RetryCause | Skip | RollBack | Abort | StopAndLeave)
         };
-        for binding in TABLE.iter().filter(|binding| acts(binding.intent)) {
+        // In a question letters go into the text: its F keys open another question, no more.
+        for binding in TABLE.iter().filter(|binding| acts(binding.intent) && binding.places != [Question]) {
             let capital = |code: &KeyCode| matches!(code, Char(c) if c.is_ascii_uppercase());
             assert!(binding.codes.iter().all(capital), "{}", binding.help);
         }

@@ -96,6 +96,10 @@ pub fn of_entry(stamped: &Stamped, state: &State) -> Line {
             let said = format!("limits set by {by}: {}", limits.words());
             (Level::Info, String::new(), said)
         }
+        Entry::WindowSet { window, by } => (Level::Info, String::new(), format!("the window is {}, by {by}", window.words())),
+        Entry::WindowMoved { window, by } => {
+            (Level::Warn, String::new(), format!("window moved by {by}: now {}", window.words()))
+        }
         Entry::RollbackBegun { to, by, why } => {
             (Level::Warn, String::new(), format!("rollback to before {} begun by {by}: {why}", step(to)))
         }

@@ -7,7 +7,6 @@ pub mod draw;
 mod input;
 mod keys;
 mod lines;
-mod pace;
 mod parts;
 mod question;
 mod screens;
@@ -15,7 +14,7 @@ mod terminal;
 mod theme;
 mod words;
 
-use crate::model::{Command, Event, Plan, Stamped};
+use crate::model::{Command, Event, Plan, Stamped, Window};
 use app::App;
 use crossterm::{
     event::Event as Terminal,
@@ -49,6 +48,8 @@ pub struct Start {
     pub look: Look,
     /// The first thing asked is a rollback to this step.
     pub rollback_to: Option<usize>,
+    /// The window the run would begin with, or is given when it is taken up again; without it the journal's.
+    pub window: Option<Window>,
 }
 
 /// How the operator left.

@@ -3,8 +3,9 @@
 
 use super::app::{App, Leaving, Screen};
 use super::lines::outcome_words;
+use super::screens::window::held_words;
 use super::theme::Face;
-use crate::model::{Ask, ChangeState, Gate, Next, Outcome, PlannedStep, Problem, State, Status, Stop, WayBack, text};
+use crate::model::{Ask, ChangeState, Gate, Next, Outcome, PlannedStep, Problem, State, Status, Stop, WayBack, hold, text};
 
 /// One verb for one act, in three tenses.
 pub struct Verb {
@@ -108,6 +109,7 @@ pub fn title_state(app: &App) -> (Face, String) {
         Next::Gate(step) if state.gate(step).is_some_and(|gate| gate.ask == Ask::Nothing) => {
             (Face::Waiting, format!("waiting at step {} of {n}", step + 1))
         }
+        Next::Gate(step) if app.held(step).is_some() => (Face::NeedsYou, "NEEDS YOU".to_owned()),
         // A question that cannot be answered yet needs nobody.
         Next::Gate(step) if !app.problems(step).is_none_or(<[_]>::is_empty) => {
             (Face::Waiting, format!("waiting at step {} of {n}", step + 1))
@@ -116,6 +118,9 @@ pub fn title_state(app: &App) -> (Face, String) {
         Next::Gate(step) => (Face::Running, format!("RUNNING step {} of {n}", step + 1)),
         Next::Apply(ids) => (Face::Running, format!("RUNNING step {} of {n}", ids[0].step + 1)),
         Next::Undo(ids) => (Face::Running, format!("ROLLING BACK step {} of {n}", ids[0].step + 1)),
+        Next::Stop(Stop::Paused) if state.paused.as_ref().is_some_and(|(why, _)| hold::is_hold_words(why)) => {
+            (Face::NeedsYou, "HELD".to_owned())
+        }
         Next::Stop(Stop::Paused) => (Face::Paused, "PAUSED".to_owned()),
         Next::Stop(Stop::Failed(step)) => (Face::Failed, format!("FAILED step {} of {n}", step + 1)),
         Next::Stop(Stop::Stuck) => (Face::Failed, "STUCK".to_owned()),
@@ -162,6 +167,9 @@ pub fn headline(app: &App) -> String {
         Next::Gate(step) => {
             let waited = state.steps[step].gate_reached_ms.map_or_else(String::new, |at| text::duration(app.now_ms - at));
             let against = app.problems(step).unwrap_or_default();
+            if let Some(problem) = against.iter().find(|problem| hold::is_hold(problem) || hold::is_early(problem)) {
+                return format!("Step {} waits. {}", step + 1, held_words(problem));
+            }
             if asks(state.gate(step)) && !against.is_empty() {
                 return format!(
                     "Step {} waits for {}, {waited} so far. Your answer counts once none is left.",
@@ -214,6 +222,9 @@ pub fn headline(app: &App) -> String {
         }
         Next::Stop(Stop::Paused) => {
             let (why, at) = state.paused.clone().unwrap_or_default();
+            if hold::is_hold_words(&why) {
+                return format!("Held since {}. {}. W moves the window, B rolls back.", app.look.clock(at), text::clean(&why));
+            }
             let running = in_flight(state);
             let still = if running > 0 { format!(" {} still in flight.", text::count(running, "change")) } else { String::new() };
             format!("Paused since {}: {}.{still} P goes on.", app.look.clock(at), text::clean(&why))

@@ -4,7 +4,7 @@
 use castoff::model::{
     Ask, Change, ChangeId, Check, Digest, Entry, Fault, FaultKind, Gate, GateReport, ImageRef, Kept, KeyDiff, Known, LedgerLine,
     Limits, Outcome, Plan, PlannedChange, PlannedStep, Problem, Progress, Row, RowDiff, Service, Stamped, SurveyLine, Totals,
-    Value, Verdict,
+    Value, Verdict, Window,
 };
 use castoff::tui::{Look, Start};
 use jiff::tz::TimeZone;
@@ -29,7 +29,16 @@ pub fn look() -> Look {
 
 pub fn start(plan: Plan, entries: Vec<Stamped>) -> Start {
     let run = if entries.is_empty() { String::new() } else { "7f3a".to_owned() };
-    Start { plan, entries, run, simulated: false, folder: "/var/lib/castoff/runs/7f3a".into(), look: look(), rollback_to: None }
+    Start {
+        plan,
+        entries,
+        run,
+        simulated: false,
+        folder: "/var/lib/castoff/runs/7f3a".into(),
+        look: look(),
+        rollback_to: None,
+        window: None,
+    }
 }
 
 fn digest(n: usize) -> Digest {
@@ -371,6 +380,16 @@ impl Story {
         story
     }
 
+    /// The same night in a window: set with the first entry.
+    pub fn within(mut self, window: Window) -> Self {
+        let entry = Entry::WindowSet { window, by: "kim on ops-01".to_owned() };
+        self.entries.insert(1, Stamped { seq: 2, at_ms: NIGHT_MS, entry });
+        for (stamped, seq) in self.entries.iter_mut().zip(1..) {
+            stamped.seq = seq;
+        }
+        self
+    }
+
     pub fn push(&mut self, entry: Entry) {
         self.entries.push(Stamped { seq: self.entries.len() as u64 + 1, at_ms: self.at_ms, entry });
     }
@@ -424,6 +443,11 @@ impl Story {
         }
         self
     }
+}
+
+/// Agreed for tonight: from 02:30 KST, until so many minutes after 02:40.
+pub fn window(until_min: i64) -> Window {
+    Window { from_ms: NIGHT_MS - 600_000, until_ms: NIGHT_MS + until_min * 60_000, zone: "KST-9".to_owned() }
 }
 
 /// Pulling: 30 pulled, 4 on the way, one waits for its next attempt.

@@ -1,7 +1,8 @@
 //! The detail pane of the selected step: what it does, how far it is, what failed, what it keeps, the way back.
 //! Never lists more than fits: the changes page has them all.
 
-use crate::model::{ChangeId, Fault, Status, text};
+use super::window;
+use crate::model::{ChangeId, End, Fault, Status, text};
 use crate::tui::app::App;
 use crate::tui::parts::{self, cell, cut, labelled, prose, right};
 use crate::tui::theme::{Face, Tone};
@@ -29,10 +30,21 @@ pub fn lines(app: &App, width: usize, height: usize) -> Vec<Line<'static>> {
     let does = labelled(does, &text::clean(&step.summary), room, (dim, plain));
     // What goes on matters more than what was planned, and must not fall out at the bottom.
     if face == Face::ToDo {
+        out.extend(window::detail(app, room));
         out.extend(does);
         out.extend(counts(app, room));
     } else {
+        let rest = window::rest(app, room);
+        // In one row, or too late: before everything else.
+        let (first, last) = if rest.len() == 1 || app.window().is_some_and(|window| app.projection.overruns(window)) {
+            (rest, vec![])
+        } else {
+            (vec![], rest)
+        };
+        out.extend(first);
         out.extend(counts(app, room));
+        out.extend(last);
+        out.extend(window::detail(app, room));
         out.extend(causes(app, width, height > 8));
         // Below it: what the step does, its gate, the way back, what it keeps.
         out.extend(running(app, width, height.saturating_sub(out.len() + 6).max(4)));
@@ -90,7 +102,7 @@ fn counts(app: &App, room: (usize, usize)) -> Vec<Line<'static>> {
             }
             ends => {
                 out.extend(labelled("bytes", &words, room, styles));
-                let held = ends.map(|ends| format!("{ends}, if the rate holds"));
+                let held = ends.map(|ends| format!("{ends}{}, if the rate holds", against(app)));
                 out.extend(held.iter().flat_map(|words| labelled("ends", words, room, styles)));
             }
         }
@@ -100,9 +112,17 @@ fn counts(app: &App, room: (usize, usize)) -> Vec<Line<'static>> {
 
 /// Between which minutes the rest is through.
 fn ends(app: &App, from_ms: i64, to_ms: i64) -> String {
-    let (from, to) = (app.look.minute(from_ms), app.look.minute(to_ms));
-    let zone = app.look.zone_name(to_ms);
-    if from == to { format!("about {to} {zone}") } else { format!("between {from} and {to} {zone}") }
+    let end = End { earliest_ms: from_ms, latest_ms: Some(to_ms), measured: true };
+    match app.window() {
+        Some(window) => end.words_in(window),
+        None => end.words(|ms| app.look.minute(ms), &app.look.zone_name(to_ms)),
+    }
+}
+
+/// The end of the running step against the window.
+fn against(app: &App) -> String {
+    let end = app.projection.steps.get(app.step).copied().flatten();
+    app.window().zip(end).map_or_else(String::new, |(window, end)| format!(", {}", end.against(window)))
 }
 
 /// Failures of the step by cause: count, words, places, and where there is room, what helps.

@@ -1,7 +1,7 @@
 //! A question that fills the screen: a gate's sentence, a rollback, a reason. Consequence first, the sentence last.
 //! Never hides the sentence, the way back or the safe way out, however small the screen.
 
-use super::{detail::gap, rollback};
+use super::{detail::gap, rollback, window};
 use crate::model::{Target, text};
 use crate::tui::app::App;
 use crate::tui::parts::{boxed, cell, cut_end, labelled, prose, wrap};
@@ -38,6 +38,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, question: &Question, area: Rect) {
         Purpose::RollBack(to) => rollback::case(app, *to, width),
         Purpose::Skip(target) => skip(app, target, width),
         Purpose::Abort => abort(app, width),
+        Purpose::Window { .. } => window::case(app, question, width),
     };
     let mut foot = foot(app, question, case.act, width);
     if area.height < LOW {
@@ -74,6 +75,11 @@ fn approve(app: &App, step: usize, width: usize) -> Case {
     if words::no_way_back(planned) {
         let warning = look.style(Tone::Warning);
         head.extend(labelled(class, &text::clean(&why), room, (warning, warning)));
+    }
+    if let Some((by, late)) = window::begin_by(app, step) {
+        let words = format!("{by}, to end within the window{}", if late { "; that moment is over" } else { "" });
+        let style = if late { look.style(Tone::Warning) } else { plain };
+        head.extend(labelled(if late { "! window" } else { "window" }, &words, room, (dim, style)));
     }
     let Some(gate) = &planned.gate else {
         return Case { title: text::clean(&planned.title), head, facts: vec![], act: "Approve" };
@@ -209,6 +215,7 @@ fn foot(app: &App, question: &Question, act: &str, width: usize) -> Vec<Line<'st
                 Span::styled(cut_end(&text::clean(sentence), width.saturating_sub(20)), look.style(Tone::Strong)),
             ],
             Wanted::Reason => vec![Span::raw(" Say why, for the journal")],
+            Wanted::End { .. } => vec![Span::raw(" To do this, type the new end, such as 04:30")],
         };
         out.push(Line::from(label));
         out.push(typed(app, field, i == question.at && !question.sent, width));

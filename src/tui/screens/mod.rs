@@ -19,3 +19,4 @@ mod sides;
 mod steps;
 pub mod too_small;
 pub mod waiting;
+pub mod window;

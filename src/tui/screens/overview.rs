@@ -1,7 +1,7 @@
 //! The run: its steps, the selected one in detail, and the newest lines of the log.
 //! Never more than one screen: what is long is counted here and listed elsewhere.
 
-use super::{detail, log, steps};
+use super::{detail, log, steps, window};
 use crate::tui::app::App;
 use crate::tui::parts::{rows, rule};
 use crate::tui::theme::Tone;
@@ -12,7 +12,7 @@ const WIDE: u16 = 100;
 const LIST_WIDTH: u16 = 52;
 
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
-    let n = u16::try_from(app.plan.steps.len()).unwrap_or(u16::MAX);
+    let n = window::height(app);
     // The log gets what the steps leave, in bounds.
     let newest = match area.height {
         0..16 => 0,

@@ -1,0 +1,190 @@
+//! The window on every screen: its clock in the title, the line at the point of no return, the projection of the rest,
+//! and the question for another end. Never green: that time is left is no success.
+
+use super::gate::{Case, INDENT};
+use crate::model::{Problem, Window, hold, projection::point_of_no_return, text};
+use crate::tui::app::App;
+use crate::tui::parts::{cut_end, labelled, wrap};
+use crate::tui::question::{Question, Wanted};
+use crate::tui::theme::Tone;
+use ratatui::text::Line;
+use std::{fmt::Write as _, ops::Range};
+use unicode_width::UnicodeWidthStr;
+
+/// Less than this is little.
+const LITTLE_MS: i64 = 600_000;
+/// A pane of fewer columns than this has few rows too.
+const NARROW: usize = 100;
+
+/// The clock of the title bar, long and short; nothing without a window, nor when the run is over.
+pub fn clock(app: &App) -> Option<(String, String, Tone)> {
+    let window = app.window().filter(|_| app.state.finished.is_none())?;
+    let left = window.left(app.now_ms);
+    let late = window.until_ms - app.now_ms < LITTLE_MS || app.projection.overruns(window);
+    let tone = if late { Tone::Warning } else { Tone::Plain };
+    // A sign and a word beside the colour.
+    let mark = if late { "! " } else { "" };
+    Some((format!("{mark}window {left}"), format!("{mark}{left}"), tone))
+}
+
+/// The steps as rows of a list, the line at the point of no return (`None`) among them: those that fit in `height` rows
+/// and hold the selected step.
+pub fn rows(app: &App, height: usize) -> Vec<Option<usize>> {
+    let n = app.plan.steps.len();
+    let Some(point) = point_of_no_return(&app.plan) else {
+        return crate::tui::parts::window(app.step, n, height).map(Some).collect();
+    };
+    let at = app.step + usize::from(app.step >= point);
+    let shown: Range<usize> = crate::tui::parts::window(at, n + 1, height);
+    let row = |i: usize| match i.cmp(&point) {
+        std::cmp::Ordering::Less => Some(i),
+        std::cmp::Ordering::Equal => None,
+        std::cmp::Ordering::Greater => Some(i - 1),
+    };
+    shown.map(row).collect()
+}
+
+/// How many rows all steps need.
+pub fn height(app: &App) -> u16 {
+    u16::try_from(app.plan.steps.len() + usize::from(point_of_no_return(&app.plan).is_some())).unwrap_or(u16::MAX)
+}
+
+/// The line itself, with the last safe moment to cross it while it lies ahead.
+pub fn point_line(app: &App, width: usize) -> Line<'static> {
+    let look = &app.look;
+    let by = point_of_no_return(&app.plan).and_then(|step| begin_by(app, step));
+    let (words, tone) = match by {
+        Some((by, late)) => {
+            let (mark, tone) = if late { ("! ", Tone::Warning) } else { ("", Tone::Dim) };
+            (format!(" {mark}point of no return, {by} "), tone)
+        }
+        None => (" point of no return ".to_owned(), Tone::Dim),
+    };
+    let words = cut_end(&words, width.saturating_sub(8));
+    let sign = if look.ascii { "-" } else { "─" };
+    let rest = width.saturating_sub(words.width() + 6);
+    Line::styled(format!("  {}{words}{}  ", sign.repeat(2), sign.repeat(rest)), look.style(tone))
+}
+
+/// `begin by 03:41 KST` for a step without a whole way back that lies ahead, and whether that moment is over.
+pub fn begin_by(app: &App, step: usize) -> Option<(String, bool)> {
+    let window = app.window()?;
+    let begun = app.state.steps.get(step).is_some_and(|state| state.changes.iter().any(|change| change.ours));
+    let over = app.state.plan.is_some() && app.state.step_is_over(step);
+    if begun || over || app.state.rolling_back.is_some() || !crate::tui::words::no_way_back(&app.plan.steps[step]) {
+        return None;
+    }
+    let by = app.projection.begin_by(step, window);
+    Some((format!("begin by {}", window.minute_with_zone(by)), app.projection.is_late(step, window, app.now_ms)))
+}
+
+/// Rows of the detail pane: when a step to come would end, and the last safe moment to begin it.
+pub fn detail(app: &App, room: (usize, usize)) -> Vec<Line<'static>> {
+    let look = &app.look;
+    let mut out = vec![];
+    let mut add = |label: &str, words: &str, late: bool| {
+        let (mark, tone) = if late { ("! ", Tone::Warning) } else { ("", Tone::Plain) };
+        out.extend(labelled(label, &format!("{mark}{words}"), room, (look.style(Tone::Dim), look.style(tone))));
+    };
+    let Some(window) = app.window().filter(|_| app.state.finished.is_none()) else { return out };
+    if let Some((by, late)) = begin_by(app, app.step) {
+        add("window", &format!("{by}, to end within it"), late);
+    }
+    if !is_at(app)
+        && let Some(end) = app.projection.steps.get(app.step).copied().flatten()
+    {
+        add("ends", &format!("{}, {}", end.words_in(window), end.against(window)), end.overruns(window));
+    }
+    out
+}
+
+fn is_at(app: &App) -> bool {
+    app.begun && app.at() == Some(app.step)
+}
+
+/// The rest of the run, for the pane of the step it is at. What comes behind a wait gives way on a narrow screen.
+pub fn rest(app: &App, room: (usize, usize)) -> Vec<Line<'static>> {
+    let look = &app.look;
+    let Some(window) = app.window().filter(|_| is_at(app)) else { return vec![] };
+    let Some(mut rest) = app.projection.rest(Some(window), |ms| look.minute(ms), "") else { return vec![] };
+    let tone = if rest.overruns { Tone::Warning } else { Tone::Plain };
+    if rest.sentence().width() + room.0 + 1 > room.1 && room.1 < NARROW {
+        rest.then = None;
+    }
+    labelled("rest", &rest.sentence(), room, (look.style(Tone::Dim), look.style(tone)))
+}
+
+/// The window over a plan that has not begun: when it is, and whether the work from the first stop on fits.
+pub fn plan_rows(app: &App, width: usize) -> Vec<Line<'static>> {
+    let Some(window) = app.window().filter(|_| !app.plan.is_empty()) else { return vec![] };
+    let first = crate::model::projection::first_stop(&app.plan).into_iter().chain(point_of_no_return(&app.plan)).min();
+    let mut words = format!("{}, {}", window.words(), window.left(app.now_ms));
+    let mut late = window.is_over(app.now_ms);
+    if let Some(step) = first {
+        let takes = app.projection.takes(step);
+        let by = app.projection.begin_by(step, window);
+        late |= app.now_ms > by || by < window.from_ms;
+        let range = crate::model::projection::range(takes.low_ms, takes.high_ms);
+        let _ = write!(words, "; begin step {} by {}: {range}", step + 1, window.minute(by));
+    }
+    let (mark, tone) = if late { ("!", Tone::Warning) } else { (" ", Tone::Plain) };
+    vec![Line::styled(cut_end(&format!(" {mark}WINDOW  {words}"), width), app.look.style(tone))]
+}
+
+/// What a run waits for that is held by its window.
+pub fn held_words(problem: &Problem) -> String {
+    let words = format!("{}: {}", problem.subject, problem.why);
+    if hold::is_early(problem) { format!("{words}.") } else { format!("{words}. W moves the window, B rolls back.") }
+}
+
+/// The question for another end.
+pub fn case(app: &App, question: &Question, width: usize) -> Case {
+    let look = &app.look;
+    let mut head = vec![];
+    let sentences = [
+        "What the window holds goes on when the rest fits into the new one. Nothing is cut off by a window.",
+        "Your name, the time and the new end go to the journal. A whole window may be typed too: 02:00-04:30.",
+    ];
+    for sentence in sentences {
+        head.extend(wrap(sentence, width - 1).into_iter().map(|line| Line::raw(format!(" {line}"))));
+    }
+    head.push(Line::raw(""));
+    let (dim, plain, warning) = (look.style(Tone::Dim), look.style(Tone::Plain), look.style(Tone::Warning));
+    let room = (INDENT, width);
+    if let Some(window) = app.window() {
+        let words = format!("{}, {}", window.words(), window.left(app.now_ms));
+        head.extend(labelled("window now", &words, room, (dim, plain)));
+    }
+    let mut facts = vec![];
+    if let Some(rest) = app.projection.rest(app.window(), |ms| look.minute(ms), "") {
+        facts.extend(labelled("the rest", &rest.sentence(), room, (dim, if rest.overruns { warning } else { plain })));
+    }
+    let moved = question.fields.iter().find_map(|field| match &field.wanted {
+        Wanted::End { window, at_ms } => {
+            Some(window.moved(field.input.value(), *at_ms).map_err(|wrong| (wrong, field.input.value())))
+        }
+        _ => None,
+    });
+    match moved {
+        Some(Ok(window)) => head.extend(labelled("would be", &would(&window, app), room, (dim, look.style(Tone::Strong)))),
+        Some(Err((wrong, typed))) if !typed.is_empty() => {
+            head.extend(labelled("would be", &text::clean(&wrong.to_string()), room, (dim, plain)));
+        }
+        _ => head.extend(labelled("would be", "-", room, (dim, plain))),
+    }
+    Case { title: "MOVE THE WINDOW".to_owned(), head, facts, act: "Move the window" }
+}
+
+fn would(window: &Window, app: &App) -> String {
+    let fits = if app.projection.overruns(window) { "; the rest would still end after it" } else { "" };
+    format!("{}, {}{fits}", window.words(), window.left(app.now_ms))
+}
+
+/// The title's clock fitted beside the rest of the title bar: the long form, the short one, or none.
+pub fn fitted(app: &App, room: usize) -> (String, Tone) {
+    match clock(app) {
+        Some((long, _, tone)) if long.width() + 3 <= room => (format!("  {long} "), tone),
+        Some((_, short, tone)) if short.width() + 3 <= room => (format!("  {short} "), tone),
+        _ => (String::new(), Tone::Plain),
+    }
+}
