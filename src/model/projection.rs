@@ -31,6 +31,7 @@ const PULLS: (u64, u64) = (10_000_000, 84_000_000);
 
 /// What one step has to do, counted once: a plan never changes.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own, none excludes another")]
 struct Load {
     pending: u64,
     kinds: Vec<(&'static str, u64)>,

@@ -96,6 +96,9 @@ impl App {
             Intent::MoveWindow if self.window().is_none() => {
                 Some(format!("this run has no window; castoff resume {} --window 02:00-04:00 gives it one", self.run))
             }
+            Intent::MoveWindow if matches!(&self.popup, Some(Popup::Question(q)) if matches!(q.purpose, Purpose::Window { .. })) => {
+                no("its question is open")
+            }
             Intent::MoveWindow if self.state.finished.is_some() => no("the run is over"),
             Intent::Pause if !self.begun => no("nothing is running"),
             Intent::Pause if self.state.paused.is_none() && matches!(self.state.next(), Next::Stop(_)) => {

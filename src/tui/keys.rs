@@ -107,11 +107,11 @@ pub const TABLE: &[Binding] = &[
     bind(&[RetryBox], &[Char('T')], "T", "this cause", "retry the changes with the selected cause", Intent::RetryCause),
     bind(&[Question], &[Enter], "enter", "answer", "give the answer, when all is typed", Intent::Answer),
     bind(&[Question], &[Tab], "tab", "next field", "go to the other field", Intent::NextField),
+    bind(&[Question], &[F(4)], "F4", "window", "give the window another end (asks)", Intent::MoveWindow),
     bind(&[Question], &[F(1)], "F1", "help", "help for questions", Intent::Help),
     bind(&[Question], &[F(2)], "F2", "list", "what stands in the way, or every change", Intent::List),
     bind(&[Question], &[F(3)], "F3", "log", "the log", Intent::Log),
     bind(&[Question], &[F(5)], "F5", "check again", "read the cluster again for the checks", Intent::Recheck),
-    bind(&[Question], &[F(4)], "F4", "window", "give the window another end (asks)", Intent::MoveWindow),
     bind(
         &[Plan, Overview, Changes, Failure, Waiting, Resume],
         &[Enter],

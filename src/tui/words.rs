@@ -168,7 +168,7 @@ pub fn headline(app: &App) -> String {
             let waited = state.steps[step].gate_reached_ms.map_or_else(String::new, |at| text::duration(app.now_ms - at));
             let against = app.problems(step).unwrap_or_default();
             if let Some(problem) = against.iter().find(|problem| hold::is_hold(problem) || hold::is_early(problem)) {
-                return format!("Step {} waits. {}", step + 1, held_words(problem));
+                return held_words(app, step, problem);
             }
             if asks(state.gate(step)) && !against.is_empty() {
                 return format!(
@@ -223,7 +223,8 @@ pub fn headline(app: &App) -> String {
         Next::Stop(Stop::Paused) => {
             let (why, at) = state.paused.clone().unwrap_or_default();
             if hold::is_hold_words(&why) {
-                return format!("Held since {}. {}. W moves the window, B rolls back.", app.look.clock(at), text::clean(&why));
+                let keys = "W gives it another end, B rolls back";
+                return format!("Held since {}: {}. {keys}.", app.look.clock(at), text::clean(&why));
             }
             let running = in_flight(state);
             let still = if running > 0 { format!(" {} still in flight.", text::count(running, "change")) } else { String::new() };

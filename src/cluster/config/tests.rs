@@ -431,7 +431,7 @@ there is no time zone `Seoul`
 from = "02:00"
 until = "02:00"
 date = "2026-11-22""#,
-        r#"
+        r"
 a window from 02:00 until 02:00 has no length
  --> castoff.toml:2:1
   |
@@ -439,7 +439,7 @@ a window from 02:00 until 02:00 has no length
   | ^^^^^^^^
   |
   = hint: an end other than the beginning is expected
-"#,
+",
     );
     check(
         r#"[window]

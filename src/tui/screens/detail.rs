@@ -12,6 +12,8 @@ use std::fmt::Write as _;
 
 /// Column in which the words of the pane begin.
 const INDENT: usize = 9;
+/// So few rows leave no room for everything that is said elsewhere too.
+const LOW: usize = 5;
 
 /// The pane as lines; what is urgent first.
 pub fn lines(app: &App, width: usize, height: usize) -> Vec<Line<'static>> {
@@ -41,8 +43,13 @@ pub fn lines(app: &App, width: usize, height: usize) -> Vec<Line<'static>> {
         } else {
             (vec![], rest)
         };
+        let mut counts = counts(app, room);
+        if height <= LOW && !first.is_empty() && counts.len() == 2 {
+            // The count stands in the second line of the screen already.
+            counts.swap(0, 1);
+        }
         out.extend(first);
-        out.extend(counts(app, room));
+        out.extend(counts);
         out.extend(last);
         out.extend(window::detail(app, room));
         out.extend(causes(app, width, height > 8));

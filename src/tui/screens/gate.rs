@@ -76,11 +76,7 @@ fn approve(app: &App, step: usize, width: usize) -> Case {
         let warning = look.style(Tone::Warning);
         head.extend(labelled(class, &text::clean(&why), room, (warning, warning)));
     }
-    if let Some((by, late)) = window::begin_by(app, step) {
-        let words = format!("{by}, to end within the window{}", if late { "; that moment is over" } else { "" });
-        let style = if late { look.style(Tone::Warning) } else { plain };
-        head.extend(labelled(if late { "! window" } else { "window" }, &words, room, (dim, style)));
-    }
+    head.extend(window::at_gate(app, step, room));
     let Some(gate) = &planned.gate else {
         return Case { title: text::clean(&planned.title), head, facts: vec![], act: "Approve" };
     };

@@ -131,48 +131,59 @@ pub fn plan_rows(app: &App, width: usize) -> Vec<Line<'static>> {
     vec![Line::styled(cut_end(&format!(" {mark}WINDOW  {words}"), width), app.look.style(tone))]
 }
 
-/// What a run waits for that is held by its window.
-pub fn held_words(problem: &Problem) -> String {
-    let words = format!("{}: {}", problem.subject, problem.why);
-    if hold::is_early(problem) { format!("{words}.") } else { format!("{words}. W moves the window, B rolls back.") }
+/// What stands against a gate by the window, and the keys that help.
+pub fn held_words(app: &App, step: usize, problem: &Problem) -> String {
+    let n = step + 1;
+    if hold::is_early(problem) {
+        return format!("Step {n} waits: {}. It goes on by itself.", text::clean(&problem.why));
+    }
+    let keys = match app.popup {
+        Some(_) => "F4 gives it another end.",
+        None => "W gives it another end, B rolls back.",
+    };
+    format!("Step {n} is held, {}: {keys}", text::clean(&problem.subject))
+}
+
+/// What the window says at the gate of a step: what stands against it, else the last safe moment.
+pub fn at_gate(app: &App, step: usize, room: (usize, usize)) -> Vec<Line<'static>> {
+    let look = &app.look;
+    let against = app.problems(step).unwrap_or_default().iter();
+    if let Some(problem) = against.clone().find(|problem| hold::is_hold(problem) || hold::is_early(problem)) {
+        let warning = look.style(Tone::Warning);
+        return labelled("! window", &text::clean(&problem.why), room, (warning, warning));
+    }
+    let Some((by, late)) = begin_by(app, step) else { return vec![] };
+    let (label, tone) = if late { ("! window", Tone::Warning) } else { ("window", Tone::Plain) };
+    labelled(label, &format!("{by}, to end within it"), room, (look.style(Tone::Dim), look.style(tone)))
 }
 
 /// The question for another end.
 pub fn case(app: &App, question: &Question, width: usize) -> Case {
     let look = &app.look;
-    let mut head = vec![];
-    let sentences = [
-        "What the window holds goes on when the rest fits into the new one. Nothing is cut off by a window.",
-        "Your name, the time and the new end go to the journal. A whole window may be typed too: 02:00-04:30.",
-    ];
-    for sentence in sentences {
-        head.extend(wrap(sentence, width - 1).into_iter().map(|line| Line::raw(format!(" {line}"))));
-    }
-    head.push(Line::raw(""));
-    let (dim, plain, warning) = (look.style(Tone::Dim), look.style(Tone::Plain), look.style(Tone::Warning));
+    let (dim, plain) = (look.style(Tone::Dim), look.style(Tone::Plain));
     let room = (INDENT, width);
+    let mut head = vec![];
     if let Some(window) = app.window() {
         let words = format!("{}, {}", window.words(), window.left(app.now_ms));
         head.extend(labelled("window now", &words, room, (dim, plain)));
     }
-    let mut facts = vec![];
     if let Some(rest) = app.projection.rest(app.window(), |ms| look.minute(ms), "") {
-        facts.extend(labelled("the rest", &rest.sentence(), room, (dim, if rest.overruns { warning } else { plain })));
+        let tone = if rest.overruns { Tone::Warning } else { Tone::Plain };
+        head.extend(labelled("the rest", &rest.sentence(), room, (dim, look.style(tone))));
     }
     let moved = question.fields.iter().find_map(|field| match &field.wanted {
-        Wanted::End { window, at_ms } => {
-            Some(window.moved(field.input.value(), *at_ms).map_err(|wrong| (wrong, field.input.value())))
-        }
+        Wanted::End { window, at_ms } => Some((field.input.value(), window.moved(field.input.value(), *at_ms))),
         _ => None,
     });
-    match moved {
-        Some(Ok(window)) => head.extend(labelled("would be", &would(&window, app), room, (dim, look.style(Tone::Strong)))),
-        Some(Err((wrong, typed))) if !typed.is_empty() => {
-            head.extend(labelled("would be", &text::clean(&wrong.to_string()), room, (dim, plain)));
-        }
-        _ => head.extend(labelled("would be", "-", room, (dim, plain))),
-    }
-    Case { title: "MOVE THE WINDOW".to_owned(), head, facts, act: "Move the window" }
+    let (words, tone) = match moved {
+        Some((_, Ok(window))) => (would(&window, app), Tone::Strong),
+        Some((typed, Err(wrong))) if !typed.is_empty() => (wrong.to_string(), Tone::Dim),
+        _ => ("-".to_owned(), Tone::Dim),
+    };
+    head.extend(labelled("would be", &text::clean(&words), room, (dim, look.style(tone))));
+    let sentence = "What the window holds goes on when the rest fits. Your name, the time and the new end go to the journal.";
+    head.extend(wrap(sentence, width - 1).into_iter().map(|line| Line::raw(format!(" {line}"))));
+    Case { title: "MOVE THE WINDOW".to_owned(), head, facts: vec![], act: "Move the window" }
 }
 
 fn would(window: &Window, app: &App) -> String {
