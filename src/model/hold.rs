@@ -34,8 +34,12 @@ pub fn at_gate(plan: &Plan, state: &State, window: &Window, now_ms: i64, gate: u
     let mut behind = loads.behind_gate(gate);
     let stopped = (0..loads.len()).any(|step| loads.stops(step) && has_begun(state, step));
     if now_ms < window.from_ms && !stopped && behind.clone().any(|step| loads.stops(step)) {
-        let why = format!("it opens at {}, and a service would be stopped", window.minute_with_zone(window.from_ms));
-        return Some(problem(NOT_OPEN, why, "it goes on by itself then, or when the window is moved on purpose"));
+        let why = format!("it opens at {}, and a service would stop", window.minute_with_zone(window.from_ms));
+        return Some(problem(
+            NOT_OPEN,
+            why,
+            "nothing is to be done but wait, or give the window an earlier beginning on purpose",
+        ));
     }
     let lost = behind.find(|step| loads.is_lost(*step) && !has_begun(state, *step))?;
     hold(plan, state, window, now_ms, (gate, lost))

@@ -224,7 +224,8 @@ impl App {
             Purpose::Approve(step) => self.report.as_ref().filter(|r| r.step == step).map_or(&[][..], |r| r.problems.as_slice()),
             _ => &[],
         };
-        let against = problems.first().map(|_| if problems.iter().all(hold::is_hold) { HELD } else { NOT_YET });
+        let against =
+            problems.first().map(|_| if problems.iter().all(|p| hold::is_hold(p) || hold::is_early(p)) { HELD } else { NOT_YET });
         match question.key(key, at_ms) {
             Answer::Open => None,
             Answer::NotNow => {

@@ -135,7 +135,8 @@ pub fn plan_rows(app: &App, width: usize) -> Vec<Line<'static>> {
 pub fn held_words(app: &App, step: usize, problem: &Problem) -> String {
     let n = step + 1;
     if hold::is_early(problem) {
-        return format!("Step {n} waits: {}. It goes on by itself.", text::clean(&problem.why));
+        let then = if crate::tui::words::asks(app.state.gate(step)) { "Your answer counts then" } else { "It goes on then" };
+        return format!("Step {n} waits for the window: {}. {then}.", text::clean(&problem.why));
     }
     let keys = match app.popup {
         Some(_) => "F4 gives it another end.",
