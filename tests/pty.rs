@@ -5,156 +5,25 @@
 #[expect(dead_code, reason = "the terminal needs less of a lab than the stores' tests")]
 mod lab;
 
-use lab::Lab;
-use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
-use std::{
-    io::{Read, Write},
-    num::NonZero,
-    path::Path,
-    sync::{Arc, Mutex},
-    thread,
-    time::{Duration, Instant},
-};
+#[path = "support/pty.rs"]
+#[expect(dead_code, reason = "the program's tests need less of a terminal than the interface's")]
+mod pty;
 
-const SOON: Duration = Duration::from_secs(15);
+use lab::Lab;
+use portable_pty::CommandBuilder;
+use pty::{SOON, Terminal};
+use std::{path::Path, time::Duration};
+
 /// For what the cluster has to do: a manager that starts, a rescan.
 const WORK: Duration = Duration::from_secs(90);
 
-/// What the terminal was sent: as a picture, and as bytes.
-struct Seen {
-    parser: vt100::Parser,
-    raw: Vec<u8>,
-}
-
-/// A pseudo-terminal with castoff in it.
-struct Terminal {
-    child: Box<dyn Child + Send + Sync>,
-    master: Box<dyn MasterPty + Send>,
-    keys: Box<dyn Write + Send>,
-    seen: Arc<Mutex<Seen>>,
-    reader: Option<thread::JoinHandle<()>>,
-}
-
-fn size(columns: u16, rows: u16) -> PtySize {
-    PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }
-}
-
-fn cells(n: u16) -> NonZero<u16> {
-    NonZero::new(n).expect("a terminal has cells")
-}
-
-impl Terminal {
-    /// Starts castoff in a terminal of 120x36; runs are kept in `kept`.
-    fn open(kept: &Path, arguments: &[&str]) -> Self {
-        let pair = native_pty_system().openpty(size(120, 36)).expect("a pseudo-terminal");
-        let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_castoff"));
-        command.args(arguments);
-        command.args(["--state", &kept.to_string_lossy()]);
-        command.env("TERM", "xterm-256color");
-        command.env_remove("NO_COLOR");
-        let child = pair.slave.spawn_command(command).expect("castoff starts");
-        drop(pair.slave);
-        let keys = pair.master.take_writer().expect("a keyboard");
-        let mut from = pair.master.try_clone_reader().expect("a screen");
-        let seen = Arc::new(Mutex::new(Seen { parser: vt100::Parser::new(cells(36), cells(120), 0), raw: vec![] }));
-        let seeing = seen.clone();
-        let reader = thread::spawn(move || {
-            let mut buffer = [0; 8192];
-            while let Ok(n @ 1..) = from.read(&mut buffer) {
-                let mut seen = seeing.lock().unwrap();
-                seen.parser.process(&buffer[..n]);
-                seen.raw.extend_from_slice(&buffer[..n]);
-            }
-        });
-        Self { child, master: pair.master, keys, seen, reader: Some(reader) }
-    }
-
-    fn screen(&self) -> String {
-        self.seen.lock().unwrap().parser.screen().contents()
-    }
-
-    /// Whether it came true before the deadline.
-    fn comes(&self, deadline: Duration, holds: impl Fn(&str) -> bool) -> bool {
-        let begun = Instant::now();
-        while !holds(&self.screen()) {
-            if begun.elapsed() > deadline {
-                return false;
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        true
-    }
-
-    fn shows(&self, deadline: Duration, words: &str) {
-        assert!(self.comes(deadline, |screen| screen.contains(words)), "no `{words}`:\n{}", self.screen());
-    }
-
-    fn press(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).and_then(|()| self.keys.flush()).expect("keys arrive");
-    }
-
-    /// Answers the question of this title. It is deaf for a moment after it opened, so the sentence is typed until it stands there.
-    fn answer(&mut self, deadline: Duration, title: &str, sentence: &str) {
-        self.shows(deadline, title);
-        self.shows(SOON, &format!("type   {sentence}"));
-        let typed = format!("> {sentence}");
-        let tries = Instant::now();
-        loop {
-            self.press(sentence);
-            // Whole, and with nothing before or after it.
-            if self.comes(Duration::from_millis(500), |screen| screen.lines().any(|line| line.trim_matches(['│', ' ']) == typed))
-            {
-                break;
-            }
-            assert!(tries.elapsed() < SOON, "`{sentence}` cannot be typed:\n{}", self.screen());
-            self.press("\u{15}");
-        }
-        self.press("\r");
-        let gone = self.comes(SOON, |screen| !screen.contains(&typed));
-        assert!(gone, "the answer `{sentence}` is not taken:\n{}", self.screen());
-    }
-
-    /// Closes the question, which takes letters as an answer and is deaf for a moment, and leaves the run open.
-    fn leave(&mut self) {
-        let tries = Instant::now();
-        while !self.comes(Duration::from_millis(200), |screen| !screen.contains("To do this, type")) {
-            assert!(tries.elapsed() < SOON, "the question stays:\n{}", self.screen());
-            self.press("\u{1b}");
-        }
-        self.press("q");
-        self.shows(SOON, "stop at the safe point and leave");
-        self.press("L");
-    }
-
-    fn resize(&mut self, columns: u16, rows: u16) {
-        self.seen.lock().unwrap().parser.screen_mut().set_size(cells(rows), cells(columns));
-        self.master.resize(size(columns, rows)).expect("a new size");
-    }
-
-    fn in_alternate_screen(&self) -> bool {
-        self.seen.lock().unwrap().parser.screen().alternate_screen()
-    }
-
-    /// Waits for the end: the exit code, and what stays in the terminal after the alternate screen.
-    fn end(mut self) -> (u32, String) {
-        let begun = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait().expect("a child") {
-                break status;
-            }
-            assert!(begun.elapsed() < SOON, "castoff does not end:\n{}", self.screen());
-            thread::sleep(Duration::from_millis(20));
-        };
-        // Ends with the last holder of the terminal.
-        self.reader.take().map(thread::JoinHandle::join);
-        assert!(!self.in_alternate_screen(), "the alternate screen is left");
-        let raw = String::from_utf8_lossy(&self.seen.lock().unwrap().raw).into_owned();
-        for (on, off) in [("\x1b[?1049h", "\x1b[?1049l"), ("\x1b[?25l", "\x1b[?25h"), ("\x1b[?2004h", "\x1b[?2004l")] {
-            assert!(raw.contains(on) && raw.rfind(off) > raw.rfind(on), "{off:?} comes after {on:?}");
-        }
-        let (_, rest) = raw.rsplit_once("\x1b[?1049l").expect("it was left");
-        (status.exit_code(), rest.to_owned())
-    }
+/// castoff in a terminal of 120x36; runs are kept in `kept`.
+fn castoff(kept: &Path, arguments: &[&str]) -> Terminal {
+    let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_castoff"));
+    command.args(arguments);
+    command.args(["--state", &kept.to_string_lossy()]);
+    command.env_remove("NO_COLOR");
+    Terminal::open(command, (120, 36))
 }
 
 #[test]
@@ -166,37 +35,39 @@ fn the_whole_runbook_goes_through_a_terminal() {
     let kept = tempfile::tempdir().unwrap();
     let (cluster, file) = (lab.cluster(), lab.cluster_file());
     let file = file.to_string_lossy();
-    let mut terminal = Terminal::open(kept.path(), &["run", "backend-ai", "--cluster", &file]);
+    let mut terminal = castoff(kept.path(), &["run", "backend-ai", "--cluster", &file]);
 
-    terminal.shows(SOON, "DRY RUN");
-    terminal.shows(SOON, "Nothing has been changed. 10 steps, 4 questions");
+    terminal.shows("DRY RUN");
+    terminal.shows("Nothing has been changed. 10 steps, 4 questions");
     assert!(terminal.in_alternate_screen());
     terminal.press("E");
     terminal.answer(SOON, "Pull the new images   question 1 of 4", "yes");
 
     // Left at a question, and gone on with in another terminal.
-    terminal.shows(WORK, "Open the window   question 2 of 4");
+    terminal.shows_within(WORK, "Open the window   question 2 of 4");
     terminal.leave();
     let (code, rest) = terminal.end();
     assert_eq!(code, 13, "{rest}");
     assert!(rest.contains("nobody runs it now: castoff resume "), "{rest}");
-    let mut terminal = Terminal::open(kept.path(), &["resume", "--cluster", &file]);
-    terminal.shows(SOON, "C continue");
+    let mut terminal = castoff(kept.path(), &["resume", "--cluster", &file]);
+    terminal.shows("C continue");
     terminal.press("C");
     terminal.answer(WORK, "Open the window   question 2 of 4", &cluster);
 
     // Stopped, rescanned, started again; now four sessions are in the way of the rest.
-    terminal.shows(WORK, "session train-mnist");
-    terminal.resize(80, 24);
-    terminal.shows(SOON, "session train-mnist");
-    let fits = |screen: &str| screen.lines().all(|line| line.chars().count() <= 80) && screen.contains("stats-park");
-    assert!(terminal.comes(SOON, fits), "not drawn at 80x24:\n{}", terminal.screen());
+    terminal.shows_within(WORK, "session train-mnist");
+    terminal.resize((80, 24));
+    terminal.shows("session train-mnist");
+    terminal.until("drawn at 80x24", |terminal| {
+        let screen = terminal.screen();
+        screen.lines().all(|line| line.chars().count() <= 80) && screen.contains("stats-park")
+    });
     lab.drain();
-    terminal.shows(WORK, "✔  no session and no container uses an old image");
+    terminal.shows_within(WORK, "✔  no session and no container uses an old image");
     terminal.answer(WORK, "Delete the old metadata   question 3 of 4", &cluster);
     terminal.answer(WORK, "Remove old images   question 4 of 4", &format!("remove 9 images from {cluster}"));
-    terminal.shows(WORK, "This run is over. Nothing is running.");
-    terminal.shows(SOON, "DONE");
+    terminal.shows_within(WORK, "This run is over. Nothing is running.");
+    terminal.shows("DONE");
     terminal.press("q");
     let (code, rest) = terminal.end();
     assert_eq!(code, 0, "{rest}");
@@ -210,10 +81,10 @@ fn the_whole_runbook_goes_through_a_terminal() {
 #[test]
 fn leaving_at_a_question_stops_the_run_there() {
     let kept = tempfile::tempdir().unwrap();
-    let mut terminal = Terminal::open(kept.path(), &["run", "backend-ai", "--simulate"]);
-    terminal.shows(SOON, "DRY RUN");
+    let mut terminal = castoff(kept.path(), &["run", "backend-ai", "--simulate"]);
+    terminal.shows("DRY RUN");
     terminal.press("E");
-    terminal.shows(SOON, "To do this, type   yes");
+    terminal.shows("To do this, type   yes");
     terminal.leave();
     let (code, rest) = terminal.end();
     assert_eq!(code, 13, "{rest}");
@@ -224,13 +95,59 @@ fn leaving_at_a_question_stops_the_run_there() {
 #[test]
 fn ctrl_c_at_the_plan_leaves_nothing_behind() {
     let kept = tempfile::tempdir().unwrap();
-    let mut terminal = Terminal::open(kept.path(), &["run", "backend-ai", "--simulate"]);
-    terminal.shows(SOON, "DRY RUN");
+    let mut terminal = castoff(kept.path(), &["run", "backend-ai", "--simulate"]);
+    terminal.shows("DRY RUN");
     terminal.press("\u{3}");
     let (code, rest) = terminal.end();
     assert_ne!(code, 0, "{rest}");
     for folder in ["runs", "rehearsals/runs"] {
         let runs = std::fs::read_dir(kept.path().join(folder)).map_or(0, Iterator::count);
         assert_eq!(runs, 0, "a run was begun in {folder}: {rest}");
+    }
+}
+
+#[test]
+fn what_was_typed_or_pasted_before_a_question_opens_no_gate() {
+    let kept = tempfile::tempdir().unwrap();
+    let mut terminal = castoff(kept.path(), &["run", "backend-ai", "--simulate"]);
+    terminal.shows("DRY RUN");
+    // In one breath: the gate opens while the keys are on their way.
+    terminal.press("Eyes\r");
+    terminal.shows("To do this, type   yes");
+    std::thread::sleep(Duration::from_secs(1));
+    let open =
+        |terminal: &Terminal| terminal.screen().contains("NEEDS YOU") && terminal.screen().contains("nothing is typed yet");
+    assert!(open(&terminal), "{}", terminal.screen());
+
+    terminal.answer(SOON, "question 1 of 4", "yes");
+    terminal.shows("question 2 of 4");
+    terminal.shows("To do this, type   prod-a");
+    std::thread::sleep(Duration::from_secs(1));
+    terminal.press("\u{1b}[200~prod-a\r\u{1b}[201~");
+    terminal.shows("pasting is off here: the sentence is to be typed");
+    assert!(terminal.screen().contains("NEEDS YOU"), "{}", terminal.screen());
+    terminal.leave();
+    assert_eq!(terminal.end().0, 13);
+}
+
+#[test]
+fn a_run_that_loses_its_terminal_ends_its_step_and_stops_at_the_next_question() {
+    for (how, last) in [("finish-step", "Pull new images on agents     done"), ("pause", "Pull new images on agents     to do")] {
+        let kept = tempfile::tempdir().unwrap();
+        let mut terminal = castoff(kept.path(), &["run", "backend-ai", "--simulate", "--on-hangup", how]);
+        terminal.shows("DRY RUN");
+        terminal.press("E");
+        terminal.answer(SOON, "question 1 of 4", "yes");
+        terminal.shows("RUNNING step 2 of 10");
+        terminal.hang_up();
+        assert_eq!(terminal.code(), 13, "{how}");
+        let status = std::process::Command::new(env!("CARGO_BIN_EXE_castoff"))
+            .args(["status", "--state"])
+            .arg(kept.path().join("rehearsals"))
+            .output()
+            .unwrap();
+        let status = String::from_utf8(status.stdout).unwrap();
+        assert!(status.contains(last), "{how}: {status}");
+        assert!(!status.contains("running"), "{how}: nothing is left in flight: {status}");
     }
 }

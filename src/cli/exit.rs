@@ -31,6 +31,8 @@ pub enum Exit {
     Drifted = 18,
     /// Another castoff holds the run.
     Held = 19,
+    /// castoff itself is wrong.
+    Bug = 70,
     /// The terminal hung up.
     HungUp = 129,
     Interrupted = 130,

@@ -98,6 +98,29 @@ struct Front {
     /// Headless: how many seconds a gate may wait for its checks [default: as long as it takes]
     #[arg(long, value_name = "SECONDS")]
     wait: Option<u64>,
+    /// What a run does that has lost its terminal: it ends with 13 and is resumed
+    #[arg(long, value_enum, default_value_t = OnHangup::FinishStep, env = "CASTOFF_ON_HANGUP")]
+    on_hangup: OnHangup,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnHangup {
+    /// End the running step, up to its next question
+    FinishStep,
+    /// Stop at the next safe point
+    Pause,
+    /// Go on to the end, as long as no question comes
+    Finish,
+}
+
+impl From<OnHangup> for tui::OnHangup {
+    fn from(how: OnHangup) -> Self {
+        match how {
+            OnHangup::FinishStep => Self::FinishStep,
+            OnHangup::Pause => Self::Pause,
+            OnHangup::Finish => Self::Finish,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

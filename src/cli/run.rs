@@ -247,6 +247,7 @@ impl Going {
                 look: common.look(),
                 rollback_to: self.rollback_to,
                 window: self.window,
+                on_hangup: front.on_hangup.into(),
             };
             let left = tui::run(start, event_from, command_to).await?;
             // Only then the journal holds the last word.
@@ -277,7 +278,10 @@ async fn of_terminal(left: tui::Left, state: &Path, run: &str) -> Result<Exit, F
         tui::Left::Signal(15) => Exit::Terminated,
         tui::Left::Signal(1) => Exit::HungUp,
         tui::Left::Signal(_) => Exit::Interrupted,
-        tui::Left::Detached => Exit::Stopped,
+        tui::Left::Detached => {
+            let folded = State::fold(&journal::read(state, run).await?)?;
+            folded.finished.as_ref().map_or(Exit::Stopped, Exit::of_outcome)
+        }
         tui::Left::Stopped | tui::Left::Finished => {
             let folded = State::fold(&journal::read(state, run).await?)?;
             match (&folded.finished, folded.next()) {

@@ -18,19 +18,27 @@ pub enum Input {
 /// The reading thread; ends at once when this is dropped, so that no key typed later is swallowed.
 pub struct Reader {
     wake: Option<OwnedFd>,
-    thread: Option<thread::JoinHandle<()>>,
+    /// Ends with the thread.
+    done: Option<std::sync::mpsc::Receiver<()>>,
 }
+
+/// A thread that waits for the rest of a broken escape sequence is left where it is after this long.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 impl Reader {
     pub fn start(out: mpsc::UnboundedSender<Input>) -> io::Result<Self> {
         let (asleep, wake) = rustix::pipe::pipe()?;
-        let thread = thread::Builder::new().name("keyboard".to_owned()).spawn(move || read(&asleep, &out))?;
-        Ok(Self { wake: Some(wake), thread: Some(thread) })
+        let (running, done) = std::sync::mpsc::channel();
+        thread::Builder::new().name("keyboard".to_owned()).spawn(move || {
+            read(&asleep, &out);
+            drop(running);
+        })?;
+        Ok(Self { wake: Some(wake), done: Some(done) })
     }
 
     /// Leaves the thread where it is: after the terminal is lost it may sleep in a read that never returns.
     pub fn forget(mut self) {
-        self.thread.take();
+        self.done.take();
     }
 }
 
@@ -38,11 +46,14 @@ impl Drop for Reader {
     fn drop(&mut self) {
         // Closing the pipe wakes the thread.
         self.wake.take();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        if let Some(done) = self.done.take() {
+            let _ = done.recv_timeout(PATIENCE);
         }
     }
 }
+
+/// With no time at all crossterm does not look; a key is there at once, and what is not there costs this long.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Asks `poll` first and crossterm second: crossterm would read a dead terminal for ever.
 fn read(asleep: &OwnedFd, out: &mpsc::UnboundedSender<Input>) {
@@ -61,7 +72,7 @@ fn read(asleep: &OwnedFd, out: &mpsc::UnboundedSender<Input>) {
         if fds[0].revents().intersects(gone) {
             break;
         }
-        while let Ok(true) = event::poll(Duration::ZERO) {
+        while let Ok(true) = event::poll(LOOK) {
             let Ok(event) = event::read() else { break };
             let at_ms = jiff::Timestamp::now().as_millisecond();
             if out.send(Input::Terminal(event, at_ms)).is_err() {

@@ -3,6 +3,7 @@
 
 pub mod act;
 pub mod app;
+mod detached;
 pub mod draw;
 mod input;
 mod keys;
@@ -30,6 +31,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
+pub use detached::OnHangup;
 pub use screens::end::end_page;
 pub use theme::Look;
 
@@ -50,6 +52,7 @@ pub struct Start {
     pub rollback_to: Option<usize>,
     /// The window the run would begin with, or is given when it is taken up again; without it the journal's.
     pub window: Option<Window>,
+    pub on_hangup: OnHangup,
 }
 
 /// How the operator left.
@@ -73,6 +76,7 @@ const GRACE: Duration = Duration::from_secs(20);
 /// Runs until the operator leaves, or the run is over and its last page is left. Restores the terminal on every way out.
 /// Prints nothing afterwards: `end_page` gives the caller what should stay in the scrollback.
 pub async fn run(start: Start, mut events: Receiver<Event>, commands: Sender<Command>) -> anyhow::Result<Left> {
+    let on_hangup = start.on_hangup;
     let mut app = App::new(start, now_ms())?;
     let title = format!("castoff {}", app.plan.cluster);
     let (sender, mut inputs) = mpsc::unbounded_channel();
@@ -82,12 +86,7 @@ pub async fn run(start: Start, mut events: Receiver<Event>, commands: Sender<Com
     let left = turn(&mut app, &mut screen, &title, &mut inputs, &mut signals, (&mut events, &commands)).await;
     if matches!(left, Ok(Left::Detached)) {
         reader.forget();
-        // Nobody is there to answer: the engine stops at its safe point, and its last words are taken so that it can end.
-        if app.begun {
-            let stop = commands.send(Command::Stop);
-            let listen = async { while events.recv().await.is_some() {} };
-            let _ = tokio::join!(stop, listen);
-        }
+        detached::follow(&mut app, on_hangup, &mut events, &commands, &mut signals).await;
     } else {
         drop(reader);
     }
@@ -198,6 +197,8 @@ async fn turn(
         if std::mem::take(&mut app.suspend) {
             terminal::restore();
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+            // The stop comes a moment later; until somebody continues the process nothing touches the terminal.
+            signals.continued.recv().await;
             if terminal::take(title).is_err() {
                 return Ok(lost());
             }

@@ -44,6 +44,14 @@ pub fn cut_end(sentence: &str, width: usize) -> String {
     format!("{}..", out.trim_end())
 }
 
+/// As many whole sentences as fit, from the first on; only a first one that is too long is cut.
+pub fn whole_sentences(words: &str, width: usize) -> String {
+    let ends =
+        words.match_indices(". ").map(|(at, _)| at + 1).filter(|at| words[at + 1..].starts_with(|c: char| !c.is_lowercase()));
+    let fitting = ends.chain([words.len()]).filter(|end| words[..*end].width() <= width).last();
+    fitting.map_or_else(|| cut_end(words, width), |end| words[..end].to_owned())
+}
+
 /// A cell of a row: cut in the middle, filled up to its width.
 pub fn cell(words: &str, width: usize, style: Style) -> Span<'static> {
     Span::styled(pad(cut(words, width), width), style)
@@ -159,7 +167,7 @@ pub fn head(frame: &mut Frame<'_>, app: &App, area: Rect, crumb: &str) -> Rect {
     ]);
     let [title, sentence, line, body] = rows(area, [1, 1, 1]);
     frame.render_widget(row, title);
-    frame.render_widget(Line::raw(cut_end(&format!(" {}", words::headline(app)), width)), sentence);
+    frame.render_widget(Line::raw(format!(" {}", whole_sentences(&words::headline(app), width.saturating_sub(1)))), sentence);
     rule(frame, line, look);
     body
 }
@@ -264,6 +272,20 @@ mod tests {
                 let window = window(at, n, 7);
                 assert!(window.contains(&at) && window.len() == n.min(7), "{at} of {n}");
             }
+        }
+    }
+
+    #[test]
+    fn a_sentence_is_shown_whole_or_not_at_all() {
+        let words = "Step 2: 3.5 GB of 7. Nothing needs you now. Next question: step 3.";
+        for (width, shown) in [
+            (80, words),
+            (60, "Step 2: 3.5 GB of 7. Nothing needs you now."),
+            (42, "Step 2: 3.5 GB of 7."),
+            (20, "Step 2: 3.5 GB of 7."),
+            (12, "Step 2: 3..."),
+        ] {
+            assert_eq!(whole_sentences(words, width), shown, "{width}");
         }
     }
 

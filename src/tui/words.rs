@@ -3,7 +3,7 @@
 
 use super::app::{App, Leaving, Screen};
 use super::lines::outcome_words;
-use super::screens::window::held_words;
+use super::screens::window::{self, held_words};
 use super::theme::Face;
 use crate::model::{Ask, ChangeState, Gate, Next, Outcome, PlannedStep, Problem, State, Status, Stop, WayBack, hold, text};
 
@@ -140,7 +140,7 @@ pub fn outcome_face(outcome: &Outcome) -> (Face, String) {
 }
 
 /// What stands against a gate, counted by its first word: `3 sessions, 1 container`.
-fn who(problems: &[Problem]) -> String {
+pub fn who(problems: &[Problem]) -> String {
     let mut counts: Vec<(&str, u64)> = vec![];
     for problem in problems {
         let noun = problem.subject.split(' ').next().unwrap_or("problem");
@@ -167,7 +167,7 @@ pub fn headline(app: &App) -> String {
         Next::Gate(step) => {
             let waited = state.steps[step].gate_reached_ms.map_or_else(String::new, |at| text::duration(app.now_ms - at));
             let against = app.problems(step).unwrap_or_default();
-            if let Some(problem) = against.iter().find(|problem| hold::is_hold(problem) || hold::is_early(problem)) {
+            if let Some(problem) = window::against(app, step) {
                 return held_words(app, step, problem);
             }
             if asks(state.gate(step)) && !against.is_empty() {
@@ -256,7 +256,7 @@ fn not_running(app: &App) -> Option<String> {
     match app.leaving {
         Leaving::Stop(_) if in_flight(state) > 0 => {
             return Some(format!(
-                "Stopping: {} in flight will be finished and written first. Ctrl-C again within 5 s stops at once.",
+                "Stopping after {} in flight. Ctrl-C again within 5 s stops at once.",
                 text::count(in_flight(state), "change")
             ));
         }

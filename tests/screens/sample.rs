@@ -6,7 +6,7 @@ use castoff::model::{
     Limits, Outcome, Plan, PlannedChange, PlannedStep, Problem, Progress, Row, RowDiff, Service, Stamped, SurveyLine, Totals,
     Value, Verdict, Window,
 };
-use castoff::tui::{Look, Start};
+use castoff::tui::{Look, OnHangup, Start};
 use jiff::tz::TimeZone;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,6 +38,7 @@ pub fn start(plan: Plan, entries: Vec<Stamped>) -> Start {
         look: look(),
         rollback_to: None,
         window: None,
+        on_hangup: OnHangup::Pause,
     }
 }
 

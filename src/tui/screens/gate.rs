@@ -23,8 +23,10 @@ pub const INDENT: usize = 14;
 /// What a question says before it asks.
 pub struct Case {
     pub title: String,
-    /// What it means; never left out.
+    /// What it means.
     pub head: Vec<Line<'static>>,
+    /// The same in a line each, for a screen on which the head and a few facts do not fit; empty where there is no short form.
+    pub essence: Vec<Line<'static>>,
     /// What was seen; its end gives way on a small screen.
     pub facts: Vec<Line<'static>>,
     /// What enter does: `Approve`.
@@ -45,8 +47,10 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, question: &Question, area: Rect) {
         foot.remove(0);
     }
     let room = (area.height as usize).saturating_sub(2 + foot.len());
-    let wanted = case.head.len() + case.facts.len();
-    if wanted > room {
+    if case.head.len() + case.facts.len().min(2) > room && !case.essence.is_empty() {
+        (case.head, case.facts) = (case.essence, vec![]);
+        case.head.truncate(room);
+    } else if case.head.len() + case.facts.len() > room {
         // The facts give way first, down to one row that counts them; then what it means, from its end.
         let facts = room.saturating_sub(case.head.len()).max(1);
         if case.facts.len() > facts {
@@ -78,7 +82,7 @@ fn approve(app: &App, step: usize, width: usize) -> Case {
     }
     head.extend(window::at_gate(app, step, room));
     let Some(gate) = &planned.gate else {
-        return Case { title: text::clean(&planned.title), head, facts: vec![], act: "Approve" };
+        return Case { title: text::clean(&planned.title), head, essence: vec![], facts: vec![], act: "Approve" };
     };
     for sentence in &gate.text {
         head.extend(wrap(&text::clean(sentence), width - 1).into_iter().map(|line| Line::raw(format!(" {line}"))));
@@ -107,9 +111,44 @@ fn approve(app: &App, step: usize, width: usize) -> Case {
     Case {
         title: format!("{}   question {before} of {}", text::clean(&gate.title), words::questions(app)),
         head,
+        essence: essence(app, step, width),
         facts: facts(app, step, width),
         act: "Approve",
     }
+}
+
+/// Way back, what is done, and how the checks stand, in a line each.
+fn essence(app: &App, step: usize, width: usize) -> Vec<Line<'static>> {
+    let look = &app.look;
+    let planned = &app.plan.steps[step];
+    let (class, why) = words::way_back(planned);
+    let lost = words::no_way_back(planned);
+    let row = |label: &str, words: &str, tones: (Tone, Tone)| {
+        let label = cell(&format!(" {label}"), INDENT - 2, look.style(tones.0));
+        Line::from(vec![label, prose(&text::clean(words), width.saturating_sub(INDENT - 2), look.style(tones.1))])
+    };
+    let mut out = vec![if lost {
+        row(class, &why, (Tone::Warning, Tone::Warning))
+    } else {
+        row("way back", &why, (Tone::Dim, Tone::Plain))
+    }];
+    if let Some(problem) = window::against(app, step) {
+        out.push(row("! window", &problem.why, (Tone::Warning, Tone::Warning)));
+    }
+    out.push(row("will do", &planned.summary, (Tone::Dim, Tone::Plain)));
+    if !planned.kept.is_empty() {
+        out.push(row("will keep", &words::kept(planned), (Tone::Dim, Tone::Plain)));
+    }
+    let age = app.report.as_ref().filter(|report| report.step == step).map(|report| text::age(app.now_ms - report.read_at_ms));
+    out.push(match (app.problems(step).unwrap_or_default(), age) {
+        (_, None) => row("FACTS", "being read", (Tone::Strong, Tone::Waiting)),
+        ([], Some(age)) => row("FACTS", &format!("all hold, read {age} ago"), (Tone::Strong, Tone::Done)),
+        (problems, Some(age)) => {
+            let words = format!("{} in the way; F2 lists them, read {age} ago", words::who(problems));
+            row("FACTS", &words, (Tone::Strong, Tone::Warning))
+        }
+    });
+    out
 }
 
 /// How the checks of a gate stand, with the age of the answer.
@@ -177,7 +216,7 @@ fn skip(app: &App, target: &Target, width: usize) -> Case {
             cell(&text::clean(&planned.subject), width.saturating_sub(20), look.style(Tone::Plain)),
         ])
     };
-    Case { title: format!("SKIP {n}"), head, facts: ids.iter().map(row).collect(), act: "Skip" }
+    Case { title: format!("SKIP {n}"), head, essence: vec![], facts: ids.iter().map(row).collect(), act: "Skip" }
 }
 
 fn abort(app: &App, width: usize) -> Case {
@@ -197,7 +236,7 @@ fn abort(app: &App, width: usize) -> Case {
     for sentence in sentences {
         head.extend(wrap(&sentence, width - 1).into_iter().map(|line| Line::raw(format!(" {line}"))));
     }
-    Case { title: "ABORT THE RUN".to_owned(), head, facts: vec![], act: "Abort" }
+    Case { title: "ABORT THE RUN".to_owned(), head, essence: vec![], facts: vec![], act: "Abort" }
 }
 
 /// The fields, what was wrong, and the two ways on.

@@ -36,7 +36,7 @@ pub fn case(app: &App, to: usize, width: usize) -> Case {
     head.push(gap());
     let rows: Vec<Line<'_>> =
         (0..app.plan.steps.len()).rev().filter(|step| ours(app, *step) > 0).map(|step| row(app, step, to, width)).collect();
-    Case { title: format!("ROLL BACK TO BEFORE STEP {}", to + 1), head, facts: rows, act: "Roll back" }
+    Case { title: format!("ROLL BACK TO BEFORE STEP {}", to + 1), head, essence: vec![], facts: rows, act: "Roll back" }
 }
 
 /// Changes of a step that this run made and that are not undone yet.

@@ -13,6 +13,8 @@ use ratatui::{
 };
 
 const WIDE: usize = 100;
+/// More counts than these make no picture.
+const MOST_COUNTS: usize = 12;
 
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let look = &app.look;
@@ -24,13 +26,12 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     for sentence in &gate.text {
         head.extend(wrap(&text::clean(sentence), width.saturating_sub(2)).into_iter().map(|line| Line::raw(format!(" {line}"))));
     }
-    let counts: Vec<String> = app.counts.iter().rev().take(12).rev().map(|(_, n)| n.to_string()).collect();
-    let over_time = if counts.len() > 1 { format!(", over time {}", counts.join(" > ")) } else { String::new() };
+    let over_time = over_time(app);
     let in_the_way = format!(" {} in the way{over_time}", text::count(problems.len() as u64, "problem"));
     let read = app
         .report
         .as_ref()
-        .map_or_else(String::new, |report| format!("   read {} ago; c reads again", text::age(app.now_ms - report.read_at_ms)));
+        .map_or_else(String::new, |report| format!("   read {} ago", text::age(app.now_ms - report.read_at_ms)));
     let room = width.saturating_sub(in_the_way.len());
     head.push(Line::from(vec![Span::styled(in_the_way, look.style(Tone::Waiting)), prose(&read, room, look.style(Tone::Dim))]));
     if let Some(since) = problems.iter().filter_map(|problem| problem.since_ms).min() {
@@ -53,6 +54,17 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     frame.render_widget(Paragraph::new(shown), list);
     rule(frame, second, look);
     lines(frame, bottom, below, look);
+}
+
+/// How the count went: `   over the last 12 min: 9 > 7 > 3`. Of the last hour, and of that what fits.
+fn over_time(app: &App) -> String {
+    let hour_ago = app.now_ms - 3_600_000;
+    // What stood when the hour began counts too.
+    let old = app.counts.iter().filter(|(at, _)| *at < hour_ago).count().saturating_sub(1);
+    let counts = &app.counts[old.max(app.counts.len().saturating_sub(MOST_COUNTS))..];
+    let [(first, _), _, ..] = counts else { return String::new() };
+    let words: Vec<String> = counts.iter().map(|(_, n)| n.to_string()).collect();
+    format!("   over the last {}: {}", text::age(app.now_ms - first.max(&hour_ago)), words.join(" > "))
 }
 
 /// The selected problem at full length, with what helps.

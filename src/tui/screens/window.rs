@@ -145,11 +145,16 @@ pub fn held_words(app: &App, step: usize, problem: &Problem) -> String {
     format!("Step {n} is held, {}: {keys}", text::clean(&problem.subject))
 }
 
+/// What stands against the gate of a step by the window.
+pub fn against(app: &App, step: usize) -> Option<&Problem> {
+    let mut problems = app.problems(step).unwrap_or_default().iter();
+    problems.find(|problem| hold::is_hold(problem) || hold::is_early(problem))
+}
+
 /// What the window says at the gate of a step: what stands against it, else the last safe moment.
 pub fn at_gate(app: &App, step: usize, room: (usize, usize)) -> Vec<Line<'static>> {
     let look = &app.look;
-    let against = app.problems(step).unwrap_or_default().iter();
-    if let Some(problem) = against.clone().find(|problem| hold::is_hold(problem) || hold::is_early(problem)) {
+    if let Some(problem) = against(app, step) {
         let warning = look.style(Tone::Warning);
         return labelled("! window", &text::clean(&problem.why), room, (warning, warning));
     }
@@ -184,7 +189,7 @@ pub fn case(app: &App, question: &Question, width: usize) -> Case {
     head.extend(labelled("would be", &text::clean(&words), room, (dim, look.style(tone))));
     let sentence = "What the window holds goes on when the rest fits. Your name, the time and the new end go to the journal.";
     head.extend(wrap(sentence, width - 1).into_iter().map(|line| Line::raw(format!(" {line}"))));
-    Case { title: "MOVE THE WINDOW".to_owned(), head, facts: vec![], act: "Move the window" }
+    Case { title: "MOVE THE WINDOW".to_owned(), head, essence: vec![], facts: vec![], act: "Move the window" }
 }
 
 fn would(window: &Window, app: &App) -> String {
