@@ -8,7 +8,7 @@ use crate::tui::parts::{cut_end, labelled, wrap};
 use crate::tui::question::{Question, Wanted};
 use crate::tui::theme::Tone;
 use ratatui::text::Line;
-use std::{fmt::Write as _, ops::Range};
+use std::ops::Range;
 use unicode_width::UnicodeWidthStr;
 
 /// Less than this is little.
@@ -125,7 +125,11 @@ pub fn plan_rows(app: &App, width: usize) -> Vec<Line<'static>> {
         let by = app.projection.begin_by(step, window);
         late |= app.now_ms > by || by < window.from_ms;
         let range = crate::model::projection::range(takes.low_ms, takes.high_ms);
-        let _ = write!(words, "; begin step {} by {}: {range}", step + 1, window.minute(by));
+        let begin = format!("; begin step {} by {}: {range}", step + 1, window.minute(by));
+        // The line at the point of no return says it too: whole, or not at all.
+        if words.width() + begin.width() + 10 <= width {
+            words.push_str(&begin);
+        }
     }
     let (mark, tone) = if late { ("!", Tone::Warning) } else { (" ", Tone::Plain) };
     vec![Line::styled(cut_end(&format!(" {mark}WINDOW  {words}"), width), app.look.style(tone))]
