@@ -3,7 +3,7 @@
 
 use crate::model::{
     Ask, Command, Entry, Event, Fault, FaultKind, GateReport, Level, Loads, Next, Outcome, Pace, Progress, Stamped, State,
-    Status, Stop, hold, pace, text,
+    Status, Stop, Wait, hold, pace, text,
 };
 use crate::report::{clock, entry_text};
 use serde_json::json;
@@ -62,6 +62,7 @@ pub async fn run(
         gate: None,
         waiting_since: None,
         held: None,
+        waits: vec![],
         out: true,
     };
     view.loads = view.state.plan.as_deref().map(Loads::new).unwrap_or_default();
@@ -103,6 +104,8 @@ struct View {
     waiting_since: Option<Instant>,
     /// The window has paused this run, while we looked on.
     held: Option<String>,
+    /// What holds back changes of the running step.
+    waits: Vec<Wait>,
     /// Whether standard output still takes lines: a closed pipe ends the output, not the run.
     out: bool,
 }
@@ -177,6 +180,12 @@ impl View {
                     self.line("", || json!({ "v": 1, "survey": lines }));
                 }
             }
+            Event::Waits { step, waits } => {
+                if self.options.json {
+                    self.line("", || json!({ "v": 1, "waits": waits, "step": step }));
+                }
+                self.waits = waits;
+            }
             Event::Refused(why) => self.words(&format!("not done: {why}")),
             Event::Said { level, at_ms, place, text } => {
                 let word = if level == Level::Info { "" } else { "warning: " };
@@ -234,6 +243,10 @@ impl View {
                 tally.waiting
             );
             self.words(&line);
+            let held = self.waits.iter().map(|wait| format!("{} wait: {}", text::number(wait.changes), wait.why));
+            for line in self.state.wave_line(step).into_iter().chain(self.state.aside_lines(step, 120)).chain(held) {
+                self.words(&format!("  {}", text::clean(&line)));
+            }
         }
     }
 
@@ -281,6 +294,10 @@ impl View {
                 let tired = self.options.wait.zip(self.waiting_since).is_some_and(|(wait, since)| since.elapsed() >= wait);
                 (!gate.wait || tired).then(|| Left::GateClosed { step: id.clone(), preflight: gate.ask == Ask::Nothing })
             }
+            Next::Canary(step) => {
+                let id = format!("{}.canary", plan.steps[step].id);
+                (!self.options.approved.contains(&id)).then_some(Left::GateNeedsAnswer(id))
+            }
             Next::Stop(Stop::Failed(_)) => {
                 let drift = self.state.causes().iter().all(|(fault, _)| fault.kind == FaultKind::Drift);
                 Some(Left::Failed { drift })
@@ -295,7 +312,11 @@ impl View {
         match left {
             Left::GateNeedsAnswer(step) => {
                 let plan = self.state.plan.as_ref().map_or("", |plan| plan.plan.as_str());
-                self.words(&format!("the gate of `{step}` needs an answer: castoff resume, or --approve {step}={plan}"));
+                let what = match step.strip_suffix(".canary") {
+                    Some(step) => format!("the canary of `{step}` is done and has to be approved"),
+                    None => format!("the gate of `{step}` needs an answer"),
+                };
+                self.words(&format!("{what}: castoff resume, or --approve {step}={plan}"));
             }
             Left::GateClosed { step, .. } => {
                 self.words(&format!("the gate of `{step}` does not open:"));
@@ -309,6 +330,10 @@ impl View {
                 self.words("hint: a later end, on purpose: castoff resume --window 02:00-05:00; or castoff rollback");
             }
             Left::Failed { .. } | Left::Stuck => {
+                let step = self.state.current_step().filter(|_| *left != Left::Stuck);
+                if let Some(why) = step.and_then(|step| self.state.stopped_by(step)) {
+                    self.words(&format!("the step stopped: {why}; nothing more of it began"));
+                }
                 for (fault, ids) in self.state.causes() {
                     let Fault { what, why, hint, .. } = fault;
                     self.words(&format!("error: {what}: {why} ({})", text::count(ids.len() as u64, "change")));

@@ -29,7 +29,7 @@
 //! | 2 | [`runbook`] | TOML, and the plan it makes of an inventory |
 //! | 2 | [`journal`] | append, read, lock |
 //! | 2 | [`cluster`] | the only seam to the outside: `Live` and `Sim` |
-//! | 3 | [`engine`] | the loop: limits, gates, retry, undo, stop |
+//! | 3 | [`engine`] | the loop: limits, waves, gates, retry, undo, stop |
 //! | 3 | [`report`], [`headless`], [`tui`] | front ends: they see events and send commands, and know nothing else |
 //! | 4 | [`cli`] | wires everything |
 //!

@@ -1,5 +1,6 @@
 //! Layer 2: a runbook as written, and the plan it makes of an inventory. Pure: it reads no file and no cluster.
 
+mod waves;
 mod written;
 
 pub use written::{SHIPPED, schema};
@@ -8,7 +9,7 @@ use crate::actions::{self, About, Action, Drawn, Move};
 use crate::model::plan::{PLAN_VERSION, plan_name};
 use crate::model::{
     Ask, Change, ChangeId, Check, Digest, Gate, Inventory, Kept, Limits, Mistake, Part, Plan, PlannedChange, PlannedStep,
-    Problem, Standing, Totals, Wants, text,
+    Problem, Standing, Totals, Wants, text, world::lacking_layers,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +32,8 @@ struct Step {
     gate: Option<written::WrittenGate>,
     /// Steps for whose sake this one is there: without pending changes in them it is left out.
     needed_for: Vec<String>,
+    /// How its hosts take their turn.
+    waves: Option<waves::WrittenWaves>,
 }
 
 /// A step that cannot be planned against this inventory.
@@ -86,8 +89,9 @@ impl Runbook {
             };
             let changes = std::mem::take(&mut of_step.changes).into_iter().enumerate().map(|(n, change)| {
                 let found = world.standing(&change) == Standing::After;
+                let requests = if found { 0 } else { requests(&world, &change) };
                 world.apply(&change);
-                PlannedChange::new(ChangeId { step: index, n }, change, found)
+                PlannedChange { requests, ..PlannedChange::new(ChangeId { step: index, n }, change, found) }
             });
             planned.push(changes.collect());
             drawn.push(of_step);
@@ -102,14 +106,19 @@ impl Runbook {
             .zip(planned)
             .zip(drawn)
             .zip(gates)
-            .map(|(((step, changes), drawn), gate)| PlannedStep {
-                id: step.id.clone(),
-                title: step.title.clone(),
-                action: step.action_name.clone(),
-                summary: drawn.summary,
-                gate,
-                changes,
-                kept: drawn.kept,
+            .map(|(((step, changes), drawn), gate)| {
+                let mut planned = PlannedStep {
+                    id: step.id.clone(),
+                    title: step.title.clone(),
+                    action: step.action_name.clone(),
+                    summary: drawn.summary,
+                    gate,
+                    waves: None,
+                    changes,
+                    kept: drawn.kept,
+                };
+                planned.waves = step.waves.as_ref().and_then(|waves| waves.compile(&planned));
+                planned
             })
             .collect();
         let blocking = |gate: &&Gate| !gate.wait;
@@ -238,6 +247,18 @@ fn parts(change: &Change) -> u64 {
         Change::Rows { diffs } => diffs.len() as u64,
         _ => 1,
     }
+}
+
+/// What a change asks of its registry, in requests. A Docker Engine that pulls by digest asks for `/v2/`, the manifest,
+/// the image's configuration, and each layer that it lacks (moby, `distribution/pull_v2.go`: `pullSchema2`); one more
+/// for an index, whose manifest of the platform it asks for next, is counted in, as an index is the rule.
+fn requests(world: &Inventory, change: &Change) -> u32 {
+    let Change::Pull { host, image, .. } = change else { return 0 };
+    let layers = world
+        .manifest(image)
+        .zip(world.hosts.get(host))
+        .map_or(1, |(manifest, host)| lacking_layers(host, &manifest.layers).count());
+    4 + u32::try_from(layers).unwrap_or(u32::MAX - 4)
 }
 
 fn totals(steps: &[PlannedStep]) -> Totals {

@@ -5,12 +5,13 @@ use async_trait::async_trait;
 use castoff::cluster::sim::{Pace, Sim, demo};
 use castoff::cluster::{Cluster, Report};
 use castoff::engine::{Ending, Engine, Setup};
-use castoff::journal::Journal;
+use castoff::journal::{Journal, JournalError};
 use castoff::model::{
-    Change, Command, Entry, Event, Fault, FaultKind, Inventory, Outcome, Part, Plan, Stamped, Standing, State, Status, Wants,
+    Change, Command, Entry, Event, Fault, FaultKind, Inventory, Next, Outcome, Part, Plan, Stamped, Standing, State, Status,
+    Wants, Waves,
 };
 use castoff::runbook::{Runbook, SHIPPED};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -149,6 +150,10 @@ async fn process(state: &Path, sim: &Arc<Sim>, plan: &Plan, fuse: &Arc<Fuse>, tu
                         let _ = task.await;
                         return None;
                     }
+                    if let Next::Canary(step) = seen.next() {
+                        let (plan, typed) = (plan.plan.clone(), "yes".to_owned());
+                        let _ = to_engine.send(Command::ApproveCanary { step, plan, typed }).await;
+                    }
                     if !asked_back && back_now(&seen) {
                         asked_back = true;
                         let _ = to_engine.send(roll_back()).await;
@@ -161,7 +166,7 @@ async fn process(state: &Path, sim: &Arc<Sim>, plan: &Plan, fuse: &Arc<Fuse>, tu
                         let _ = to_engine.send(Command::Approve { step, plan, typed }).await;
                     }
                 }
-                Some(Event::Refused(_) | Event::Progress(_) | Event::Survey(_) | Event::Said { .. }) => {}
+                Some(Event::Refused(_) | Event::Progress(_) | Event::Survey(_) | Event::Said { .. } | Event::Waits { .. }) => {}
             }
         }
     }
@@ -169,10 +174,16 @@ async fn process(state: &Path, sim: &Arc<Sim>, plan: &Plan, fuse: &Arc<Fuse>, tu
 
 /// From the start to the end with one crash at the given point. Returns the number of points that were passed.
 async fn walk(runbook: &Runbook, crash_at: usize, turn: Turn) -> usize {
+    walk_with(runbook, crash_at, turn, |_| {}).await.0
+}
+
+/// The same with faults. Returns the journal too.
+async fn walk_with(runbook: &Runbook, crash_at: usize, turn: Turn, faults: impl Fn(&Sim)) -> (usize, Vec<Stamped>) {
     let (plan, planned) = runbook.plan(&start()).unwrap();
     assert_eq!(plan.blockers, []);
     let state = tempfile::tempdir_in(if Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" }).unwrap();
     let sim = Arc::new(Sim::new(start(), Pace::Instant));
+    faults(&sim);
     let fuse = Fuse::new(crash_at);
     let mut ending = process(state.path(), &sim, &plan, &fuse, turn).await;
     if ending.is_none() {
@@ -186,12 +197,15 @@ async fn walk(runbook: &Runbook, crash_at: usize, turn: Turn) -> usize {
         }
     }
     let entries = castoff::journal::read(state.path(), "run").await.unwrap();
-    let started: Vec<_> =
-        entries.iter().filter_map(|e| if let Entry::Started { change } = &e.entry { Some(*change) } else { None }).collect();
-    let mut once = started.clone();
-    once.sort();
-    once.dedup();
-    assert_eq!(started.len(), once.len(), "crash at {crash_at}: a change was begun twice");
+    let mut begun = BTreeSet::new();
+    for stamped in &entries {
+        match &stamped.entry {
+            Entry::Started { change } => assert!(begun.insert(*change), "crash at {crash_at}: change {change} was begun twice"),
+            Entry::Retried { change, .. } => _ = begun.remove(change),
+            _ => {}
+        }
+    }
+    in_their_turn(&entries, crash_at);
     match turn {
         Turn::Forward => {
             assert_eq!(ending, Some(Ending::Finished(Outcome::Done)), "crash at {crash_at}");
@@ -202,14 +216,58 @@ async fn walk(runbook: &Runbook, crash_at: usize, turn: Turn) -> usize {
             assert_eq!(settled(sim.world()), settled(start()), "crash at {crash_at}");
         }
     }
-    fuse.points.load(Ordering::SeqCst)
+    (fuse.points.load(Ordering::SeqCst), entries)
+}
+
+/// Nothing of a later wave begins before its wave does, nor before the canary has passed with all of it done or found.
+fn in_their_turn(entries: &[Stamped], crash_at: usize) {
+    let mut state = State::default();
+    for stamped in entries {
+        match &stamped.entry {
+            Entry::Started { change } => {
+                let here = &state.steps[change.step].waves;
+                assert!(here.of(change.n) <= here.at(), "crash at {crash_at}: {change} begins before its wave");
+                let held = here.of(change.n) > 0 && state.waves(change.step).is_some_and(Waves::holds);
+                assert!(!held || here.passed.is_some(), "crash at {crash_at}: {change} begins before the canary passed");
+            }
+            Entry::WavePassed { step, .. } => {
+                let here = &state.steps[*step];
+                let canary = here.changes.iter().enumerate().filter(|(n, _)| here.waves.of(*n) == 0);
+                let done = canary.into_iter().all(|(_, change)| matches!(change.status, Status::Done | Status::Found));
+                assert!(done, "crash at {crash_at}: the canary passed before it was done");
+            }
+            _ => {}
+        }
+        state.apply(stamped).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_crash_anywhere_in_waves_skips_no_canary_and_forgets_no_host() {
+    let sets = ["waves.then=[1]", "waves.hold=approve"].map(str::to_owned);
+    let runbook = Runbook::parse(SHIPPED[0].0, SHIPPED[0].1, &sets).unwrap();
+    let (plan, _) = runbook.plan(&start()).unwrap();
+    let sizes: Vec<usize> = plan.steps[1].waves.as_ref().unwrap().hosts.iter().map(Vec::len).collect();
+    assert_eq!(sizes, [1, 1, 1]);
+    let faults = |sim: &Sim| {
+        sim.fail("pull", "gpu-04", vec![Fault::new(FaultKind::Space, "cannot pull", "no space left on device")]);
+    };
+    let (points, entries) = walk_with(&runbook, usize::MAX, Turn::Forward, faults).await;
+    let count = |which: fn(&Entry) -> bool| entries.iter().filter(|stamped| which(&stamped.entry)).count();
+    assert_eq!(count(|entry| matches!(entry, Entry::SetAside { .. })), 1);
+    assert_eq!(count(|entry| matches!(entry, Entry::CameBack { .. })), 1);
+    assert_eq!(count(|entry| matches!(entry, Entry::WavePassed { .. })), 2, "of the pull and of the removal");
+    for crash_at in 1..=points {
+        walk_with(&runbook, crash_at, Turn::Forward, faults).await;
+    }
+    println!("{points} crash points in waves, all resumed");
 }
 
 async fn walk_all(turn: Turn) {
     for (name, text) in SHIPPED {
         let runbook = Runbook::parse(name, text, &[]).unwrap();
         let points = walk(&runbook, usize::MAX, turn).await;
-        assert!(points > 60, "{name}: only {points} points");
+        assert!(points > 40, "{name}: only {points} points");
         for crash_at in 1..=points {
             walk(&runbook, crash_at, turn).await;
         }
@@ -336,7 +394,14 @@ async fn a_stuck_rollback_goes_on_once_it_is_mended_and_asked_again() {
     let failed: Vec<_> = folded.causes().into_iter().flat_map(|(_, ids)| ids).collect();
     assert_eq!(failed.len(), 1);
     edit(serde_json::json!(["cr.backend.ai"]));
-    let mut journal = Journal::open(state.path(), "run", "test").await.unwrap();
+    // The engine that lost its front end lets go of the run a moment later.
+    let mut journal = loop {
+        match Journal::open(state.path(), "run", "test").await {
+            Ok(journal) => break journal,
+            Err(JournalError::Held { .. }) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(error) => panic!("{error}"),
+        }
+    };
     journal.append(now_ms(), folded.again(failed, "test")).await.unwrap();
     drop(journal);
     let ending = process(state.path(), &sim, &plan, &fuse, Turn::BackAfter(1)).await;

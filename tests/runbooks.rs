@@ -61,6 +61,21 @@ fn every_mistake_has_its_place_and_what_is_allowed() {
 }
 
 #[test]
+fn every_mistake_in_waves_has_its_place() {
+    let all = "then = [5, \"25%\"]\nhold";
+    insta::assert_snapshot!("waves unknown field", mistake("canary = 1", "canery = 1"));
+    insta::assert_snapshot!("waves size", mistake(all, "then = [5, \"a quarter\"]\nhold"));
+    insta::assert_snapshot!("waves zero", mistake(all, "then = [0]\nhold"));
+    insta::assert_snapshot!("waves hold", mistake("hold = \"prove\"", "hold = \"proof\""));
+    insta::assert_snapshot!("waves no failures", mistake("failures = 3", "failures = 0"));
+    let own = "[step.waves]\nthen = [5, \"25%\", \"50%\"]";
+    insta::assert_snapshot!("waves size of a step", mistake(own, "[step.waves]\nthen = [5, \"250%\"]"));
+    insta::assert_snapshot!("waves unknown field of a step", mistake(own, "[step.waves]\nthem = [5]"));
+    insta::assert_snapshot!("waves hold without a canary", mistake(own, "[step.waves]\ncanary = 0\nhold = \"approve\""));
+    insta::assert_snapshot!("waves of no host", mistake("to = \"stopped\"\n", "to = \"stopped\"\nwaves = { canary = 1 }\n"));
+}
+
+#[test]
 fn values_can_be_set_and_wrong_ones_are_refused() {
     let set = |sets: &[&str]| {
         let sets: Vec<String> = sets.iter().map(|s| (*s).to_owned()).collect();
@@ -71,11 +86,17 @@ fn values_can_be_set_and_wrong_ones_are_refused() {
     assert_eq!(plan.limits.total, 8);
     let also = plan.steps[1].changes.iter().filter(|c| c.subject.ends_with("python:3.12-ubuntu22.04")).count();
     assert_eq!(also, 12, "every agent gets it");
+    let (plan, _) = set(&["waves.canary=2", "remove.waves.failures=4"]).unwrap().plan(&demo(0)).unwrap();
+    let waves = |id: &str| plan.steps[plan.step_index(id).unwrap()].waves.clone().unwrap();
+    assert_eq!((waves("pull").hosts[0].len(), waves("remove").hosts[0].len()), (2, 2));
+    assert_eq!((waves("pull").failures, waves("remove").failures), (3, 4));
     for (wrong, said) in [
         ("limits", "name=value"),
         ("nothing.x=1", "no step `nothing`"),
         ("limits.totals=8", "totals"),
         ("pull.also=3", "expected a sequence"),
+        ("waves.canary=some", "invalid type"),
+        ("stop.waves.canary=1", "steps on hosts"),
     ] {
         let error = set(&[wrong]).unwrap_err().to_string();
         assert!(error.contains(said), "{wrong}: {error}");
@@ -89,4 +110,10 @@ fn the_schema_knows_every_action() {
         assert!(text.contains(&format!("\"const\":\"{}\"", kind.name)), "{}", kind.name);
     }
     assert!(!text.contains("$ref"), "it can be used as it is");
+    let json = schema();
+    for (n, kind) in ACTIONS.iter().enumerate() {
+        let waves = &json["properties"]["step"]["items"]["oneOf"][n]["properties"]["waves"];
+        assert_eq!(waves.is_object(), kind.on_hosts, "{}", kind.name);
+    }
+    assert!(json["properties"]["waves"].to_string().contains("canary"));
 }

@@ -1,6 +1,8 @@
 //! Every screen of the terminal interface as a picture, and what no key may ever do.
 //! Never starts a run: the screens see entries and nothing else.
 
+#[path = "screens/in_waves.rs"]
+mod in_waves;
 #[path = "screens/sample.rs"]
 mod sample;
 
@@ -129,6 +131,36 @@ fn a_plan_that_cannot_be_run() {
     check("blocked", &mut app);
     assert_eq!(letter(&mut app, 'n'), None);
     check("notes", &mut app);
+}
+
+#[test]
+fn waves_in_the_plan_and_while_they_run() {
+    let mut app = App::new(start(in_waves::plan(), vec![]), NIGHT_MS).unwrap();
+    check("waves-plan", &mut app);
+    check("waves-canary", &mut running(&in_waves::canary()));
+    let mut app = running(&in_waves::set_aside());
+    app.event(in_waves::waits(), app.now_ms);
+    check("waves-aside", &mut app);
+    insta::assert_snapshot!("waves-stopped", picture(&mut running(&in_waves::stopped()), (80, 24)));
+}
+
+#[test]
+fn a_canary_that_waits_for_approval() {
+    let mut app = running(&in_waves::held());
+    app.tick(app.now_ms + 252_000);
+    check("waves-question", &mut app);
+    press(&mut app, KeyCode::Esc);
+    insta::assert_snapshot!("waves-held", picture(&mut app, (80, 24)));
+    press(&mut app, KeyCode::Enter);
+    app.tick(app.now_ms + 2000);
+    type_in(&mut app, "ye");
+    assert_eq!(press(&mut app, KeyCode::Enter), None);
+    letter(&mut app, 's');
+    let approve = Command::ApproveCanary { step: 1, plan: "9c1e4f02".to_owned(), typed: "yes".to_owned() };
+    assert_eq!(press(&mut app, KeyCode::Enter), Some(approve));
+    let passed = in_waves::passed(&in_waves::held());
+    app.event(Event::Entry(passed), app.now_ms);
+    assert!(app.popup.is_none(), "the question is answered");
 }
 
 #[test]
@@ -454,7 +486,9 @@ fn everywhere() -> Vec<App> {
     letter(&mut retry, 'R');
     let mut leave = pulling();
     letter(&mut leave, 'q');
-    let mut out = vec![fresh(), blocked(), pulling(), draining(), resumed(), closed, retry, leave];
+    let mut canary = running(&in_waves::held());
+    press(&mut canary, KeyCode::Esc);
+    let mut out = vec![canary, fresh(), blocked(), pulling(), draining(), resumed(), closed, retry, leave];
     let mut paused = sample::pulling().within(sample::window(5));
     let why = "window over: it ended at 02:45 KST; step 4 has no whole way back".to_owned();
     paused.push(Entry::Paused { why, by: "the window".to_owned() });

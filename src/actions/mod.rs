@@ -113,6 +113,8 @@ impl Move {
 pub struct Kind {
     pub name: &'static str,
     pub about: &'static str,
+    /// Its changes are on hosts, of which there are many alike: they may go in waves.
+    pub on_hosts: bool,
     load: fn(toml::Table) -> Result<Box<dyn Action>, toml::de::Error>,
     pub schema: fn() -> schemars::Schema,
 }
@@ -129,21 +131,24 @@ pub fn whole_schema<T: JsonSchema>() -> schemars::Schema {
 
 macro_rules! kind {
     ($name:literal, $action:ty, $about:literal) => {
-        Kind { name: $name, about: $about, load: load::<$action>, schema: whole_schema::<$action> }
+        Kind { name: $name, about: $about, on_hosts: false, load: load::<$action>, schema: whole_schema::<$action> }
+    };
+    (on hosts $name:literal, $action:ty, $about:literal) => {
+        Kind { on_hosts: true, ..kind!($name, $action, $about) }
     };
 }
 
 /// Every action. A new one is one file and one line here.
 pub const ACTIONS: &[Kind] = &[
     kind!("preflight", preflight::Preflight, "asks everything once: it answers, is new enough, may be pulled, has room"),
-    kind!("pull-images", pull_images::PullImages, "every agent gets the new images that correspond to the old ones it holds"),
+    kind!(on hosts "pull-images", pull_images::PullImages, "every agent gets the new images that correspond to the old ones it holds"),
     kind!("set-managers", set_managers::SetManagers, "stops or starts every manager service"),
     kind!("put-registry", put_registry::PutRegistry, "writes the new registry where this Backend.AI keeps registries"),
     kind!("rescan-images", rescan_images::RescanImages, "the manager's own command line reads the new registry's images"),
     kind!("point-aliases", point_aliases::PointAliases, "aliases of old images are pointed at the new ones"),
     kind!("allow-registry", allow_registry::AllowRegistry, "domains that allow the old registry allow the new one instead"),
     kind!("delete-metadata", delete_metadata::DeleteMetadata, "the old images' metadata and the old registry's configuration go"),
-    kind!("remove-images", remove_images::RemoveImages, "old images go from the agents, where the ledger allows it"),
+    kind!(on hosts "remove-images", remove_images::RemoveImages, "old images go from the agents, where the ledger allows it"),
 ];
 
 /// Reads a step's parameters by its action's word.

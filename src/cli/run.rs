@@ -10,7 +10,7 @@ use crate::cluster::{
 use crate::engine::{Ending, Engine, EngineError, Setup};
 use crate::headless;
 use crate::journal::{self, Journal};
-use crate::model::{Command, Inventory, Next, Plan, Stamped, State, Stop, Window};
+use crate::model::{Command, Inventory, Next, Plan, Stamped, State, Stop, Waves, Window};
 use crate::report;
 use crate::runbook::Runbook;
 use crate::tui;
@@ -397,8 +397,13 @@ fn approvals(front: &Front, plan: &Plan) -> Result<BTreeMap<String, String>, Fai
         let (step, id) = approval
             .split_once('=')
             .ok_or_else(|| Failure::new(Exit::Usage, format!("`--approve {approval}`: STEP=PLAN_ID is needed")))?;
-        if step != "rollback" && plan.step_index(step).is_none() {
-            let ids: Vec<&str> = plan.steps.iter().filter(|step| step.gate.is_some()).map(|step| step.id.as_str()).collect();
+        // `STEP.canary` answers the hold after its canary.
+        let canary = step.strip_suffix(".canary").and_then(|id| plan.step_index(id));
+        let canary = canary.is_some_and(|step| plan.steps[step].waves.as_ref().is_some_and(Waves::holds));
+        if step != "rollback" && !canary && plan.step_index(step).is_none() {
+            let mut ids: Vec<String> = plan.steps.iter().filter(|step| step.gate.is_some()).map(|step| step.id.clone()).collect();
+            let held = plan.steps.iter().filter(|step| step.waves.as_ref().is_some_and(Waves::holds));
+            ids.extend(held.map(|step| format!("{}.canary", step.id)));
             return Err(Failure::new(Exit::Usage, format!("the plan has no step `{step}`"))
                 .hint(format!("steps with a gate: {}", ids.join(", "))));
         }

@@ -4,20 +4,22 @@
 mod flight;
 mod gate;
 mod survey;
+mod wave;
 mod window;
 mod worker;
 
 use crate::cluster::Cluster;
 use crate::journal::{Journal, JournalError};
 use crate::model::{
-    ChangeId, Command, Entry, Event, Fault, FaultKind, Level, Next, Outcome, Plan, Stamped, Standing, State, Status, Stop,
-    Target, WayBack, Window, run::IllegalEntry, text,
+    ChangeId, Command, Entry, Event, Fault, FaultKind, Level, Limits, Next, Outcome, Plan, Stamped, Standing, State, Status,
+    Stop, Target, WayBack, Window, run::IllegalEntry, text,
 };
-use flight::Flights;
+use flight::{Flights, Held};
 use gate::GateWatch;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use wave::{Tally, WaitWatch};
 use worker::Report;
 
 /// What the engine needs beside the plan.
@@ -65,6 +67,7 @@ pub struct Engine {
     state: State,
     flights: Flights,
     gate: GateWatch,
+    waits: WaitWatch,
     reports: mpsc::Receiver<Report>,
     report_to: mpsc::Sender<Report>,
     /// `Stop` was asked: nothing new starts; pulls in flight get until then.
@@ -90,6 +93,7 @@ impl Engine {
             state,
             flights: Flights::default(),
             gate,
+            waits: WaitWatch::default(),
             reports,
             report_to,
             stopping: None,
@@ -204,24 +208,43 @@ impl Engine {
             Next::Finish(outcome) if self.flights.is_empty() => self.write(vec![Entry::Finished { outcome }]).await?,
             Next::Finish(_) => {}
             Next::Gate(step) => self.stand_at_gate(step).await?,
+            Next::Turn(entries) => self.write(entries).await?,
+            Next::Canary(step) => self.stand_at_canary(step).await?,
             Next::Apply(open) if self.window_pauses(open[0]).await? => {}
-            Next::Apply(open) => {
-                let limits = self.state.limits;
-                let plan = self.state.plan.as_ref().expect("changes are of a plan");
-                for id in open {
-                    let planned = plan.change(id);
-                    if self.flights.may_start(id, planned, &limits) {
-                        self.flights.start(id, planned);
-                        let change = planned.change.clone();
-                        let task = worker::look(self.setup.cluster.clone(), id, change, self.report_to.clone());
-                        self.flights.hold(id, tokio::spawn(task));
-                    }
-                }
-            }
+            Next::Apply(open) => self.start(open).await,
             Next::Undo(open) => self.undo(open).await?,
             Next::Stop(Stop::Paused | Stop::Failed(_) | Stop::Stuck) => {}
         }
         Ok(None)
+    }
+
+    /// Looks at as many of these as may start now; the others wait, and why is told.
+    async fn start(&mut self, open: Vec<ChangeId>) {
+        let limits = self.state.limits;
+        let plan = self.state.plan.as_ref().expect("changes are of a plan");
+        let step = open.first().map_or(0, |id| id.step);
+        let mut held = Tally::new();
+        for id in open {
+            let planned = plan.change(id);
+            match self.flights.may_start(id, planned, &limits) {
+                Ok(()) => {
+                    self.flights.start(id, planned);
+                    let change = planned.change.clone();
+                    let task = worker::look(self.setup.cluster.clone(), id, change, self.report_to.clone());
+                    self.flights.hold(id, tokio::spawn(task));
+                }
+                Err((Held::Flying, _)) => {}
+                Err((why, until)) => {
+                    let (n, first) = held.entry(why).or_default();
+                    *n += 1;
+                    *first = match (*first, until) {
+                        (Some(a), Some(b)) => Some(a.min(b)),
+                        (a, b) => a.or(b),
+                    };
+                }
+            }
+        }
+        self.tell_waits(step, held).await;
     }
 
     async fn pause_for_stop(&mut self) -> Result<(), EngineError> {
@@ -233,7 +256,8 @@ impl Engine {
     }
 
     async fn undo(&mut self, open: Vec<ChangeId>) -> Result<(), EngineError> {
-        let limits = self.state.limits;
+        // Taking a pull back asks no registry.
+        let limits = Limits { requests_per_s: 0, ..self.state.limits };
         let (lost, open): (Vec<ChangeId>, Vec<ChangeId>) =
             open.into_iter().partition(|id| matches!(self.plan().change(*id).way_back, WayBack::None(_)));
         if !lost.is_empty() {
@@ -249,7 +273,7 @@ impl Engine {
         let plan = self.state.plan.as_ref().expect("changes are of a plan");
         for id in open {
             let planned = plan.change(id);
-            if self.flights.may_start(id, planned, &limits) {
+            if self.flights.may_start(id, planned, &limits).is_ok() {
                 self.flights.start(id, planned);
                 starting.push((id, planned.change.clone()));
             }
@@ -280,7 +304,7 @@ impl Engine {
     /// What the workers found and did, as entries; then the effects that these entries allow.
     async fn take_reports(&mut self, reports: Vec<Report>) -> Result<(), EngineError> {
         let mut entries = vec![];
-        let mut to_apply = vec![];
+        let mut looked = vec![];
         // Asked to stand still while it looked: what has not begun does not begin.
         let still = self.stopping.is_some() || self.after_flights.is_some() || self.state.paused.is_some();
         for report in reports {
@@ -291,8 +315,7 @@ impl Engine {
                     match standing {
                         Ok(Standing::Before) if still => {}
                         Ok(Standing::Before) => {
-                            entries.push(Entry::Started { change: id });
-                            to_apply.push(id);
+                            looked.push(id);
                             continue;
                         }
                         Ok(Standing::After) if ours => entries.push(Entry::Done { change: id }),
@@ -300,6 +323,7 @@ impl Engine {
                         Ok(Standing::Neither(found)) => entries.push(Entry::Failed { change: id, fault: self.drift(id, &found) }),
                         Err(fault) => entries.push(self.after_fault(id, fault)),
                     }
+                    self.flights.asked_nothing(id);
                     self.flights.land(id);
                 }
                 Report::Acted { id, outcome } => {
@@ -331,9 +355,21 @@ impl Engine {
                 }
             }
         }
+        if entries.iter().any(|entry| matches!(entry, Entry::Failed { .. })) {
+            // A failure may stop what has not begun: it is folded in before anything else does.
+            self.write(std::mem::take(&mut entries)).await?;
+        }
+        let mut to_apply = self.still_open(looked.clone()).await?;
+        for id in looked {
+            if !to_apply.contains(&id) || self.flights.is_too_much(id, &self.state.limits) {
+                to_apply.retain(|other| *other != id);
+                self.flights.asked_nothing(id);
+                self.flights.land(id);
+            }
+        }
         // A change of a resumed run that is started already keeps its one `Started`.
-        entries
-            .retain(|entry| !matches!(entry, Entry::Started { change } if self.state.status(*change).status == Status::Running));
+        let begun = |id: &&ChangeId| self.state.status(**id).status != Status::Running;
+        entries.extend(to_apply.iter().filter(begun).map(|change| Entry::Started { change: *change }));
         self.write(entries).await?;
         let deadline = Duration::from_secs(self.state.limits.deadline_s);
         for id in to_apply {
@@ -385,6 +421,7 @@ impl Engine {
         match command {
             Command::Begin => self.refuse("the run has begun already").await,
             Command::Approve { step, plan, typed } => self.answer_gate(step, &plan, &typed).await?,
+            Command::ApproveCanary { step, plan, typed } => self.approve_canary(step, plan, typed).await?,
             Command::Recheck => self.gate.ask_again(),
             Command::Pause if self.state.paused.is_none() => {
                 self.write(vec![Entry::Paused { why: "asked for".to_owned(), by }]).await?;
@@ -473,6 +510,10 @@ impl Engine {
     /// When the loop has to look again even if nothing happens.
     fn wake(&self) -> Instant {
         let far = Instant::now() + Duration::from_hours(1);
-        [self.flights.next_start(), self.gate.next_check(), self.stopping].into_iter().flatten().min().unwrap_or(far)
+        [self.flights.next_start(&self.state.limits), self.gate.next_check(), self.stopping, self.waits.due()]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(far)
     }
 }

@@ -11,6 +11,11 @@ pub enum Event {
     Progress(Progress),
     /// How the checks of the waiting gate stand.
     Gate(GateReport),
+    /// What holds changes back that could go on; empty: nothing does.
+    Waits {
+        step: usize,
+        waits: Vec<Wait>,
+    },
     /// How the cluster stands towards the journal of a run that was cut off; sent before a resumed run goes on.
     Survey(Vec<SurveyLine>),
     /// The engine did not follow a command, with the reason.
@@ -46,6 +51,17 @@ pub struct Progress {
     pub at_ms: i64,
 }
 
+/// Why changes that may go on do not: a limit, a registry, their own last attempt. Never stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Wait {
+    pub changes: u64,
+    /// `40 requests/s to cr.backend.ai`.
+    pub why: String,
+    /// When the first of them may go on, where that is known; unix time in milliseconds.
+    pub until_ms: Option<i64>,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct GateReport {
@@ -77,6 +93,12 @@ pub enum Command {
     Begin,
     /// `typed` must be the gate's sentence and `plan` the plan's id.
     Approve {
+        step: usize,
+        plan: String,
+        typed: String,
+    },
+    /// The canary of this step is good: the others may follow. `typed` must be `yes` and `plan` the plan's id.
+    ApproveCanary {
         step: usize,
         plan: String,
         typed: String,

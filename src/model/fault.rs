@@ -33,19 +33,33 @@ pub struct Fault {
     /// What a registry said with 429 or 503: nobody asks it again before this time has passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// The host or its engine did not answer: the fault is not about what was asked of it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unreachable: bool,
 }
 
 impl Fault {
     /// `what` and `why` may hold text from outside: control characters are taken out here.
     pub fn new(kind: FaultKind, what: impl AsRef<str>, why: impl AsRef<str>) -> Self {
         let (what, why) = (super::text::clean(what.as_ref()), super::text::clean(why.as_ref()));
-        Self { kind, what, why, hint: None, retry_after_ms: None }
+        Self { kind, what, why, hint: None, retry_after_ms: None, unreachable: false }
     }
 
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    #[must_use]
+    pub fn unreachable(mut self) -> Self {
+        self.unreachable = true;
+        self
+    }
+
+    /// Whether it says something of the host and not of the image: no space, no login, no answer.
+    pub fn is_of_host(&self) -> bool {
+        self.unreachable || matches!(self.kind, FaultKind::Space | FaultKind::Denied)
     }
 
     #[must_use]

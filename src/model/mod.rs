@@ -17,13 +17,15 @@ pub mod plan;
 pub mod projection;
 pub mod run;
 pub mod text;
+pub mod wave;
+mod wave_words;
 pub mod window;
 pub mod world;
 
 pub use backend_ai::Era;
 pub use change::{Change, KeyDiff, Known, RowDiff, Service, Standing, Value, WayBack};
 pub use check::{Check, Problem};
-pub use event::{Command, Event, GateReport, Level, Progress, SurveyLine, Target};
+pub use event::{Command, Event, GateReport, Level, Progress, SurveyLine, Target, Wait};
 pub use fault::{Fault, FaultKind};
 pub use image::{Digest, ImageRef};
 pub use inventory::{
@@ -37,4 +39,5 @@ pub use place::Mistake;
 pub use plan::{Ask, ChangeId, Gate, Kept, Plan, PlannedChange, PlannedStep, Totals};
 pub use projection::{End, Loads, Projection};
 pub use run::{ChangeState, Entry, Next, Outcome, Stamped, State, Status, StepState, Stop, Tally};
+pub use wave::{Aside, CANARY_SENTENCE, Hold, WaveState, Waves};
 pub use window::Window;

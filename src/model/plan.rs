@@ -1,7 +1,7 @@
 //! A plan: all changes of a runbook against an inventory. Plain data, journaled whole, so that a resume never
 //! re-reads a runbook that somebody edited. What was approved is what runs.
 
-use super::{Change, Check, Digest, Inventory, LedgerLine, Limits, Part, Problem, Standing, Wants, WayBack};
+use super::{Change, Check, Digest, Inventory, LedgerLine, Limits, Part, Problem, Standing, Wants, Waves, WayBack};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
@@ -42,6 +42,9 @@ pub struct PlannedStep {
     /// One line: what it would do.
     pub summary: String,
     pub gate: Option<Gate>,
+    /// How its hosts take their turn; `None`: all side by side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waves: Option<Waves>,
     pub changes: Vec<PlannedChange>,
     /// What the step deliberately leaves, with the reason.
     pub kept: Vec<Kept>,
@@ -62,6 +65,9 @@ pub struct PlannedChange {
     /// It was already true when the plan was made.
     pub found: bool,
     pub change: Change,
+    /// What it asks of its registry, in requests; 0: not known, or nothing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub requests: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -274,8 +280,14 @@ impl PlannedChange {
             way_back,
             found,
             change,
+            requests: 0,
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// The first eight hex digits of a hash: what a plan is called.

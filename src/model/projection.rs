@@ -38,7 +38,8 @@ struct Load {
     bytes: u64,
     /// The most on one host.
     bytes_of_host: u64,
-    places: u64,
+    /// Places in each wave; one wave where there are none.
+    waves: Vec<u64>,
     /// The most changes at one place, and of one registry.
     at_place: u64,
     of_registry: u64,
@@ -148,7 +149,9 @@ impl Loads {
                 load.stops |= matches!(change, Change::Service { after: Service::Stopped, .. });
                 load.lost |= planned.way_back != WayBack::Whole;
             }
-            load.places = places.len() as u64;
+            let waves =
+                step.waves.iter().flat_map(|waves| waves.hosts.iter().map(|hosts| hosts.len() as u64)).collect::<Vec<_>>();
+            load.waves = if waves.is_empty() { vec![places.len() as u64] } else { waves };
             load.at_place = places.values().map(|(n, _)| *n).max().unwrap_or_default();
             load.bytes_of_host = places.values().map(|(_, bytes)| *bytes).max().unwrap_or_default();
             load.of_registry = registries.into_values().max().unwrap_or_default();
@@ -247,7 +250,8 @@ impl Load {
             return (0, 0);
         }
         let up = |n: u64, by: usize| n.div_ceil(u64::try_from(by).unwrap_or(1).max(1));
-        let at_once = if limits.hosts == 0 { 1 } else { up(self.places, limits.hosts) };
+        // Waves go one after the other, and in a wave so many hosts at once.
+        let at_once: u64 = self.waves.iter().map(|places| if limits.hosts == 0 { 1 } else { up(*places, limits.hosts) }).sum();
         // So many changes stand in a row behind each other, by the tightest of the limits.
         let rounds = (up(self.at_place, limits.per_host) * at_once)
             .max(up(self.pending, limits.total))

@@ -1,6 +1,6 @@
 //! A run is a fold of entries over a state. The engine, resume, the screens, `status` and the report share this fold.
 
-use super::{ChangeId, Fault, Gate, Limits, Plan, Window};
+use super::{ChangeId, Fault, Gate, Limits, Plan, WaveState, Window};
 use serde::{Deserialize, Serialize};
 
 /// One durable fact of a run, in the past tense. Written before it is acted upon.
@@ -21,6 +21,30 @@ pub enum Entry {
         by: String,
         plan: String,
         typed: String,
+    },
+    /// This wave of the step begins; counted from 0.
+    WaveReached {
+        step: usize,
+        wave: usize,
+    },
+    /// The canary is good: it has proved itself, or a person says so. `typed` is empty where nobody was asked.
+    WavePassed {
+        step: usize,
+        wave: usize,
+        by: String,
+        plan: String,
+        typed: String,
+    },
+    /// What is left to do on this host waits, so that the others go on.
+    SetAside {
+        step: usize,
+        place: String,
+        why: String,
+    },
+    /// Nothing else of the step was open, or an operator asked.
+    CameBack {
+        step: usize,
+        places: Vec<String>,
     },
     /// It was true before we came: a rollback leaves it alone.
     Found {
@@ -150,6 +174,7 @@ pub struct StepState {
     /// Who approved it and when.
     pub approved: Option<(String, i64)>,
     pub changes: Vec<ChangeState>,
+    pub waves: WaveState,
 }
 
 /// The run so far, as the journal tells it.
@@ -179,6 +204,10 @@ pub enum Next {
     Plan,
     /// The gate of this step has to be passed.
     Gate(usize),
+    /// These entries follow by themselves: a wave begins, a canary has proved itself, a host is set aside or comes back.
+    Turn(Vec<Entry>),
+    /// The canary of this step is done; the others wait until a person approves it.
+    Canary(usize),
     /// These changes may be applied, side by side.
     Apply(Vec<ChangeId>),
     /// These changes may be undone, side by side.
@@ -227,6 +256,7 @@ impl State {
                 }
                 let step = |step: &super::PlannedStep| StepState {
                     changes: vec![ChangeState::default(); step.changes.len()],
+                    waves: WaveState::of_step(step),
                     ..StepState::default()
                 };
                 self.steps = plan.steps.iter().map(step).collect();
@@ -244,8 +274,12 @@ impl State {
                 }
                 self.step_mut(*step).map_err(&illegal)?.approved = Some((by.clone(), at_ms));
             }
+            Entry::WaveReached { .. } | Entry::WavePassed { .. } | Entry::SetAside { .. } | Entry::CameBack { .. } => {
+                self.fold_wave(&stamped.entry, at_ms).map_err(illegal)?;
+            }
             Entry::Found { change } => self.turn(*change, at_ms, Status::Found).map_err(illegal)?,
             Entry::Started { change } => {
+                self.may_begin(*change).map_err(&illegal)?;
                 let first = self.steps.get(change.step).and_then(|s| s.changes.get(change.n)).is_some_and(|c| !c.ours);
                 self.turn(*change, at_ms, Status::Running).map_err(illegal)?;
                 if first {
@@ -286,7 +320,7 @@ impl State {
         Ok(())
     }
 
-    fn step_mut(&mut self, step: usize) -> Result<&mut StepState, String> {
+    pub(super) fn step_mut(&mut self, step: usize) -> Result<&mut StepState, String> {
         let n = self.steps.len();
         self.steps.get_mut(step).ok_or_else(|| format!("there is no step {} of {n}", step + 1))
     }
@@ -384,11 +418,7 @@ impl State {
         if self.gate(step).is_some() && self.steps[step].approved.is_none() {
             return Next::Gate(step);
         }
-        let open = |(n, change): (usize, &ChangeState)| {
-            matches!(change.status, Status::Waiting | Status::Running | Status::Retrying(_)).then_some(ChangeId { step, n })
-        };
-        let open: Vec<ChangeId> = self.steps[step].changes.iter().enumerate().filter_map(open).collect();
-        if open.is_empty() { Next::Stop(Stop::Failed(step)) } else { Next::Apply(open) }
+        self.next_in_step(step)
     }
 
     /// The way back: step by step from the last, in the reverse order of `Started`.
@@ -422,7 +452,9 @@ impl State {
             Some(_) => Entry::UndoStarted { change },
             None => Entry::Retried { change, why: format!("asked by {by}"), after_ms: 0 },
         };
-        ids.into_iter().map(entry).collect()
+        let ids: Vec<ChangeId> = ids.into_iter().collect();
+        let back = if self.rolling_back.is_none() { self.back_for(&ids) } else { vec![] };
+        back.into_iter().chain(ids.into_iter().map(entry)).collect()
     }
 
     /// How many changes of a step stand in each status: (waiting, running, over, failed).

@@ -37,6 +37,9 @@ pub fn plan_text(plan: &Plan, width: usize) -> String {
                 let _ = writeln!(out, "         {} {}", if gate.wait { "waits until" } else { "checks that" }, check.title());
             }
         }
+        if let Some(waves) = &step.waves {
+            let _ = writeln!(out, "   waves: {}", waves.words());
+        }
         step.changes.iter().for_each(|planned| change(&mut out, planned, width));
         for kept in &step.kept {
             let _ = writeln!(out, "   keep  {} on {}: {}", kept.subject, kept.place, kept.why);

@@ -13,6 +13,7 @@ pub fn standing(state: &State) -> &'static str {
         (_, Some(Outcome::RolledBack)) => "rolled back",
         (_, Some(Outcome::Aborted(_))) => "aborted",
         (Next::Gate(_), _) => "waits at a gate",
+        (Next::Canary(_), _) => "holds after the canary",
         (Next::Stop(Stop::Paused), _) => "paused",
         (Next::Stop(Stop::Failed(_)), _) => "failed",
         (Next::Stop(Stop::Stuck), _) => "stuck: a human is needed",
@@ -44,6 +45,11 @@ pub fn status_text(run: &str, state: &State, holder: Option<&str>) -> String {
         None => {}
     }
     steps(&mut out, state);
+    if let Some(step) = state.current_step().filter(|_| state.finished.is_none() && state.rolling_back.is_none()) {
+        for line in state.wave_line(step).into_iter().chain(state.aside_lines(step, 120)) {
+            let _ = writeln!(out, "         {line}");
+        }
+    }
     out.push_str(&causes(state));
     out
 }
@@ -81,6 +87,7 @@ fn step_word(state: &State, n: usize) -> (char, &'static str) {
         () if tally.failed > 0 => ('x', "FAILED"),
         () if tally.undone > 0 => ('u', "undone"),
         () if tally.running + tally.retrying > 0 => ('>', "running"),
+        () if state.next() == Next::Canary(n) => ('#', "canary"),
         () if tally.skipped > 0 && state.step_is_over(n) => ('!', "skipped"),
         () if total > 0 && tally.found == total => ('+', "already"),
         () if state.step_is_over(n) && (state.current_step().is_none_or(|c| c > n)) => ('+', "done"),
@@ -174,6 +181,11 @@ pub fn report_markdown(run: &str, state: &State, entries: &[Stamped]) -> String 
             state.steps[n].approved.as_ref().map_or_else(|| "not passed".to_owned(), |(by, at)| format!("{by}, {}", moment(*at)));
         let _ = writeln!(out, "- {}: {}", escape(&step.title), escape(&answer));
     }
+    for (n, step) in plan.steps.iter().enumerate() {
+        if let Some((by, at)) = &state.steps[n].waves.passed {
+            let _ = writeln!(out, "- Canary of {}: {}, {}", escape(&step.title), escape(by), moment(*at));
+        }
+    }
     let _ = writeln!(out, "\n## Ledger\n\n```\n{}```", ledger_text(plan));
     let kept: Vec<_> = plan.steps.iter().flat_map(|step| &step.kept).collect();
     if !kept.is_empty() {
@@ -221,6 +233,10 @@ pub fn entry_text(state: &State, entry: &Entry) -> String {
         Entry::Planned { plan, by } => format!("planned   plan {} by {by}", plan.plan),
         Entry::GateReached { step } => format!("gate      {} waits", title(step)),
         Entry::GateApproved { step, by, typed, .. } => format!("approved  {} by {by}: {typed}", title(step)),
+        Entry::WaveReached { .. } | Entry::WavePassed { .. } | Entry::SetAside { .. } | Entry::CameBack { .. } => {
+            let (word, said) = state.wave_entry(entry);
+            format!("{word:<9} {said}")
+        }
         Entry::Found { change } => of("found", change),
         Entry::Started { change } => of("started", change),
         Entry::Retried { change, why, after_ms } => {

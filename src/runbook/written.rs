@@ -1,6 +1,9 @@
 //! How a runbook is written: TOML, every mistake with its place and a hint. Decides nothing about a cluster.
 
-use super::{Runbook, Step};
+use super::{
+    Runbook, Step,
+    waves::{self, WrittenWaves},
+};
 use crate::actions::{self, Move};
 use crate::model::{Ask, Limits, Mistake, place::meant};
 use schemars::JsonSchema;
@@ -21,6 +24,8 @@ struct Written {
     moved: Spanned<Move>,
     #[serde(default)]
     limits: Limits,
+    /// For every step whose changes are on hosts.
+    waves: Option<Spanned<WrittenWaves>>,
     step: Vec<Spanned<toml::Table>>,
 }
 
@@ -61,6 +66,15 @@ pub fn read(origin: &str, text: &str) -> Result<Runbook, Mistake> {
     let move_span = written.moved.span();
     let moved = written.moved.into_inner();
     moved.check().map_err(|why| at(&move_span, why))?;
+    let waves = match written.waves {
+        Some(waves) => {
+            let span = waves.span();
+            let waves = waves.into_inner();
+            waves.check().map_err(|why| in_step(origin, text, &span, &why))?;
+            waves
+        }
+        None => WrittenWaves::default(),
+    };
     if written.step.is_empty() {
         return Err(Mistake::of_file(origin, "the runbook has no step"));
     }
@@ -68,7 +82,7 @@ pub fn read(origin: &str, text: &str) -> Result<Runbook, Mistake> {
     let mut ids = BTreeSet::new();
     for table in written.step {
         let span = table.span();
-        let step = read_step(table.into_inner()).map_err(|why| in_step(origin, text, &span, &why))?;
+        let step = read_step(table.into_inner(), &waves).map_err(|why| in_step(origin, text, &span, &why))?;
         if !ids.insert(step.id.clone()) {
             return Err(in_step(origin, text, &span, &format!("two steps have the id `{}`", step.id)));
         }
@@ -82,7 +96,7 @@ pub fn read(origin: &str, text: &str) -> Result<Runbook, Mistake> {
     Ok(Runbook { name: written.name, title: written.title, moved, limits: written.limits, steps })
 }
 
-fn read_step(mut table: toml::Table) -> Result<Step, String> {
+fn read_step(mut table: toml::Table, all: &WrittenWaves) -> Result<Step, String> {
     let id = take_text(&mut table, "id")?.ok_or("a step has no `id`")?;
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if id.is_empty() || !id.chars().all(plain) {
@@ -98,8 +112,9 @@ fn read_step(mut table: toml::Table) -> Result<Step, String> {
         .map(|value| value.try_into::<Vec<String>>().map_err(|e| format!("`needed-for`: {}", e.message())));
     let gate = gate.transpose()?;
     let needed_for = needed_for.transpose()?.unwrap_or_default();
+    let waves = waves::of_step(&mut table, &id, &action_name, all)?;
     let action = actions::find(&action_name, table)?;
-    Ok(Step { id, title, action_name, action, gate, needed_for })
+    Ok(Step { id, title, action_name, action, gate, needed_for, waves })
 }
 
 fn take_text(table: &mut toml::Table, key: &str) -> Result<Option<String>, String> {
@@ -132,8 +147,12 @@ pub fn set(text: &str, sets: &[String]) -> Result<String, Mistake> {
         let (path, value) = set.split_once('=').ok_or_else(|| wrong("`name=value` is needed".to_owned()))?;
         let parsed = toml::from_str::<toml::Table>(&format!("value = {value}")).ok().and_then(|mut t| t.remove("value"));
         let value = parsed.unwrap_or_else(|| toml::Value::String(value.to_owned()));
-        let (first, rest) =
-            path.split_once('.').ok_or_else(|| wrong(format!("`{path}` names no field of `limits`, `move` or a step")))?;
+        let (first, rest) = path
+            .split_once('.')
+            .ok_or_else(|| wrong(format!("`{path}` names no field of `limits`, `waves`, `move` or a step")))?;
+        if matches!(first, "limits" | "waves") {
+            table.entry(first).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        }
         let target = match table.get_mut(first) {
             Some(toml::Value::Table(found)) => Some(found),
             _ => table.get_mut("step").and_then(toml::Value::as_array_mut).and_then(|steps| {
@@ -164,6 +183,7 @@ struct Shape {
     #[serde(rename = "move")]
     moved: Move,
     limits: Option<Limits>,
+    waves: Option<WrittenWaves>,
     step: Vec<serde_json::Map<String, serde_json::Value>>,
 }
 
@@ -172,6 +192,7 @@ pub fn schema() -> serde_json::Value {
     use serde_json::json;
     let mut root = actions::whole_schema::<Shape>().to_value();
     let gate = actions::whole_schema::<WrittenGate>().to_value();
+    let waves = actions::whole_schema::<WrittenWaves>().to_value();
     let steps = actions::ACTIONS.iter().map(|kind| {
         let mut step = (kind.schema)().to_value();
         let properties =
@@ -180,6 +201,9 @@ pub fn schema() -> serde_json::Value {
         properties["id"] = json!({ "type": "string" });
         properties["title"] = json!({ "type": "string" });
         properties["gate"] = gate.clone();
+        if kind.on_hosts {
+            properties["waves"] = waves.clone();
+        }
         properties["needed-for"] = json!({ "type": "array", "items": { "type": "string" } });
         step
     });

@@ -120,7 +120,7 @@ impl App {
 
     /// The run waits at the gate of the selected step.
     fn waits_here(&self) -> bool {
-        self.begun && matches!(self.state.next(), Next::Gate(step) if step == self.step)
+        self.begun && matches!(self.state.next(), Next::Gate(step) | Next::Canary(step) if step == self.step)
     }
 
     /// What an open question has no use for.
@@ -132,6 +132,7 @@ impl App {
         };
         let useful = match intent {
             Intent::NextField => question.fields.len() > 1,
+            Intent::List if matches!(question.purpose, Purpose::Canary(_)) => true,
             Intent::Recheck => gate.is_some_and(|gate| !gate.checks.is_empty()),
             _ => gate.is_some(),
         };
@@ -251,6 +252,7 @@ impl App {
     fn command(&mut self, purpose: Purpose, typed: &[String]) -> Command {
         match purpose {
             Purpose::Approve(step) => Command::Approve { step, plan: self.plan.plan.clone(), typed: typed[0].clone() },
+            Purpose::Canary(step) => Command::ApproveCanary { step, plan: self.plan.plan.clone(), typed: typed[0].clone() },
             Purpose::RollBack(to) => {
                 self.begun = true;
                 Command::RollBack { to, why: typed[0].clone() }
@@ -310,7 +312,7 @@ impl App {
     fn back(&mut self) {
         match self.popup.take() {
             Some(Popup::Question(question)) => {
-                if let Purpose::Approve(step) = question.purpose {
+                if let Purpose::Approve(step) | Purpose::Canary(step) = question.purpose {
                     self.put_off = Some(step);
                 }
             }
@@ -430,6 +432,7 @@ impl App {
                     self.open(Screen::Waiting);
                 }
             }
+            (Screen::Overview | Screen::Changes, Next::Canary(step)) if step == self.step => self.ask_canary(step, at_ms),
             (Screen::Overview, Next::Stop(Stop::Failed(step))) if step == self.step => self.open(Screen::Failure),
             (Screen::Overview, Next::Stop(Stop::Stuck)) if self.state.tally(self.step).failed > 0 => self.open(Screen::Failure),
             (Screen::Changes, _) => {}

@@ -7,7 +7,7 @@ use super::theme::Look;
 use super::{Left, Start};
 use crate::model::{
     Ask, ChangeId, Command, Entry, Event, GateReport, Level, Loads, Next, Pace, Plan, Problem, Progress, Projection, Stamped,
-    State, Status, Stop, SurveyLine, Window, hold, pace, text,
+    State, Status, Stop, SurveyLine, Wait, Window, hold, pace, text,
 };
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -87,6 +87,8 @@ pub struct App {
     /// The window that was given at the start; once the journal has one, that counts.
     pub given: Option<Window>,
     pub report: Option<GateReport>,
+    /// What holds back changes of this step.
+    pub waits: (usize, Vec<Wait>),
     /// How many problems stood against the waiting gate: (unix time in milliseconds, count).
     pub counts: Vec<(i64, usize)>,
     pub survey: Option<Vec<SurveyLine>>,
@@ -146,6 +148,7 @@ impl App {
             projection: Projection::default(),
             given: start.window,
             report: None,
+            waits: (0, vec![]),
             counts: vec![],
             survey: None,
             lines: Lines::default(),
@@ -199,6 +202,7 @@ impl App {
                 self.report = Some(report);
                 self.settle(now_ms);
             }
+            Event::Waits { step, waits } => self.waits = (step, waits),
             Event::Survey(lines) => self.survey = Some(lines),
             Event::Refused(why) => {
                 let why = text::clean(&why);
@@ -274,6 +278,8 @@ impl App {
                     self.show(Screen::Overview);
                 }
             }
+            Entry::WaveReached { .. } => self.put_off = None,
+            Entry::WavePassed { step, .. } => self.close_question(|purpose| *purpose == Purpose::Canary(*step)),
             Entry::RollbackBegun { .. } => {
                 self.begun = true;
                 self.close_question(|_| true);
@@ -319,6 +325,7 @@ impl App {
         }
         match next {
             Next::Gate(step) if self.state.steps[step].gate_reached_ms.is_some() => self.reached(step, now_ms),
+            Next::Canary(step) => self.canary_done(step, now_ms),
             Next::Over if self.screen != Screen::End && self.shown.is_none() => {
                 self.begun = false;
                 self.popup = None;
@@ -372,7 +379,7 @@ impl App {
     /// The step the run is at.
     pub fn at(&self) -> Option<usize> {
         match self.state.next() {
-            Next::Gate(step) | Next::Stop(Stop::Failed(step)) => Some(step),
+            Next::Gate(step) | Next::Canary(step) | Next::Stop(Stop::Failed(step)) => Some(step),
             Next::Apply(ids) | Next::Undo(ids) => ids.first().map(|id| id.step),
             _ => self.state.current_step(),
         }
@@ -456,7 +463,7 @@ impl App {
     }
 
     /// Once, and only to somebody who does not look.
-    fn ring(&mut self, now_ms: i64) {
+    pub(super) fn ring(&mut self, now_ms: i64) {
         self.bell |= !self.focused || now_ms - self.last_key_ms > 60_000;
     }
 

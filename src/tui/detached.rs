@@ -28,6 +28,8 @@ impl OnHangup {
                 let elsewhere = ids.first().map(|id| id.step) != lost_in;
                 self == Self::Pause || (self == Self::FinishStep && elsewhere)
             }
+            Next::Canary(_) => true,
+            Next::Turn(_) => self == Self::Pause,
             Next::Finish(_) => false,
         }
     }
@@ -51,6 +53,7 @@ pub async fn follow(
     let lost_in = match app.state.next() {
         Next::Gate(step) => Some(step),
         Next::Apply(ids) | Next::Undo(ids) => ids.first().map(|id| id.step),
+        Next::Turn(_) => app.state.current_step(),
         _ => None,
     };
     let mut asked = false;

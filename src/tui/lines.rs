@@ -54,6 +54,11 @@ pub fn of_entry(stamped: &Stamped, state: &State) -> Line {
         }
         Entry::GateReached { step: n } => (Level::Info, String::new(), format!("gate of {} reached", step(n))),
         Entry::GateApproved { step: n, by, .. } => (Level::Info, String::new(), format!("gate of {} passed by {by}", step(n))),
+        Entry::WaveReached { .. } | Entry::WavePassed { .. } | Entry::SetAside { .. } | Entry::CameBack { .. } => {
+            let level = if matches!(stamped.entry, Entry::SetAside { .. }) { Level::Warn } else { Level::Info };
+            let (word, said) = state.wave_entry(&stamped.entry);
+            (level, String::new(), format!("{word} {said}"))
+        }
         Entry::Found { change }
         | Entry::Started { change }
         | Entry::Done { change }

@@ -13,6 +13,7 @@ mod question;
 mod screens;
 mod terminal;
 mod theme;
+mod waves;
 mod words;
 
 use crate::model::{Command, Event, Plan, Stamped, Window};

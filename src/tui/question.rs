@@ -31,6 +31,8 @@ pub struct Question {
 pub enum Purpose {
     /// The gate of this step.
     Approve(usize),
+    /// The canary of this step, which is done.
+    Canary(usize),
     /// Back to this step.
     RollBack(usize),
     Skip(Target),

@@ -5,6 +5,7 @@ use super::app::{App, Leaving, Screen};
 use super::lines::outcome_words;
 use super::screens::window::{self, held_words};
 use super::theme::Face;
+use super::waves;
 use crate::model::{Ask, ChangeState, Gate, Next, Outcome, PlannedStep, Problem, State, Status, Stop, WayBack, hold, text};
 
 /// One verb for one act, in three tenses.
@@ -80,11 +81,12 @@ pub fn step_face(state: &State, step: usize, stalled: bool) -> (Face, &'static s
     match state.next() {
         Next::Gate(_) if state.steps[step].gate_reached_ms.is_none() => (Face::ToDo, "to do"),
         Next::Gate(_) if state.gate(step).is_some_and(|gate| gate.ask == Ask::Nothing) => (Face::Waiting, "waiting"),
-        Next::Gate(_) => (Face::NeedsYou, "NEEDS YOU"),
+        Next::Gate(_) | Next::Canary(_) => (Face::NeedsYou, "NEEDS YOU"),
         Next::Stop(Stop::Paused) => (Face::Paused, "paused"),
         Next::Stop(_) => (Face::Failed, "FAILED"),
         _ if stalled => (Face::Stalled, "stalled"),
         _ if tally.waiting == tally.total() => (Face::ToDo, "to do"),
+        _ if state.in_canary(step) => (Face::Running, "canary"),
         _ => (Face::Running, "running"),
     }
 }
@@ -116,6 +118,8 @@ pub fn title_state(app: &App) -> (Face, String) {
         }
         Next::Gate(step) if state.steps[step].gate_reached_ms.is_some() => (Face::NeedsYou, "NEEDS YOU".to_owned()),
         Next::Gate(step) => (Face::Running, format!("RUNNING step {} of {n}", step + 1)),
+        Next::Canary(_) => (Face::NeedsYou, "NEEDS YOU".to_owned()),
+        Next::Turn(_) => (Face::Running, format!("RUNNING step {} of {n}", state.current_step().unwrap_or_default() + 1)),
         Next::Apply(ids) => (Face::Running, format!("RUNNING step {} of {n}", ids[0].step + 1)),
         Next::Undo(ids) => (Face::Running, format!("ROLLING BACK step {} of {n}", ids[0].step + 1)),
         Next::Stop(Stop::Paused) if state.paused.as_ref().is_some_and(|(why, _)| hold::is_hold_words(why)) => {
@@ -193,8 +197,13 @@ pub fn headline(app: &App) -> String {
             };
             format!("Step {} has waited for {waited}: {what}. Nothing is running; it goes on by itself.", step + 1)
         }
+        Next::Canary(step) => waves::held(app, step),
+        Next::Turn(_) => "The next wave begins. Nothing needs you now.".to_owned(),
         Next::Apply(ids) => {
             let step = ids[0].step;
+            if let Some(canary) = waves::canary_runs(app, step) {
+                return canary;
+            }
             let tally = state.tally(step);
             let over = tally.done + tally.found + tally.skipped;
             let failed = if tally.failed > 0 {
@@ -206,7 +215,7 @@ pub fn headline(app: &App) -> String {
             format!(
                 "Step {}, {}: {} of {}.{failed}{question}",
                 step + 1,
-                title(step),
+                waves::of(app, step).unwrap_or_else(|| title(step).to_owned()),
                 text::number(over),
                 text::number(tally.total())
             )
@@ -237,7 +246,8 @@ pub fn headline(app: &App) -> String {
             } else {
                 format!("changed {} of {}", text::number(tally.done), text::number(tally.total()))
             };
-            format!("Step {} failed and {done}. Nothing else starts until you choose.", step + 1)
+            let by = state.stopped_by(step).map_or_else(String::new, |why| format!(", stopped by {why},"));
+            format!("Step {} failed{by} and {done}. Nothing else starts until you choose.", step + 1)
         }
         Next::Stop(Stop::Stuck) => "Undo failed, so the run is stuck: a human has to look. Nothing else starts.".to_owned(),
         Next::Finish(_) | Next::Over => {

@@ -328,6 +328,7 @@ fn planned(i: usize, (id, title, summary, gate, changes): (&str, &str, &str, Opt
         action: id.to_owned(),
         summary: summary.to_owned(),
         gate,
+        waves: None,
         changes: changes.map(|(n, change)| PlannedChange::new(ChangeId { step: i, n }, change, false)).collect(),
         kept: if id == "remove" { (0..9).map(kept).collect() } else { vec![] },
     }

@@ -215,7 +215,7 @@ impl DockerEngine {
         let seconds = CALL_DEADLINE.as_secs();
         let mut held = self.client.lock().await;
         let path = match (&self.address, &self.files) {
-            (Address::Forwarded(socket), Some(way)) => way.forward(socket).await?,
+            (Address::Forwarded(socket), Some(way)) => way.forward(socket).await.map_err(Fault::unreachable)?,
             (Address::Unix(path), _) => path.clone(),
             (Address::Tcp(address, _) | Address::Forwarded(address), _) => PathBuf::from(address),
         };
@@ -280,7 +280,7 @@ impl DockerEngine {
 async fn ask<T>(what: &str, call: impl Future<Output = Answer<T>>) -> Result<T, Fault> {
     match timeout(CALL_DEADLINE, call).await {
         Ok(answer) => answer.map_err(|e| words::fault(what, &e)),
-        Err(_) => Err(Fault::new(FaultKind::Passing, what, "the engine did not answer within 15 s")),
+        Err(_) => Err(Fault::new(FaultKind::Passing, what, "the engine did not answer within 15 s").unreachable()),
     }
 }
 

@@ -11,13 +11,16 @@ pub(super) fn fault(what: &str, error: &Error) -> Fault {
     match error {
         Error::DockerResponseServerError { status_code, message } => from_text(what, message, Some(*status_code)),
         Error::DockerStreamError { error } => from_text(what, error, None),
-        Error::RequestTimeoutError => Fault::new(FaultKind::Passing, what, "the engine did not answer in time"),
+        Error::RequestTimeoutError => Fault::new(FaultKind::Passing, what, "the engine did not answer in time").unreachable(),
         Error::SocketNotFoundError(path) => Fault::new(FaultKind::Passing, what, format!("there is no socket `{path}`"))
+            .unreachable()
             .hint("is the Docker Engine running there?"),
         other => {
             let why = root_cause(other);
             if why.contains("ermission denied") {
-                return Fault::new(FaultKind::Denied, what, why).hint("the user of castoff may not use the engine's socket");
+                return Fault::new(FaultKind::Denied, what, why)
+                    .unreachable()
+                    .hint("the user of castoff may not use the engine's socket");
             }
             let wire = matches!(other, Error::IOError { .. } | Error::HyperResponseError { .. } | Error::HyperLegacyError { .. });
             if !wire {
@@ -26,10 +29,10 @@ pub(super) fn fault(what: &str, error: &Error) -> Fault {
             let silent =
                 ["refused", "No such file", "reset by peer", "connection closed before"].iter().any(|part| why.contains(part));
             if silent {
-                return Fault::new(FaultKind::Passing, what, why).hint("is the Docker Engine running there?");
+                return Fault::new(FaultKind::Passing, what, why).unreachable().hint("is the Docker Engine running there?");
             }
             let why = if why.contains("reading a body") { "the engine's answer broke off".to_owned() } else { why };
-            Fault::new(FaultKind::Passing, what, why)
+            Fault::new(FaultKind::Passing, what, why).unreachable()
         }
     }
 }

@@ -95,7 +95,7 @@ impl Sim {
         }
         match change {
             Change::Pull { size_bytes, .. } => {
-                let steps = 12 + size_bytes / 90_000_000;
+                let steps = 12 + size_bytes / 180_000_000;
                 for step in 0..=steps {
                     report("pulling", size_bytes * step / steps, *size_bytes);
                     self.take_ms(90).await;

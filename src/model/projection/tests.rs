@@ -44,6 +44,7 @@ fn plan() -> Plan {
         gate,
         changes: changes.into_iter().enumerate().map(|(n, c)| PlannedChange::new(ChangeId { step: i, n }, c, false)).collect(),
         kept: vec![],
+        waves: None,
     };
     Plan {
         v: 1,
@@ -159,6 +160,11 @@ fn limits_put_changes_behind_each_other() {
     let projection = Loads::new(&plan).project(&plan, &State::default(), NOW_MS, None);
     assert_eq!(projection.takes(4).high_ms, 30_000, "one a host");
     assert_eq!(projection.takes(2).high_ms, 60_000, "two a host");
+    let hosts = vec![vec!["h0".to_owned()], vec!["h1".to_owned()]];
+    plan.steps[2].waves = Some(crate::model::Waves { canary: true, hold: crate::model::Hold::Prove, failures: 0, hosts });
+    let projection = Loads::new(&plan).project(&plan, &State::default(), NOW_MS, None);
+    assert_eq!(projection.takes(2).high_ms, 120_000, "the canary goes first");
+    plan.steps[2].waves = None;
     plan.limits.hosts = 1;
     let projection = Loads::new(&plan).project(&plan, &State::default(), NOW_MS, None);
     assert_eq!(projection.takes(2).high_ms, 120_000, "and one host behind the other");

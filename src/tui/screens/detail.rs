@@ -6,7 +6,7 @@ use crate::model::{ChangeId, End, Fault, Status, text};
 use crate::tui::app::App;
 use crate::tui::parts::{self, cell, cut, labelled, prose, right};
 use crate::tui::theme::{Face, Tone};
-use crate::tui::words;
+use crate::tui::{waves, words};
 use ratatui::text::{Line, Span};
 use std::fmt::Write as _;
 
@@ -35,6 +35,7 @@ pub fn lines(app: &App, width: usize, height: usize) -> Vec<Line<'static>> {
         out.extend(window::detail(app, room));
         out.extend(does);
         out.extend(counts(app, room));
+        out.extend(waves::planned(app, step, room));
     } else {
         let rest = window::rest(app, room);
         // In one row, or too late: before everything else.
@@ -52,6 +53,7 @@ pub fn lines(app: &App, width: usize, height: usize) -> Vec<Line<'static>> {
         out.extend(counts);
         out.extend(last);
         out.extend(window::detail(app, room));
+        out.extend(waves::running(app, room));
         out.extend(causes(app, width, height > 8));
         // Below it: what the step does, its gate, the way back, what it keeps.
         out.extend(running(app, width, height.saturating_sub(out.len() + 6).max(4)));

@@ -62,6 +62,7 @@ fn cause(app: &App, stuck: bool, width: usize, height: usize) -> Vec<Line<'stati
     let attempts = ids.iter().map(|id| app.state.status(*id).attempts).max().unwrap_or(0);
     if let Some((first, last)) = first.zip(last) {
         let again = match fault.kind {
+            _ if app.state.came_back(ids) => "tried again once, when its host came back",
             FaultKind::Passing => "tried again each time",
             _ => "not tried again by itself: not a passing fault",
         };
@@ -84,6 +85,7 @@ fn cause(app: &App, stuck: bool, width: usize, height: usize) -> Vec<Line<'stati
             text::number(tally.failed)
         )
     } else {
+        let stopped = app.state.stopped_by(step).map_or_else(String::new, |why| format!("stopped by {why}; "));
         let this = if tally.done == 0 {
             "changed nothing".to_owned()
         } else {
@@ -91,7 +93,7 @@ fn cause(app: &App, stuck: bool, width: usize, height: usize) -> Vec<Line<'stati
         };
         let waiting = if tally.waiting > 0 { format!(", {} to do", text::number(tally.waiting)) } else { String::new() };
         format!(
-            "this step {this}{waiting}; steps before it are done; {} after it not begun",
+            "{stopped}this step {this}{waiting}; steps before it are done; {} after it not begun",
             text::count((app.plan.steps.len() - step - 1) as u64, "step")
         )
     };

@@ -1,7 +1,7 @@
 //! A question that fills the screen: a gate's sentence, a rollback, a reason. Consequence first, the sentence last.
 //! Never hides the sentence, the way back or the safe way out, however small the screen.
 
-use super::{detail::gap, rollback, window};
+use super::{canary, detail::gap, rollback, window};
 use crate::model::{Target, text};
 use crate::tui::app::App;
 use crate::tui::parts::{boxed, cell, cut_end, labelled, prose, wrap};
@@ -37,6 +37,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, question: &Question, area: Rect) {
     let width = area.width.min(WIDEST) as usize - 4;
     let mut case = match &question.purpose {
         Purpose::Approve(step) => approve(app, *step, width),
+        Purpose::Canary(step) => canary::case(app, *step, width),
         Purpose::RollBack(to) => rollback::case(app, *to, width),
         Purpose::Skip(target) => skip(app, target, width),
         Purpose::Abort => abort(app, width),

@@ -1,6 +1,7 @@
 //! The screens and boxes, one a file. Each draws a part of the interface's state.
 //! Never holds a state of its own.
 
+mod canary;
 pub mod changes;
 mod detail;
 pub mod end;

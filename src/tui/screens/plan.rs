@@ -169,6 +169,9 @@ fn about(app: &App, step: &PlannedStep, width: usize) -> Vec<Line<'static>> {
     if let Some(needs) = words::gate_needs(step) {
         out.extend(labelled("  gate", &needs, (9, width), styles));
     }
+    if let Some(waves) = &step.waves {
+        out.extend(labelled("  waves", &text::clean(&waves.words()), (9, width), styles));
+    }
     out
 }
 

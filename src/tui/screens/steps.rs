@@ -6,7 +6,7 @@ use crate::model::{State, Status, text};
 use crate::tui::app::App;
 use crate::tui::parts::{cell, prose, right};
 use crate::tui::theme::{Face, Tone};
-use crate::tui::words;
+use crate::tui::{waves, words};
 use ratatui::{Frame, layout::Rect, text::Line, widgets::Paragraph};
 
 /// Below this the gate's class stands only at steps to come.
@@ -66,6 +66,10 @@ pub fn took(state: &State, step: usize, now_ms: i64) -> String {
 
 /// How much of a running step is done, by bytes where it moves any.
 fn share(app: &App, step: usize) -> Option<String> {
+    if app.state.in_canary(step) {
+        let (over, all, _) = waves::canary(app, step);
+        return (all > 0).then(|| format!("{}%", over * 100 / all));
+    }
     let (bytes, of_bytes) = app.bytes(step);
     let tally = app.state.tally(step);
     let (done, total) = if of_bytes > 0 { (bytes, of_bytes) } else { (tally.done + tally.found + tally.skipped, tally.total()) };
