@@ -16,7 +16,10 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     // The log gets what the steps leave, in bounds.
     let newest = match area.height {
         0..16 => 0,
-        16..27 => area.height.saturating_sub(n.saturating_add(9)).clamp(2, 3),
+        // The line at the point of no return takes its row from the log, not from the detail.
+        16..27 => {
+            area.height.saturating_sub(n.saturating_add(9)).clamp(if usize::from(n) > app.plan.steps.len() { 1 } else { 2 }, 3)
+        }
         27.. => area.height.saturating_sub(n.saturating_add(9)).clamp(5, 12),
     };
     let log_height = if newest == 0 { 0 } else { newest + 1 };
