@@ -180,6 +180,15 @@ impl View {
                     self.line("", || json!({ "v": 1, "survey": lines }));
                 }
             }
+            Event::Changed(changed) => {
+                for problem in &changed {
+                    let place = problem.place.as_ref().map_or_else(String::new, |place| format!(" on {place}"));
+                    self.words(&text::clean(&format!("changed since: {}{place}: {}", problem.subject, problem.why)));
+                }
+                if self.options.json {
+                    self.line("", || json!({ "v": 1, "changed": changed }));
+                }
+            }
             Event::Waits { step, waits } => {
                 if self.options.json {
                     self.line("", || json!({ "v": 1, "waits": waits, "step": step }));

@@ -166,7 +166,14 @@ async fn process(state: &Path, sim: &Arc<Sim>, plan: &Plan, fuse: &Arc<Fuse>, tu
                         let _ = to_engine.send(Command::Approve { step, plan, typed }).await;
                     }
                 }
-                Some(Event::Refused(_) | Event::Progress(_) | Event::Survey(_) | Event::Said { .. } | Event::Waits { .. }) => {}
+                Some(
+                    Event::Refused(_)
+                    | Event::Progress(_)
+                    | Event::Survey(_)
+                    | Event::Changed(_)
+                    | Event::Said { .. }
+                    | Event::Waits { .. },
+                ) => {}
             }
         }
     }

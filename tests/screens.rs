@@ -7,7 +7,10 @@ mod in_waves;
 mod sample;
 
 use castoff::model::{Command, Entry, Event, Stamped};
-use castoff::tui::{app::App, draw::draw};
+use castoff::tui::{
+    app::{App, Popup},
+    draw::draw,
+};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use proptest::prelude::*;
 use ratatui::{Terminal, backend::TestBackend};
@@ -110,6 +113,7 @@ fn asking() -> App {
 fn resumed() -> App {
     let story = sample::pulling();
     let mut app = App::new(start(story.plan.clone(), story.entries.clone()), story.at_ms + 660_000).unwrap();
+    app.event(Event::Changed(vec![]), story.at_ms + 664_000);
     app.event(Event::Survey(sample::survey(&story)), story.at_ms + 664_000);
     app
 }
@@ -129,7 +133,7 @@ fn a_plan_that_cannot_be_run() {
     let mut app = blocked();
     assert_eq!(letter(&mut app, 'E'), None);
     check("blocked", &mut app);
-    assert_eq!(letter(&mut app, 'n'), None);
+    assert_eq!(letter(&mut app, 'i'), None);
     check("notes", &mut app);
 }
 
@@ -217,6 +221,206 @@ fn a_resumed_run() {
 }
 
 #[test]
+fn a_resumed_run_with_changes_of_others() {
+    let mut app = resumed();
+    let changed = vec![
+        sample::problem("host gpu-12", "has left the cluster since the plan was made", None),
+        sample::problem("domains research (step 8)", "allowed_docker_registries is [\"index.docker.io\", \"cr.lab\"]", None),
+        sample::problem("host gpu-13", "has joined: this plan does nothing for it", None),
+    ];
+    app.event(Event::Changed(changed), app.now_ms);
+    check("resume-changed", &mut app);
+    assert_eq!(letter(&mut app, 'V'), Some(Command::Verify));
+    assert_eq!(letter(&mut app, 'C'), None, "not before the cluster was looked at");
+}
+
+#[test]
+fn a_cut_off_run_is_closed_with_a_reason() {
+    let mut app = resumed();
+    assert_eq!(letter(&mut app, 'X'), None);
+    app.now_ms += 1000;
+    type_in(&mut app, "given up");
+    press(&mut app, KeyCode::Tab);
+    type_in(&mut app, "prod-a");
+    assert_eq!(press(&mut app, KeyCode::Enter), Some(Command::Abort { why: "given up".to_owned() }));
+}
+
+#[test]
+fn the_words() {
+    let mut app = pulling();
+    letter(&mut app, ':');
+    check("palette", &mut app);
+    type_in(&mut app, "re");
+    let drawn = picture(&mut app, (120, 36));
+    assert!(drawn.contains("retry [failed|cause]") && drawn.contains("not now: nothing has failed"), "{drawn}");
+    let mut app = pulling();
+    letter(&mut app, ':');
+    type_in(&mut app, "limit pulls=4");
+    assert_eq!(press(&mut app, KeyCode::Enter), None);
+    check("palette-limit", &mut app);
+    app.now_ms += 1000;
+    assert_eq!(letter(&mut app, 'l'), None);
+    assert_eq!(letter(&mut app, 'L'), Some(Command::SetLimit("pulls=4".parse().unwrap())));
+}
+
+/// Types a word into the palette, and enter.
+fn word(app: &mut App, word: &str) -> Option<Command> {
+    app.now_ms += 1000;
+    assert_eq!(letter(app, ':'), None);
+    type_in(app, word);
+    press(app, KeyCode::Enter)
+}
+
+#[test]
+fn a_word_does_what_its_key_does() {
+    let mut app = pulling();
+    assert_eq!(word(&mut app, "goto 7"), None);
+    assert_eq!(app.step, 6);
+    word(&mut app, "3");
+    assert_eq!(app.step, 2);
+    word(&mut app, "log");
+    word(&mut app, "level 2");
+    assert!(picture(&mut app, (120, 36)).contains("show: warn and up"));
+    word(&mut app, "find 429");
+    assert!(picture(&mut app, (120, 36)).contains("find: 429 (1)"));
+    assert_eq!(word(&mut app, "pause"), None, "what acts waits for its capital");
+    app.now_ms += 1000;
+    assert_eq!(letter(&mut app, 'P'), Some(Command::Pause));
+    assert_eq!(word(&mut app, "go-on"), None);
+    assert!(picture(&mut app, (120, 36)).contains("the run is not paused"));
+    press(&mut app, KeyCode::Esc);
+    let mut app = running(&sample::failed());
+    assert_eq!(word(&mut app, "retry failed"), None);
+    app.now_ms += 1000;
+    assert_eq!(letter(&mut app, 'R'), Some(Command::Retry(castoff::model::Target::Failed)));
+    assert_eq!(word(&mut app, "rollback"), None, "it opens its question");
+    assert!(picture(&mut app, (120, 36)).contains("ROLL BACK TO BEFORE STEP"));
+}
+
+#[test]
+fn a_question_waits_until_a_word_is_typed() {
+    let mut story = Story::begin();
+    story.steps(0..9);
+    let mut app = running(&story);
+    letter(&mut app, ':');
+    type_in(&mut app, "le");
+    let at_ms = app.now_ms + 1000;
+    let reached = Stamped { seq: app.state.seq + 1, at_ms, entry: Entry::GateReached { step: 9 } };
+    app.event(Event::Entry(reached), at_ms);
+    assert!(!picture(&mut app, (120, 36)).contains("To do this, type"));
+    press(&mut app, KeyCode::Esc);
+    assert!(picture(&mut app, (120, 36)).contains("To do this, type"));
+}
+
+#[test]
+fn what_is_looked_for_stays_in_the_title() {
+    let mut app = pulling();
+    press(&mut app, KeyCode::Enter);
+    letter(&mut app, '/');
+    type_in(&mut app, "gpu-03");
+    check("find-typing", &mut app);
+    press(&mut app, KeyCode::Enter);
+    let first = app.change;
+    letter(&mut app, 'n');
+    assert_eq!(app.change, first + 1);
+    letter(&mut app, 'N');
+    assert_eq!(app.change, first);
+    assert!(picture(&mut app, (80, 24)).contains("find: gpu-03 (6)"));
+    press(&mut app, KeyCode::Esc);
+    assert!(!picture(&mut app, (80, 24)).contains("find:"), "esc clears it first");
+    letter(&mut app, '/');
+    type_in(&mut app, "!pytorch");
+    press(&mut app, KeyCode::Enter);
+    let drawn = picture(&mut app, (120, 36));
+    assert!(drawn.contains("without: pytorch (24 left out)") && drawn.contains("48 changes"), "{drawn}");
+    assert!(!drawn.contains("python-pytorch:"), "{drawn}");
+    press(&mut app, KeyCode::Esc);
+    press(&mut app, KeyCode::Esc);
+    assert!(picture(&mut app, (120, 36)).contains("STEPS"), "the second esc goes back");
+}
+
+#[test]
+fn the_log_is_held_and_filtered() {
+    let mut app = running(&sample::failed());
+    letter(&mut app, 'l');
+    letter(&mut app, '2');
+    for _ in 0..2 {
+        letter(&mut app, 'k');
+    }
+    letter(&mut app, 'w');
+    letter(&mut app, '/');
+    type_in(&mut app, "no space");
+    press(&mut app, KeyCode::Enter);
+    check("log-held", &mut app);
+    letter(&mut app, 'a');
+    assert!(picture(&mut app, (120, 36)).contains("show: warn and up, gpu-0"));
+    letter(&mut app, 'a');
+    letter(&mut app, '4');
+    letter(&mut app, 's');
+    assert!(picture(&mut app, (120, 36)).contains("show: step 2"));
+    let held = picture(&mut app, (120, 36));
+    // New lines below do not move what is held.
+    app.event(
+        Event::Said {
+            level: castoff::model::Level::Error,
+            at_ms: app.now_ms,
+            place: "gpu-01".to_owned(),
+            text: "noise".to_owned(),
+        },
+        app.now_ms,
+    );
+    let later = picture(&mut app, (120, 36));
+    assert_eq!(held.lines().nth(20), later.lines().nth(20));
+    press(&mut app, KeyCode::End);
+    assert!(!picture(&mut app, (120, 36)).contains("Held at line"));
+}
+
+#[test]
+fn a_step_is_explained() {
+    let mut app = running(&sample::failed());
+    letter(&mut app, 'x');
+    check("explain", &mut app);
+    let mut app = fresh();
+    app.step = 3;
+    letter(&mut app, 'x');
+    check("explain-keys", &mut app);
+    let mut app = asking();
+    press(&mut app, KeyCode::F(4));
+    assert!(picture(&mut app, (120, 36)).contains("DELETE /images/"));
+}
+
+#[test]
+fn a_diff_fills_the_screen() {
+    let mut app = fresh();
+    app.step = 3;
+    letter(&mut app, 'd');
+    check("diff", &mut app);
+    letter(&mut app, 'w');
+    assert!(picture(&mut app, (60, 16)).contains("w cuts them"));
+    press(&mut app, KeyCode::Esc);
+    app.step = 1;
+    letter(&mut app, 'd');
+    letter(&mut app, ']');
+    assert!(picture(&mut app, (80, 24)).contains("2 of 72"));
+}
+
+#[test]
+fn offered_commands_are_whole() {
+    let again = " --state /srv/castoff";
+    let mut leave = pulling();
+    letter(&mut leave, 'q');
+    let mut failure = running(&sample::failed());
+    for app in [&mut leave, &mut failure] {
+        let drawn = picture(app, (120, 36)).replace("│\n│", "");
+        assert!(drawn.contains(&format!("castoff resume 7f3a{again}")), "{drawn}");
+    }
+    let drawn = picture(&mut failure, (80, 24));
+    assert!(!drawn.contains("castoff resume") && drawn.contains(":copy command"), "{drawn}");
+    let drawn = picture(&mut running(&sample::over()), (120, 36));
+    assert!(drawn.contains(&format!("--to pull{again}")), "{drawn}");
+}
+
+#[test]
 fn the_way_back() {
     let mut story = Story::begin();
     story.steps(0..10).gate(10);
@@ -284,8 +488,8 @@ fn the_hold_is_ended_by_typing_a_later_end() {
     check("window-held", &mut app);
     type_in(&mut app, "remove 57 images from prod-a");
     assert_eq!(press(&mut app, KeyCode::Enter), None, "the window stands against it");
-    assert!(picture(&mut app, (120, 36)).contains("F4 moves it"));
-    assert_eq!(press(&mut app, KeyCode::F(4)), None);
+    assert!(picture(&mut app, (120, 36)).contains("F6 moves it"));
+    assert_eq!(press(&mut app, KeyCode::F(6)), None);
     app.now_ms += 1000;
     type_in(&mut app, "03:1");
     assert_eq!(press(&mut app, KeyCode::Enter), None, "03:1 is no time");
@@ -444,7 +648,7 @@ fn foreign_text_never_reaches_the_terminal() {
     story.entries[0].entry = Entry::Planned { plan: Box::new(plan.clone()), by: "kim\u{1b}[0m".to_owned() };
     let mut apps = vec![running(&story), App::new(start(plan, vec![]), NIGHT_MS).unwrap()];
     for app in &mut apps {
-        for key in ['?', 'l', 'n', 'v'] {
+        for key in ['?', 'l', 'i', 'v', 'x', 'd', ':'] {
             letter(app, key);
             let drawn = picture(app, (120, 36));
             assert!(!drawn.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{drawn}");
@@ -497,22 +701,92 @@ fn everywhere() -> Vec<App> {
     out
 }
 
+/// Keys that are no letters.
+const OTHERS: [KeyCode; 22] = [
+    KeyCode::Enter,
+    KeyCode::Esc,
+    KeyCode::Up,
+    KeyCode::Down,
+    KeyCode::Tab,
+    KeyCode::Backspace,
+    KeyCode::PageDown,
+    KeyCode::Home,
+    KeyCode::End,
+    KeyCode::Char('/'),
+    KeyCode::Char('?'),
+    KeyCode::Char(']'),
+    KeyCode::Char(' '),
+    KeyCode::F(1),
+    KeyCode::F(4),
+    KeyCode::Char(':'),
+    KeyCode::Char('!'),
+    KeyCode::Char('1'),
+    KeyCode::Char('4'),
+    KeyCode::Char('='),
+    KeyCode::Char('['),
+    KeyCode::F(3),
+];
+
+/// Every word of the palette that acts, and some that look.
+const WORDS: [&str; 20] = [
+    "execute",
+    "continue",
+    "pause",
+    "go-on",
+    "retry",
+    "retry failed",
+    "retry cause",
+    "retry-cause",
+    "skip",
+    "rollback",
+    "abort",
+    "close",
+    "window",
+    "stop",
+    "limit pulls=4",
+    "limit total=1",
+    "verify",
+    "quit",
+    "answer",
+    "goto 3",
+];
+
+#[test]
+fn the_words_of_the_property_are_all_that_act() {
+    for binding in castoff::tui::keys::TABLE.iter().filter(|binding| binding.intent.acts()) {
+        assert!(WORDS.iter().any(|word| word.split(' ').next() == Some(binding.intent.name())), "{}", binding.intent.name());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn no_lower_case_key_and_no_enter_writes(keys in prop::collection::vec(0usize..40, 0..40)) {
-        let others = [
-            KeyCode::Enter, KeyCode::Esc, KeyCode::Up, KeyCode::Down, KeyCode::Tab, KeyCode::Backspace, KeyCode::PageDown,
-            KeyCode::Home, KeyCode::End, KeyCode::Char('/'), KeyCode::Char('?'), KeyCode::Char(']'), KeyCode::Char(' '),
-            KeyCode::F(1),
-        ];
+    fn no_lower_case_key_and_no_enter_writes(keys in prop::collection::vec(0usize..OTHERS.len() + 26, 0..40)) {
         for mut app in everywhere() {
             for key in &keys {
-                let code = u8::try_from(*key).ok().filter(|n| *n < 26).map_or_else(|| others[key - 26], |n| KeyCode::Char(char::from(b'a' + n)));
+                let small = u8::try_from(*key).ok().filter(|n| *n < 26).map(|n| KeyCode::Char(char::from(b'a' + n)));
+                let code = small.unwrap_or_else(|| OTHERS[key - 26]);
                 // An open question is another matter: letters go into its sentence.
-                if let Some(command) = press(&mut app, code) {
-                    prop_assert_eq!(command, Command::Recheck);
+                let asked = matches!(app.popup, Some(Popup::Question(_)));
+                let command = press(&mut app, code);
+                prop_assert!(asked || command.as_ref().is_none_or(|command| !command.writes()), "{:?} after {:?}", command, code);
+            }
+        }
+    }
+
+    #[test]
+    fn no_word_and_no_enter_writes(keys in prop::collection::vec(0usize..OTHERS.len() + 26, 0..12), words in prop::collection::vec(0usize..WORDS.len(), 1..6)) {
+        for mut app in everywhere() {
+            for key in &keys {
+                press(&mut app, key.checked_sub(26).map_or_else(|| KeyCode::Char(char::from(b'a' + u8::try_from(*key).unwrap())), |n| OTHERS[n]));
+            }
+            for word in &words {
+                app.now_ms += 1000;
+                let typed = format!(":{}", WORDS[*word]);
+                for code in typed.chars().map(KeyCode::Char).chain([KeyCode::Tab, KeyCode::Enter, KeyCode::Enter]) {
+                    let command = press(&mut app, code);
+                    prop_assert!(command.as_ref().is_none_or(|command| !command.writes()), "{:?} of {}", command, WORDS[*word]);
                 }
             }
         }

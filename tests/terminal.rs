@@ -161,7 +161,7 @@ fn styles(raw: &str) -> Vec<String> {
 #[test]
 fn sixteen_colors_are_enough_and_the_background_is_left_alone() {
     let mut stage = Stage::running("run", &[]);
-    for key in ["\r", "l", "n", "v", "?"] {
+    for key in ["\r", "l", "i", "v", "?"] {
         stage.terminal.press(key);
         stage.terminal.press("\u{7f}");
     }
@@ -224,7 +224,7 @@ fn every_screen_follows_a_resize() {
     let mut stage = Stage::running("run", &[]);
     // The key that opens a screen, what it shows at any size, and the way back.
     for (key, words) in
-        [("", "backend-ai"), ("\r", "changes"), ("l", "log"), ("n", "note"), ("v", "ledger"), ("?", "help"), ("q", "leave")]
+        [("", "backend-ai"), ("\r", "changes"), ("l", "log"), ("i", "note"), ("v", "ledger"), ("?", "help"), ("q", "leave")]
     {
         stage.terminal.press(key);
         for size in [(120, 36), (60, 16), (200, 50), (80, 24)] {

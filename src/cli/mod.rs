@@ -4,6 +4,8 @@ mod exit;
 mod files;
 mod look_up;
 mod run;
+mod tmux;
+mod verify;
 mod window;
 
 pub use exit::{Exit, Failure};
@@ -44,6 +46,9 @@ struct Common {
     /// Plain characters only
     #[arg(long, global = true)]
     ascii: bool,
+    /// Which colours, where there are colours: `colorblind` tells red from green by other means, `mono` uses none
+    #[arg(long, global = true, value_enum, default_value_t = Palette::Default, env = "CASTOFF_PALETTE")]
+    palette: Palette,
 }
 
 impl Common {
@@ -54,8 +59,35 @@ impl Common {
             When::Always => Some(true),
             When::Never => Some(false),
         };
-        tui::Look::from_environment(|name| std::env::var(name).ok(), self.ascii, color)
+        let mut look = tui::Look::from_environment(|name| std::env::var(name).ok(), self.ascii, color);
+        look.mono |= self.palette == Palette::Mono;
+        look.colorblind = self.palette == Palette::Colorblind;
+        look
     }
+
+    /// The options that a command has to repeat to mean the same run: those that were given, with whole paths.
+    fn again(&self) -> String {
+        let given = [("--cluster", &self.cluster), ("--state", &self.state)];
+        let option = |(name, path): (&str, &Option<PathBuf>)| {
+            let path = path.as_ref()?;
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            Some(format!(" {name} {}", quoted(&path.to_string_lossy())))
+        };
+        given.into_iter().filter_map(option).collect()
+    }
+}
+
+/// A word that a shell takes as it stands.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@,%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Palette {
+    Default,
+    Colorblind,
+    Mono,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -98,6 +130,12 @@ struct Front {
     /// Headless: how many seconds a gate may wait for its checks [default: as long as it takes]
     #[arg(long, value_name = "SECONDS")]
     wait: Option<u64>,
+    /// Draw nothing for the clock alone: for slow links, and for eyes that want stillness
+    #[arg(long, env = "CASTOFF_STILL", value_parser = clap::builder::FalseyValueParser::new())]
+    still: bool,
+    /// On ssh without tmux: do not offer to start inside tmux
+    #[arg(long, env = "CASTOFF_NO_TMUX", value_parser = clap::builder::FalseyValueParser::new())]
+    no_tmux: bool,
     /// What a run does that has lost its terminal: it ends with 13 and is resumed
     #[arg(long, value_enum, default_value_t = OnHangup::FinishStep, env = "CASTOFF_ON_HANGUP")]
     on_hangup: OnHangup,
@@ -169,6 +207,8 @@ enum Command {
         #[command(flatten)]
         window: WindowOption,
     },
+    /// What the journal of a run says and what the cluster says now: looks, and changes nothing
+    Verify { run: Option<String> },
     /// How a run stands
     Status { run: Option<String> },
     /// The runs that are kept here
@@ -216,11 +256,15 @@ enum Schema {
 pub async fn main() -> Result<Exit, Failure> {
     let cli = Cli::parse();
     let common = &cli.common;
+    if let Command::Run { front, .. } | Command::Resume { front, .. } | Command::Rollback { front, .. } = &cli.command {
+        tmux::offer(front)?;
+    }
     match cli.command {
         Command::Plan { planned, window, out } => run::plan(common, &planned, &window, out.as_deref()).await,
         Command::Run { planned, front, window } => run::run(common, &planned, &front, &window).await,
         Command::Resume { run, front, window, retry } => run::resume(common, run, &front, &window, retry).await,
         Command::Rollback { run, to, reason, front, window } => run::rollback(common, run, to, &reason, (&front, &window)).await,
+        Command::Verify { run } => verify::verify(common, run).await,
         Command::Status { run } => look_up::status(common, run).await,
         Command::Runs => look_up::runs(common).await,
         Command::Report { run } => look_up::report(common, run).await,
@@ -233,5 +277,17 @@ pub async fn main() -> Result<Exit, Failure> {
             clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "castoff", &mut std::io::stdout());
             Ok(Exit::Done)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_of_the_shell() {
+        assert_eq!(quoted("/srv/castoff.toml"), "/srv/castoff.toml");
+        assert_eq!(quoted("/srv/my runs"), "'/srv/my runs'");
+        assert_eq!(quoted("/srv/kim's; rm"), r"'/srv/kim'\''s; rm'");
     }
 }

@@ -247,6 +247,8 @@ impl Going {
                 look: common.look(),
                 rollback_to: self.rollback_to,
                 window: self.window,
+                again: common.again(),
+                still: front.still,
                 on_hangup: front.on_hangup.into(),
             };
             let left = tui::run(start, event_from, command_to).await?;
@@ -307,9 +309,10 @@ async fn last_words(state: &Path, run: &str, simulated: bool, headless: bool, co
     let text = if folded.finished.is_some() {
         let width = u16::try_from(columns()).unwrap_or(120);
         let look = tui::Look::from_environment(|name| std::env::var(name).ok(), common.ascii, Some(false));
-        tui::end_page(&folded, run, &journal::folder(state, run), &look, width).join("\n") + "\n"
+        tui::end_page(&folded, run, &journal::folder(state, run), &look, width, &common.again()).join("\n") + "\n"
     } else {
-        report::status_text(run, &folded, None)
+        let offered = format!("castoff resume {run}");
+        report::status_text(run, &folded, None).replace(&offered, &format!("{offered}{}", common.again()))
     };
     let text = if simulated { rehearsed(&text) } else { text };
     if headless && common.format == Format::Json {
@@ -345,7 +348,7 @@ fn live(common: &Common) -> Result<Arc<dyn Cluster>, Failure> {
 }
 
 /// A run belongs to one cluster: another cluster file is refused before anything is asked of it.
-fn live_named(common: &Common, name: &str) -> Result<Arc<dyn Cluster>, Failure> {
+pub fn live_named(common: &Common, name: &str) -> Result<Arc<dyn Cluster>, Failure> {
     let file = ClusterFile::load(common.cluster.as_deref())?;
     if file.name != name {
         return Err(Failure::new(
@@ -417,7 +420,7 @@ fn approvals(front: &Front, plan: &Plan) -> Result<BTreeMap<String, String>, Fai
     Ok(out)
 }
 
-fn is_headless(front: &Front) -> bool {
+pub fn is_headless(front: &Front) -> bool {
     front.headless || !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal()
 }
 

@@ -3,7 +3,7 @@
 
 mod flight;
 mod gate;
-mod survey;
+pub mod survey;
 mod wave;
 mod window;
 mod worker;
@@ -152,6 +152,7 @@ impl Engine {
             match self.setup.commands.recv().await {
                 Some(Command::Begin) => break,
                 None | Some(Command::Stop | Command::StopNow) => return Ok(Some(Ending::Stopped)),
+                Some(Command::Verify) if self.state.plan.is_some() => self.survey().await,
                 Some(Command::RollBack { to, why }) if self.state.plan.is_some() => {
                     self.obey(Command::RollBack { to, why }).await?;
                     return Ok(None);
@@ -423,6 +424,9 @@ impl Engine {
             Command::Approve { step, plan, typed } => self.answer_gate(step, &plan, &typed).await?,
             Command::ApproveCanary { step, plan, typed } => self.approve_canary(step, plan, typed).await?,
             Command::Recheck => self.gate.ask_again(),
+            Command::Verify => {
+                self.refuse("only a run that has not gone on yet is verified: castoff verify looks from outside").await;
+            }
             Command::Pause if self.state.paused.is_none() => {
                 self.write(vec![Entry::Paused { why: "asked for".to_owned(), by }]).await?;
             }

@@ -2,19 +2,106 @@
 //! each change again at its turn.
 
 use super::Engine;
-use crate::model::{Change, ChangeId, Event, Inventory, Level, Part, Standing, State, Status, SurveyLine, Wants};
+use crate::cluster::Cluster;
+use crate::model::{
+    Change, ChangeId, Event, Inventory, Level, Part, Plan, Problem, Standing, State, Status, SurveyLine, Unanswered, Wants,
+};
+use std::collections::BTreeSet;
+
+/// A host that drifted is told of once, and not in hundreds of rows.
+const MOST: usize = 20;
+
+/// The journal of a run beside the cluster as it is now.
+pub struct Survey {
+    pub lines: Vec<SurveyLine>,
+    /// What others changed since the plan was made.
+    pub changed: Vec<Problem>,
+    pub unanswered: Vec<Unanswered>,
+}
+
+/// Reads the cluster for a run that has a plan. Changes nothing, and needs no lock.
+pub async fn survey(cluster: &dyn Cluster, state: &State) -> Survey {
+    let parts = [Part::Keys, Part::Tables, Part::Sessions, Part::Managers, Part::Hosts];
+    let wants = Wants { parts: parts.into_iter().collect(), ..Wants::default() };
+    let inventory = cluster.read(&wants).await;
+    let lines = (0..state.steps.len()).map(|step| survey_line(state, &inventory, step)).collect();
+    let changed = changed(state, &inventory);
+    Survey { lines, changed, unanswered: inventory.unanswered }
+}
 
 impl Engine {
-    /// Before a resumed run goes on: what the journal says and what the cluster says.
+    /// The survey, for the front end.
     pub(super) async fn survey(&mut self) {
-        let parts = [Part::Keys, Part::Tables, Part::Sessions, Part::Managers, Part::Hosts];
-        let wants = Wants { parts: parts.into_iter().collect(), ..Wants::default() };
-        let inventory = self.setup.cluster.read(&wants).await;
-        for unanswered in &inventory.unanswered {
+        let survey = survey(&*self.setup.cluster, &self.state).await;
+        for unanswered in &survey.unanswered {
             self.say(Level::Warn, &unanswered.subject, &unanswered.why).await;
         }
-        let lines = (0..self.state.steps.len()).map(|step| survey_line(&self.state, &inventory, step)).collect();
-        let _ = self.setup.events.send(Event::Survey(lines)).await;
+        let _ = self.setup.events.send(Event::Changed(survey.changed)).await;
+        let _ = self.setup.events.send(Event::Survey(survey.lines)).await;
+    }
+}
+
+/// Hosts that left or joined, and what stands neither before nor after.
+fn changed(state: &State, inventory: &Inventory) -> Vec<Problem> {
+    let Some(plan) = &state.plan else { return vec![] };
+    let mut out = hosts(plan, inventory);
+    for (step, planned) in plan.steps.iter().enumerate() {
+        for (n, change) in planned.changes.iter().enumerate() {
+            // A name in use is what the drain gate waits for; a host that is away was told of above.
+            let elsewhere = host(&change.change).is_some_and(|host| !inventory.hosts.contains_key(host));
+            if matches!(change.change, Change::Remove { .. }) || elsewhere || overtaken(state, step, n) {
+                continue;
+            }
+            if let Standing::Neither(why) = inventory.standing(&change.change)
+                && !awaited(state, step, n)
+            {
+                let about = format!("{} (step {})", change.subject, step + 1);
+                out.push(Problem { place: Some(change.place.clone()), ..Problem::new(about, why) });
+            }
+        }
+    }
+    let more = out.len().saturating_sub(MOST);
+    out.truncate(MOST);
+    if more > 0 {
+        out.push(Problem::new(
+            format!("{more} more"),
+            "stand neither before nor after: castoff verify --format json has the steps",
+        ));
+    }
+    out
+}
+
+fn hosts(plan: &Plan, inventory: &Inventory) -> Vec<Problem> {
+    let changes = plan.steps.iter().flat_map(|step| &step.changes);
+    let known: BTreeSet<&str> = changes.clone().filter_map(|change| host(&change.change)).collect();
+    // Where the list of hosts itself could not be read, nobody has left and nobody has joined.
+    let silent = |host: &str| inventory.unanswered.iter().find(|u| u.part == Part::Hosts && u.subject == format!("agent {host}"));
+    let unread = inventory.unanswered.iter().filter(|u| u.part == Part::Hosts).any(|u| !u.subject.starts_with("agent "));
+    if unread {
+        return vec![];
+    }
+    let gone = known.iter().filter(|host| !inventory.hosts.contains_key(**host));
+    let mut out: Vec<Problem> = gone
+        .map(|host| match silent(host) {
+            Some(silent) => Problem::new(format!("host {host}"), format!("does not answer: {}", silent.why)),
+            None => Problem::new(format!("host {host}"), "has left the cluster since the plan was made"),
+        })
+        .collect();
+    // Only where the plan has something for every host does a missing name tell of a new one.
+    if changes.clone().any(|change| matches!(change.change, Change::Pull { .. } | Change::Tag { .. })) {
+        let new = inventory.hosts.keys().filter(|host| !known.contains(host.as_str()));
+        out.extend(new.map(|host| {
+            let hint = Some("after this run, castoff plan tells what it lacks".to_owned());
+            Problem { hint, ..Problem::new(format!("host {host}"), "has joined: this plan does nothing for it") }
+        }));
+    }
+    out
+}
+
+fn host(change: &Change) -> Option<&str> {
+    match change {
+        Change::Pull { host, .. } | Change::Tag { host, .. } | Change::Remove { host, .. } => Some(host),
+        _ => None,
     }
 }
 

@@ -44,7 +44,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn new(subject: impl Into<String>, why: impl Into<String>) -> Self {
+    pub fn new(subject: impl Into<String>, why: impl Into<String>) -> Self {
         Self { subject: subject.into(), why: why.into(), owner: None, place: None, since_ms: None, hint: None }
     }
 }

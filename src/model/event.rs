@@ -18,6 +18,8 @@ pub enum Event {
     },
     /// How the cluster stands towards the journal of a run that was cut off; sent before a resumed run goes on.
     Survey(Vec<SurveyLine>),
+    /// What others changed since the plan was made; sent with the survey.
+    Changed(Vec<Problem>),
     /// The engine did not follow a command, with the reason.
     Refused(String),
     /// A line for the log: what is asked, answered, waited for.
@@ -105,6 +107,8 @@ pub enum Command {
     },
     /// Ask the checks of the waiting gate again, now.
     Recheck,
+    /// Before a resumed run goes on: look at the cluster again.
+    Verify,
     Pause,
     Continue,
     Retry(Target),
@@ -130,6 +134,13 @@ pub enum Command {
     Abort {
         why: String,
     },
+}
+
+impl Command {
+    /// Whether it may lead to an entry; the others only look.
+    pub fn writes(&self) -> bool {
+        !matches!(self, Self::Recheck | Self::Verify)
+    }
 }
 
 /// Which failed changes are meant.

@@ -15,6 +15,7 @@ pub mod pace;
 pub mod place;
 pub mod plan;
 pub mod projection;
+pub mod requests;
 pub mod run;
 pub mod text;
 pub mod wave;

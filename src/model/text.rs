@@ -66,7 +66,7 @@ pub fn clean(text: &str) -> String {
     let mut n = 0;
     while let Some(c) = characters.next() {
         if n >= LIMIT {
-            out.push_str(" …");
+            out.push_str(" ..");
             break;
         }
         match c {
@@ -154,6 +154,6 @@ mod tests {
         assert_eq!(clean("a\u{1b}]52;c;QQ==\u{1b}\\b"), "ab");
         assert_eq!(clean("one\ntwo\r\n\tthree"), "one two three");
         assert_eq!(clean("x\u{202e}y\u{9b}2Jz"), "xy2Jz");
-        assert_eq!(clean(&"k".repeat(1_000_000)).chars().count(), 2002);
+        assert_eq!(clean(&"k".repeat(1_000_000)).chars().count(), 2003);
     }
 }

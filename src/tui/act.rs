@@ -4,9 +4,9 @@
 use super::Left;
 use super::app::{App, Leaving, Popup, Screen};
 use super::keys::{Intent, Place, intent};
-use super::question::{Answer, DEAF_MS, Field, HELD, NOT_YET, Purpose, Question};
+use super::question::{DEAF_MS, Field, Purpose, Question};
 use super::words;
-use crate::model::{Ask, ChangeId, Command, Level, Next, Stop, Target, hold};
+use crate::model::{Ask, ChangeId, Command, Level, Next, Stop, Target};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 /// A second Ctrl-C within this time is meant.
@@ -32,6 +32,9 @@ impl App {
             }
             _ => {}
         }
+        if self.is_typing() {
+            return self.typed(key, at_ms);
+        }
         if matches!(self.popup, Some(Popup::Question(_))) {
             return self.answer(key, at_ms);
         }
@@ -50,21 +53,37 @@ impl App {
         self.act(intent, at_ms)
     }
 
-    /// Pasted text: only a question takes any.
+    /// A key while a word is typed. What the run wants meanwhile comes up when that is over.
+    fn typed(&mut self, key: KeyEvent, at_ms: i64) -> Option<Command> {
+        let command = if self.palette.is_some() {
+            self.palette_key(key, at_ms)
+        } else {
+            self.find_key(key);
+            None
+        };
+        if !self.is_typing() {
+            self.settle(at_ms);
+        }
+        command
+    }
+
+    /// Pasted text: only what is typed in takes any.
     pub fn paste(&mut self, pasted: &str, at_ms: i64) {
-        if let Some(Popup::Question(question)) = &mut self.popup {
+        if self.palette.is_some() {
+            self.palette_paste(pasted);
+        } else if self.is_typing() {
+            self.find_paste(pasted);
+        } else if let Some(Popup::Question(question)) = &mut self.popup {
             question.paste(pasted, at_ms);
         }
     }
 
     /// Which part of the key table holds.
     pub fn place(&self) -> Place {
-        match (&self.popup, self.screen) {
-            (Some(Popup::Help), _) => Place::Help,
-            (Some(Popup::Leave), _) => Place::Leave,
-            (Some(Popup::Retry { .. }), _) => Place::RetryBox,
-            (Some(Popup::Question(_)), _) => Place::Question,
-            (None, screen) => screen_place(screen),
+        match () {
+            () if self.palette.is_some() => Place::Palette,
+            () if self.is_typing() => Place::Find,
+            () => self.place_below(),
         }
     }
 
@@ -73,11 +92,13 @@ impl App {
         let no = |why: &str| Some(why.to_owned());
         let acts_on_a_run = matches!(
             intent,
-            Intent::Pause | Intent::Retry | Intent::Skip | Intent::RollBack | Intent::Abort | Intent::MoveWindow
+            Intent::Pause | Intent::Retry | Intent::Skip | Intent::RollBack | Intent::Abort | Intent::Close | Intent::MoveWindow
         );
         if acts_on_a_run && self.over {
             return match (intent, self.state.finished.is_some()) {
-                (Intent::RollBack, true) => Some(format!("the engine has ended: castoff rollback {} --to STEP", self.run)),
+                (Intent::RollBack, true) => {
+                    Some(format!("the engine has ended: castoff rollback {} --to STEP{}", self.run, self.again))
+                }
                 _ => no("the engine has ended"),
             };
         }
@@ -114,7 +135,7 @@ impl App {
             }
             Intent::Open if self.screen == Screen::Changes && !self.waits_here() => no("nothing lies deeper"),
             Intent::NextField | Intent::List | Intent::Recheck => self.question_lacks(intent),
-            _ => None,
+            _ => self.why_not_look(intent),
         }
     }
 
@@ -123,31 +144,18 @@ impl App {
         self.begun && matches!(self.state.next(), Next::Gate(step) | Next::Canary(step) if step == self.step)
     }
 
-    /// What an open question has no use for.
-    fn question_lacks(&self, intent: Intent) -> Option<String> {
-        let Some(Popup::Question(question)) = &self.popup else { return None };
-        let gate = match question.purpose {
-            Purpose::Approve(step) => self.state.gate(step),
-            _ => None,
-        };
-        let useful = match intent {
-            Intent::NextField => question.fields.len() > 1,
-            Intent::List if matches!(question.purpose, Purpose::Canary(_)) => true,
-            Intent::Recheck => gate.is_some_and(|gate| !gate.checks.is_empty()),
-            _ => gate.is_some(),
-        };
-        (!useful).then(|| "this question has none".to_owned())
-    }
-
     /// The steps with something that an undo would undo.
     pub fn undoable(&self) -> Vec<usize> {
         let ours = |step: &usize| self.state.order.iter().any(|id| id.step == *step);
         (0..self.state.steps.len()).filter(ours).collect()
     }
 
-    fn act(&mut self, intent: Intent, at_ms: i64) -> Option<Command> {
+    pub fn act(&mut self, intent: Intent, at_ms: i64) -> Option<Command> {
         match intent {
-            Intent::Help => self.popup = Some(Popup::Help),
+            Intent::Help => {
+                self.help_at = 0;
+                self.popup = Some(Popup::Help);
+            }
             Intent::Back => self.back(),
             Intent::Quit => return self.quit(),
             Intent::Up => self.step_by(-1),
@@ -157,20 +165,13 @@ impl App {
             Intent::Top => self.step_by(isize::MIN / 2),
             Intent::Bottom => self.step_by(isize::MAX / 2),
             Intent::Open => self.open_selected(at_ms),
-            Intent::NextChange | Intent::PreviousChange => {
-                let n = self.plan.steps[self.step].changes.len();
-                self.change = if intent == Intent::NextChange { (self.change + 1) % n } else { (self.change + n - 1) % n };
-            }
+            Intent::NextChange | Intent::PreviousChange => self.other_change(intent == Intent::NextChange),
             Intent::Log => self.open(Screen::Log),
             Intent::Notes => self.open_page(Screen::Notes),
             Intent::Ledger => self.open_page(Screen::Ledger),
             Intent::FailedOnly => {
                 self.failed_only = !self.failed_only;
                 self.change = 0;
-            }
-            Intent::WarningsOnly => {
-                self.warnings_only = !self.warnings_only;
-                self.held = None;
             }
             Intent::Recheck => {
                 self.notice = Some((Level::Info, "the cluster is being read again".to_owned()));
@@ -193,7 +194,7 @@ impl App {
                 self.ask_rollback(to, at_ms);
             }
             Intent::MoveWindow => self.ask_window(at_ms),
-            Intent::Abort => {
+            Intent::Abort | Intent::Close => {
                 let fields = vec![Field::reason("why"), Field::exactly("cluster", &self.plan.cluster, false)];
                 self.popup = Some(Popup::Question(Question::new(Purpose::Abort, at_ms, fields)));
             }
@@ -204,112 +205,15 @@ impl App {
             }
             // Taken by the question itself.
             Intent::List | Intent::NextField | Intent::Answer => {}
+            _ => return self.look(intent),
         }
         None
     }
 
-    /// A key while a question is open.
-    fn answer(&mut self, key: KeyEvent, at_ms: i64) -> Option<Command> {
-        let Some(Popup::Question(question)) = &mut self.popup else { return None };
-        let looks = match intent(Place::Question, key.code) {
-            Some(intent @ (Intent::Help | Intent::List | Intent::Log | Intent::Recheck | Intent::MoveWindow)) => Some(intent),
-            _ => None,
-        };
-        if let Some(looks) = looks {
-            if at_ms < question.opened_ms + DEAF_MS || self.why_not(looks).is_some() {
-                return None;
-            }
-            return self.look_from_question(looks);
+    pub fn back(&mut self) {
+        if matches!(self.popup, None | Some(Popup::Help)) && self.end_find() {
+            return;
         }
-        let problems = match question.purpose {
-            Purpose::Approve(step) => self.report.as_ref().filter(|r| r.step == step).map_or(&[][..], |r| r.problems.as_slice()),
-            _ => &[],
-        };
-        let against =
-            problems.first().map(|_| if problems.iter().all(|p| hold::is_hold(p) || hold::is_early(p)) { HELD } else { NOT_YET });
-        match question.key(key, at_ms) {
-            Answer::Open => None,
-            Answer::NotNow => {
-                self.back();
-                None
-            }
-            Answer::Given(_) if against.is_some() => {
-                question.note = against.map(str::to_owned);
-                None
-            }
-            Answer::Given(typed) => {
-                question.sent = true;
-                let purpose = question.purpose.clone();
-                Some(self.command(purpose, &typed))
-            }
-            Answer::Step(by) => {
-                self.other_rollback(by, at_ms);
-                None
-            }
-        }
-    }
-
-    fn command(&mut self, purpose: Purpose, typed: &[String]) -> Command {
-        match purpose {
-            Purpose::Approve(step) => Command::Approve { step, plan: self.plan.plan.clone(), typed: typed[0].clone() },
-            Purpose::Canary(step) => Command::ApproveCanary { step, plan: self.plan.plan.clone(), typed: typed[0].clone() },
-            Purpose::RollBack(to) => {
-                self.begun = true;
-                Command::RollBack { to, why: typed[0].clone() }
-            }
-            Purpose::Skip(target) => Command::Skip { target, why: typed[0].clone() },
-            Purpose::Window { window, at_ms } => {
-                Command::MoveWindow { window: window.moved(&typed[0], at_ms).expect("the field holds a window") }
-            }
-            Purpose::Abort => {
-                self.begun = true;
-                Command::Abort { why: typed[0].clone() }
-            }
-        }
-    }
-
-    /// Looking at the list or the log puts the question away; enter on the step opens it anew.
-    fn look_from_question(&mut self, looks: Intent) -> Option<Command> {
-        match looks {
-            Intent::Recheck => return Some(Command::Recheck),
-            Intent::MoveWindow => {
-                self.back();
-                self.ask_window(self.last_key_ms);
-            }
-            Intent::Help => {
-                self.back();
-                self.popup = Some(Popup::Help);
-            }
-            Intent::List => {
-                self.back();
-                let held = self.report.as_ref().is_some_and(|report| report.step == self.step && !report.problems.is_empty());
-                self.change = 0;
-                self.scroll = 0;
-                self.open(if held { Screen::Waiting } else { Screen::Changes });
-            }
-            _ => {
-                self.back();
-                self.open(Screen::Log);
-            }
-        }
-        None
-    }
-
-    /// Another step to roll back to: what was typed for the first does not count for it.
-    fn other_rollback(&mut self, by: isize, at_ms: i64) {
-        let steps = self.undoable();
-        let Some(Popup::Question(question)) = &mut self.popup else { return };
-        let Purpose::RollBack(to) = question.purpose else { return };
-        let at = steps.iter().position(|step| *step == to).unwrap_or_default();
-        // The last step stands first in the list: down is further back.
-        let at = at.saturating_add_signed(-by).min(steps.len().saturating_sub(1));
-        if let Some(step) = steps.get(at).filter(|step| **step != to) {
-            question.purpose = Purpose::RollBack(*step);
-            question.again(at_ms - DEAF_MS, None);
-        }
-    }
-
-    fn back(&mut self) {
         match self.popup.take() {
             Some(Popup::Question(question)) => {
                 if let Purpose::Approve(step) | Purpose::Canary(step) = question.purpose {
@@ -409,7 +313,7 @@ impl App {
     }
 
     /// What retry and skip are about: the selected change, or the changes with the selected cause.
-    fn target(&self) -> Target {
+    pub fn target(&self) -> Target {
         let causes = self.state.causes();
         let selected = self.listed().get(self.change).map(|n| ChangeId { step: self.step, n: *n });
         let failed = |id: &ChangeId| causes.iter().any(|(_, ids)| ids.contains(id));
@@ -451,38 +355,44 @@ impl App {
         }
     }
 
-    fn open_page(&mut self, screen: Screen) {
+    pub fn open_page(&mut self, screen: Screen) {
         self.scroll = 0;
         self.open(screen);
+    }
+
+    /// The next or the previous change of the step, around the end.
+    fn other_change(&mut self, forward: bool) {
+        let listed = self.screen == Screen::Diff && self.behind.last() == Some(&Screen::Changes);
+        let n = if listed { self.listed().len() } else { self.plan.steps[self.step].changes.len() };
+        if n > 0 {
+            self.change = if forward { (self.change + 1) % n } else { (self.change + n - 1) % n };
+        }
+        if self.screen == Screen::Diff {
+            self.scroll = 0;
+        }
     }
 
     /// Moves whatever moves on this screen.
     fn step_by(&mut self, by: isize) {
         let moved = |at: usize, n: usize| at.saturating_add_signed(by).min(n.saturating_sub(1));
         if matches!(self.popup, Some(Popup::Help)) {
+            self.help_at = moved(self.help_at, super::screens::help::rows(self).len());
             return;
         }
         match self.screen {
             Screen::Plan | Screen::Overview | Screen::Resume => {
-                self.follows = false;
-                let step = moved(self.step, self.plan.steps.len());
-                if step != self.step {
-                    self.change = 0;
-                }
-                self.step = step;
+                self.go_to_step(moved(self.step, self.plan.steps.len()));
             }
             Screen::Changes => self.change = moved(self.change, self.listed().len()),
             Screen::Failure => self.cause = moved(self.cause, self.state.causes().len()),
             Screen::Waiting => self.scroll = moved(self.scroll, self.report.as_ref().map_or(0, |r| r.problems.len())),
             // As long as the page can be: the picture keeps it within what there is.
             Screen::End => self.scroll = moved(self.scroll, self.plan.steps.len() + self.plan.notes.len() + 20),
-            Screen::Notes => self.scroll = moved(self.scroll, self.plan.notes.len() + self.plan.blockers.len()),
-            Screen::Ledger => self.scroll = moved(self.scroll, self.plan.ledger.len()),
-            Screen::Log => {
-                let n = self.lines.count(self.log_level());
-                let at = moved(self.held.unwrap_or(n.saturating_sub(1)), n);
-                self.held = (at + 1 < n).then_some(at);
-            }
+            Screen::Notes => self.scroll = moved(self.scroll, self.note_rows().len()),
+            Screen::Ledger => self.scroll = moved(self.scroll, self.ledger_rows().len()),
+            Screen::Diff => self.scroll = moved(self.scroll, self.diff_lines().len()),
+            Screen::Explain => self.scroll = moved(self.scroll, self.plan.steps[self.step].changes.len()),
+            Screen::Log => self.log_by(by),
         }
     }
 
@@ -500,12 +410,13 @@ impl App {
     }
 }
 
-fn screen_place(screen: Screen) -> Place {
+pub fn screen_place(screen: Screen) -> Place {
     match screen {
         Screen::Plan => Place::Plan,
         Screen::Overview => Place::Overview,
         Screen::Changes => Place::Changes,
-        Screen::Notes | Screen::Ledger => Place::Page,
+        Screen::Notes | Screen::Ledger | Screen::Explain => Place::Page,
+        Screen::Diff => Place::Diff,
         Screen::Log => Place::Log,
         Screen::Failure => Place::Failure,
         Screen::Waiting => Place::Waiting,

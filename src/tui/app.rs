@@ -1,8 +1,12 @@
 //! The interface's own state: the run as the journal tells it, and what the operator looks at.
 //! Never draws, never asks the clock: times come in with keys, events and ticks.
 
+use super::copy::Wish;
+use super::find::Find;
 use super::lines::{Line, Lines, of_entry};
+use super::palette::Palette;
 use super::question::{Field, HELD, NOT_YET, Purpose, Question};
+use super::sieve::LogView;
 use super::theme::Look;
 use super::{Left, Start};
 use crate::model::{
@@ -24,6 +28,10 @@ pub enum Screen {
     Log,
     Notes,
     Ledger,
+    /// The selected change before and after.
+    Diff,
+    /// Every request of the selected step.
+    Explain,
     Failure,
     /// A gate that waits for its checks and asks nobody.
     Waiting,
@@ -76,9 +84,13 @@ pub struct App {
     /// First line of the notes, the ledger, the help or a waiting page.
     pub scroll: usize,
     pub failed_only: bool,
-    pub warnings_only: bool,
-    /// `None` follows; else the line of the log that is held at the bottom.
-    pub held: Option<usize>,
+    pub log: LogView,
+    /// Long lines of the diff are broken, not cut.
+    pub wrap: bool,
+    pub find: Option<Find>,
+    pub palette: Option<Palette>,
+    /// First line of the help.
+    pub help_at: usize,
     pub progress: BTreeMap<ChangeId, Progress>,
     pub pace: Pace,
     /// What every step has to do, and when the rest would end; reckoned once a second.
@@ -92,6 +104,8 @@ pub struct App {
     /// How many problems stood against the waiting gate: (unix time in milliseconds, count).
     pub counts: Vec<(i64, usize)>,
     pub survey: Option<Vec<SurveyLine>>,
+    /// What others changed since, once the cluster was looked at.
+    pub changed: Option<Vec<Problem>>,
     pub lines: Lines,
     /// One line where the eye is: what was refused, what was asked of the engine.
     pub notice: Option<(Level, String)>,
@@ -111,6 +125,13 @@ pub struct App {
     pub bell: bool,
     pub suspend: bool,
     pub redraw: bool,
+    pub outside: Option<Wish>,
+    /// The mouse is ours.
+    pub mouse: bool,
+    /// Nothing is drawn for the clock alone.
+    pub still: bool,
+    /// The options that a command of this run needs: ` --state /srv/castoff`.
+    pub again: String,
 }
 
 impl App {
@@ -140,8 +161,11 @@ impl App {
             follows: true,
             scroll: 0,
             failed_only: false,
-            warnings_only: false,
-            held: None,
+            log: LogView::default(),
+            wrap: false,
+            find: None,
+            palette: None,
+            help_at: 0,
             progress: BTreeMap::new(),
             pace: Pace::default(),
             loads: Loads::default(),
@@ -151,6 +175,7 @@ impl App {
             waits: (0, vec![]),
             counts: vec![],
             survey: None,
+            changed: None,
             lines: Lines::default(),
             notice: None,
             begun: false,
@@ -164,6 +189,10 @@ impl App {
             bell: false,
             suspend: false,
             redraw: false,
+            outside: None,
+            mouse: false,
+            still: start.still,
+            again: start.again,
         };
         for stamped in &start.entries {
             app.state.apply(stamped)?;
@@ -203,7 +232,18 @@ impl App {
                 self.settle(now_ms);
             }
             Event::Waits { step, waits } => self.waits = (step, waits),
-            Event::Survey(lines) => self.survey = Some(lines),
+            Event::Survey(lines) => {
+                self.survey = Some(lines);
+                self.notice = None;
+            }
+            Event::Changed(changed) => {
+                for problem in &changed {
+                    let said = format!("changed since the plan: {} {}", problem.subject, problem.why);
+                    let place = problem.place.as_deref().unwrap_or_default();
+                    self.lines.push(Line::remark(now_ms, Level::Warn, place, &said));
+                }
+                self.changed = Some(changed);
+            }
             Event::Refused(why) => {
                 let why = text::clean(&why);
                 if let Some(Popup::Question(question)) = &mut self.popup {
@@ -213,7 +253,7 @@ impl App {
                 }
             }
             Event::Said { level, at_ms, place, text } => {
-                self.lines.push(Line { at_ms, level, place: text::clean(&place), text: text::clean(&text) });
+                self.lines.push(Line::remark(at_ms, level, &place, &text));
             }
         }
     }
@@ -221,6 +261,7 @@ impl App {
     /// The clock went on.
     pub fn tick(&mut self, now_ms: i64) {
         self.now_ms = now_ms;
+        self.look_for(false);
         if let Next::Apply(ids) = self.state.next() {
             let step = ids[0].step;
             let (done, total) = self.bytes(step);
@@ -340,7 +381,7 @@ impl App {
 
     /// A gate waits: its question opens, unless something else is being typed or it was put off.
     fn reached(&mut self, step: usize, now_ms: i64) {
-        if self.popup.is_some() || self.put_off == Some(step) {
+        if self.popup.is_some() || self.is_typing() || self.put_off == Some(step) {
             return;
         }
         let asks = self.state.gate(step).is_some_and(|gate| gate.ask != Ask::Nothing);
@@ -425,16 +466,17 @@ impl App {
             let change = self.state.steps.get(self.step).and_then(|step| step.changes.get(*n));
             change.is_some_and(|change| matches!(change.status, Status::Failed(_) | Status::UndoFailed(_)))
         };
-        let (mut first, others): (Vec<usize>, Vec<usize>) = (0..n).partition(failed);
+        let shown = (0..n).filter(|n| self.shows(|| self.change_words(*n)));
+        let (mut first, others): (Vec<usize>, Vec<usize>) = shown.partition(failed);
         if !self.failed_only {
             first.extend(others);
         }
         first
     }
 
-    /// The least level the log page shows.
-    pub fn log_level(&self) -> Level {
-        if self.warnings_only { Level::Warn } else { Level::Info }
+    /// A word of the palette, or one to look for, is being typed.
+    pub fn is_typing(&self) -> bool {
+        self.palette.is_some() || self.find.as_ref().is_some_and(|find| find.typing)
     }
 
     /// Goes to a screen from which `esc` does not come back here.

@@ -3,7 +3,7 @@
 
 use super::app::{App, Popup, Screen};
 use super::{parts, screens};
-use ratatui::Frame;
+use ratatui::{Frame, layout::Rect, style::Modifier};
 
 /// Below this nothing is legible.
 const SMALLEST: (u16, u16) = (60, 16);
@@ -22,6 +22,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
         Screen::Log => " > log",
         Screen::Notes => " > notes",
         Screen::Ledger => " > ledger",
+        Screen::Diff => " > diff",
+        Screen::Explain => " > explain",
         Screen::Failure => " > failure",
         Screen::Waiting => " > gate",
         Screen::Resume => " > resume",
@@ -32,6 +34,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
     let body = parts::foot(frame, app, body, app.place());
     if let Some(Popup::Question(question)) = &app.popup {
         screens::gate::draw(frame, app, question, body);
+        screens::palette::draw(frame, app, body);
         return;
     }
     match app.screen {
@@ -41,6 +44,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
         Screen::Log => screens::log::draw(frame, app, body),
         Screen::Notes => screens::notes::draw(frame, app, body),
         Screen::Ledger => screens::ledger::draw(frame, app, body),
+        Screen::Diff => screens::diff::draw(frame, app, body),
+        Screen::Explain => screens::explain::draw(frame, app, body),
         Screen::Failure => screens::failure::draw(frame, app, body),
         Screen::Waiting => screens::waiting::draw(frame, app, body),
         Screen::Resume => screens::resume::draw(frame, app, body),
@@ -51,5 +56,30 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
         Some(Popup::Leave) => screens::leave::draw(frame, app, body),
         Some(Popup::Retry { .. }) => screens::leave::draw_retry(frame, app, body),
         Some(Popup::Question(_)) | None => {}
+    }
+    underline(frame, app, body);
+    screens::palette::draw(frame, app, body);
+}
+
+/// Marks what is looked for wherever it stands on the page.
+fn underline(frame: &mut Frame<'_>, app: &App, area: Rect) {
+    let Some((word, false)) = app.finding().and_then(super::find::Find::word) else { return };
+    let wanted: Vec<char> = word.chars().collect();
+    let buffer = frame.buffer_mut();
+    for y in area.top()..area.bottom() {
+        let row: Vec<char> = (area.left()..area.right())
+            .map(|x| buffer[(x, y)].symbol().chars().next().and_then(|c| c.to_lowercase().next()).unwrap_or(' '))
+            .collect();
+        for x in 0..row.len().saturating_sub(wanted.len() - 1) {
+            if row[x..].starts_with(&wanted) {
+                let at = Rect {
+                    x: area.x + u16::try_from(x).unwrap_or(0),
+                    y,
+                    width: u16::try_from(wanted.len()).unwrap_or(1),
+                    height: 1,
+                };
+                buffer.set_style(at, Modifier::BOLD | Modifier::UNDERLINED);
+            }
+        }
     }
 }

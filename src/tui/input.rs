@@ -15,8 +15,38 @@ pub enum Input {
     Lost,
 }
 
+/// Who reads the keyboard: castoff, or for a while a program that has the terminal.
+pub struct Keyboard {
+    out: mpsc::UnboundedSender<Input>,
+    reader: Option<Reader>,
+}
+
+impl Keyboard {
+    pub fn take(out: mpsc::UnboundedSender<Input>) -> io::Result<Self> {
+        let reader = Some(Reader::start(out.clone())?);
+        Ok(Self { out, reader })
+    }
+
+    /// From here on every key is somebody else's.
+    pub fn let_go(&mut self) {
+        self.reader.take();
+    }
+
+    pub fn take_again(&mut self) -> io::Result<()> {
+        self.reader = Some(Reader::start(self.out.clone())?);
+        Ok(())
+    }
+
+    /// After the terminal is lost.
+    pub fn forget(mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.forget();
+        }
+    }
+}
+
 /// The reading thread; ends at once when this is dropped, so that no key typed later is swallowed.
-pub struct Reader {
+struct Reader {
     wake: Option<OwnedFd>,
     /// Ends with the thread.
     done: Option<std::sync::mpsc::Receiver<()>>,
@@ -26,7 +56,7 @@ pub struct Reader {
 const PATIENCE: Duration = Duration::from_millis(200);
 
 impl Reader {
-    pub fn start(out: mpsc::UnboundedSender<Input>) -> io::Result<Self> {
+    fn start(out: mpsc::UnboundedSender<Input>) -> io::Result<Self> {
         let (asleep, wake) = rustix::pipe::pipe()?;
         let (running, done) = std::sync::mpsc::channel();
         thread::Builder::new().name("keyboard".to_owned()).spawn(move || {
@@ -37,7 +67,7 @@ impl Reader {
     }
 
     /// Leaves the thread where it is: after the terminal is lost it may sleep in a read that never returns.
-    pub fn forget(mut self) {
+    fn forget(mut self) {
         self.done.take();
     }
 }

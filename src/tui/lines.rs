@@ -2,7 +2,7 @@
 //! Never the journal itself: old lines fall out of this list, and the file on disk has them all.
 
 use super::words;
-use crate::model::{Entry, Level, Outcome, Stamped, State, text};
+use crate::model::{ChangeId, Entry, Level, Outcome, Stamped, State, text};
 use std::collections::VecDeque;
 
 /// More than a night's reading; older lines are in the folder of the run.
@@ -10,10 +10,39 @@ const KEPT: usize = 10_000;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
+    /// From 1, in the order of coming.
+    pub no: u64,
     pub at_ms: i64,
     pub level: Level,
+    /// Says only that something begins.
+    pub begins: bool,
+    pub step: Option<usize>,
     pub place: String,
+    /// Of a change: its kind and what it is about. Empty otherwise.
+    pub kind: String,
+    pub subject: String,
     pub text: String,
+}
+
+impl Line {
+    /// A remark that is of no change.
+    pub fn remark(at_ms: i64, level: Level, place: &str, said: &str) -> Self {
+        let (kind, subject) = (String::new(), String::new());
+        let (place, text) = (text::clean(place), text::clean(said));
+        Self { no: 0, at_ms, level, begins: false, step: None, place, kind, subject, text }
+    }
+
+    /// Everything it says, for what is looked for and copied.
+    pub fn words(&self) -> String {
+        let step = self.step.map(|step| format!("step {}", step + 1)).unwrap_or_default();
+        let level = match self.level {
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "ERROR",
+        };
+        let parts = [level, &step, &self.place, &self.kind, &self.subject, &self.text];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("  ")
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -24,94 +53,91 @@ pub struct Lines {
 }
 
 impl Lines {
-    pub fn push(&mut self, line: Line) {
+    pub fn push(&mut self, mut line: Line) {
         self.total += 1;
+        line.no = self.total;
         if self.lines.len() == KEPT {
             self.lines.pop_front();
         }
         self.lines.push_back(line);
     }
 
-    /// The kept lines of at least this level, oldest first.
-    pub fn at_least(&self, level: Level) -> impl DoubleEndedIterator<Item = &Line> {
-        self.lines.iter().filter(move |line| line.level >= level)
-    }
-
-    pub fn count(&self, level: Level) -> usize {
-        if level == Level::Info { self.lines.len() } else { self.at_least(level).count() }
+    /// The kept lines, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Line> {
+        self.lines.iter()
     }
 }
 
 /// An entry in words. `state` has it folded in already.
 pub fn of_entry(stamped: &Stamped, state: &State) -> Line {
-    let step = |step: &usize| {
+    if let Some(line) = of_change(stamped, state) {
+        return line;
+    }
+    let title = |step: &usize| {
         let title = state.plan.as_ref().and_then(|plan| plan.steps.get(*step)).map_or("", |s| s.title.as_str());
         format!("step {}, {title}", step + 1)
     };
-    let (level, place, said) = match &stamped.entry {
-        Entry::Planned { plan, by } => {
-            (Level::Info, String::new(), format!("plan {} approved by {by}; the run begins", plan.plan))
-        }
-        Entry::GateReached { step: n } => (Level::Info, String::new(), format!("gate of {} reached", step(n))),
-        Entry::GateApproved { step: n, by, .. } => (Level::Info, String::new(), format!("gate of {} passed by {by}", step(n))),
-        Entry::WaveReached { .. } | Entry::WavePassed { .. } | Entry::SetAside { .. } | Entry::CameBack { .. } => {
+    let (level, step, said) = match &stamped.entry {
+        Entry::Planned { plan, by } => (Level::Info, None, format!("plan {} approved by {by}; the run begins", plan.plan)),
+        Entry::GateReached { step } => (Level::Info, Some(*step), format!("gate of {} reached", title(step))),
+        Entry::GateApproved { step, by, .. } => (Level::Info, Some(*step), format!("gate of {} passed by {by}", title(step))),
+        Entry::WaveReached { step, .. }
+        | Entry::WavePassed { step, .. }
+        | Entry::SetAside { step, .. }
+        | Entry::CameBack { step, .. } => {
             let level = if matches!(stamped.entry, Entry::SetAside { .. }) { Level::Warn } else { Level::Info };
             let (word, said) = state.wave_entry(&stamped.entry);
-            (level, String::new(), format!("{word} {said}"))
+            (level, Some(*step), format!("{word} {said}"))
         }
-        Entry::Found { change }
-        | Entry::Started { change }
-        | Entry::Done { change }
-        | Entry::UndoStarted { change }
-        | Entry::Undone { change } => {
-            let Some(plan) = &state.plan else { return blank(stamped) };
-            let planned = plan.change(*change);
-            let verb = words::verb(&planned.kind);
-            let status = state.status(*change);
-            let took = status.started_ms.zip(status.ended_ms).map(|(from, to)| text::duration(to - from));
-            let said = match &stamped.entry {
-                Entry::Found { .. } => format!("{} was already so", planned.subject),
-                Entry::Started { .. } => format!("{} {}", verb.doing, planned.subject),
-                Entry::Done { .. } => format!("{} {} in {}", verb.done, planned.subject, took.unwrap_or_default()),
-                Entry::UndoStarted { .. } => format!("undoing: {} {}", verb.would, planned.subject),
-                _ => format!("undone: {} {}", verb.would, planned.subject),
-            };
-            (Level::Info, planned.place.clone(), said)
-        }
-        Entry::Retried { change, why, after_ms } => {
-            let wait = if *after_ms > 0 {
-                format!(", again after {}", text::age((*after_ms).cast_signed()))
-            } else {
-                ", again now".to_owned()
-            };
-            (Level::Warn, place_of(state, *change), format!("{}: {why}{wait}", subject_of(state, *change)))
-        }
-        Entry::Failed { change, fault } => {
-            (Level::Error, place_of(state, *change), format!("FAILED {}: {}", subject_of(state, *change), fault.why))
-        }
-        Entry::UndoFailed { change, fault } => {
-            (Level::Error, place_of(state, *change), format!("UNDO FAILED {}: {}", subject_of(state, *change), fault.why))
-        }
-        Entry::Skipped { change, why, by } => {
-            (Level::Warn, place_of(state, *change), format!("{} skipped by {by}: {why}", subject_of(state, *change)))
-        }
-        Entry::Paused { why, by } => (Level::Warn, String::new(), format!("paused by {by}: {why}")),
-        Entry::Continued { by } => (Level::Info, String::new(), format!("continued by {by}")),
-        Entry::LimitChanged { limits, by } => {
-            let said = format!("limits set by {by}: {}", limits.words());
-            (Level::Info, String::new(), said)
-        }
-        Entry::WindowSet { window, by } => (Level::Info, String::new(), format!("the window is {}, by {by}", window.words())),
-        Entry::WindowMoved { window, by } => {
-            (Level::Warn, String::new(), format!("window moved by {by}: now {}", window.words()))
-        }
+        Entry::WindowSet { window, by } => (Level::Info, None, format!("the window is {}, by {by}", window.words())),
+        Entry::WindowMoved { window, by } => (Level::Warn, None, format!("window moved by {by}: now {}", window.words())),
+        Entry::Paused { why, by } => (Level::Warn, None, format!("paused by {by}: {why}")),
+        Entry::Continued { by } => (Level::Info, None, format!("continued by {by}")),
+        Entry::LimitChanged { limits, by } => (Level::Info, None, format!("limits set by {by}: {}", limits.words())),
         Entry::RollbackBegun { to, by, why } => {
-            (Level::Warn, String::new(), format!("rollback to before {} begun by {by}: {why}", step(to)))
+            (Level::Warn, Some(*to), format!("rollback to before {} begun by {by}: {why}", title(to)))
         }
-        Entry::TakenOver { by } => (Level::Warn, String::new(), format!("taken over by {by}")),
-        Entry::Finished { outcome } => (Level::Info, String::new(), format!("the run is over: {}", outcome_words(outcome))),
+        Entry::TakenOver { by } => (Level::Warn, None, format!("taken over by {by}")),
+        Entry::Finished { outcome } => (Level::Info, None, format!("the run is over: {}", outcome_words(outcome))),
+        // Those of one change are above.
+        _ => (Level::Info, None, String::new()),
     };
-    Line { at_ms: stamped.at_ms, level, place: text::clean(&place), text: text::clean(&said) }
+    Line { step, ..Line::remark(stamped.at_ms, level, "", &said) }
+}
+
+/// An entry about one change: its parts stand in columns.
+fn of_change(stamped: &Stamped, state: &State) -> Option<Line> {
+    let (level, id, said) = match &stamped.entry {
+        Entry::Found { change } => (Level::Info, *change, "was already so".to_owned()),
+        Entry::Started { change } => (Level::Info, *change, verb(state, *change).doing.to_owned()),
+        Entry::Done { change } => (Level::Info, *change, format!("{} in {}", verb(state, *change).done, took(state, *change))),
+        Entry::UndoStarted { change } => (Level::Info, *change, "undo begun".to_owned()),
+        Entry::Undone { change } => (Level::Info, *change, "undone".to_owned()),
+        Entry::Retried { change, why, after_ms } => {
+            let wait = match after_ms {
+                0 => "again now".to_owned(),
+                ms => format!("again after {}", text::age((*ms).cast_signed())),
+            };
+            (Level::Warn, *change, format!("{why}, {wait}"))
+        }
+        Entry::Failed { change, fault } => (Level::Error, *change, format!("FAILED: {}", fault.why)),
+        Entry::UndoFailed { change, fault } => (Level::Error, *change, format!("UNDO FAILED: {}", fault.why)),
+        Entry::Skipped { change, why, by } => (Level::Warn, *change, format!("skipped by {by}: {why}")),
+        _ => return None,
+    };
+    let begins = matches!(stamped.entry, Entry::Started { .. } | Entry::UndoStarted { .. });
+    let planned = state.plan.as_ref()?.change(id);
+    let (kind, subject) = (text::clean(&planned.kind), text::clean(&planned.subject));
+    Some(Line { begins, step: Some(id.step), kind, subject, ..Line::remark(stamped.at_ms, level, &planned.place, &said) })
+}
+
+fn verb(state: &State, change: ChangeId) -> words::Verb {
+    words::verb(state.plan.as_ref().map_or("", |plan| plan.change(change).kind.as_str()))
+}
+
+fn took(state: &State, change: ChangeId) -> String {
+    let status = state.status(change);
+    status.started_ms.zip(status.ended_ms).map(|(from, to)| text::duration(to - from)).unwrap_or_default()
 }
 
 /// How a run ended, in words.
@@ -122,16 +148,4 @@ pub fn outcome_words(outcome: &Outcome) -> String {
         Outcome::RolledBack => "rolled back".to_owned(),
         Outcome::Aborted(why) => format!("aborted: {why}"),
     }
-}
-
-fn blank(stamped: &Stamped) -> Line {
-    Line { at_ms: stamped.at_ms, level: Level::Info, place: String::new(), text: String::new() }
-}
-
-fn place_of(state: &State, id: crate::model::ChangeId) -> String {
-    state.plan.as_ref().map_or_else(String::new, |plan| plan.change(id).place.clone())
-}
-
-fn subject_of(state: &State, id: crate::model::ChangeId) -> String {
-    state.plan.as_ref().map_or_else(|| id.to_string(), |plan| plan.change(id).subject.clone())
 }

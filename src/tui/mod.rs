@@ -2,15 +2,22 @@
 //! Never touches the cluster or the journal, and never shows what is not on disk.
 
 pub mod act;
+mod answer;
 pub mod app;
+mod copy;
 mod detached;
 pub mod draw;
+mod find;
 mod input;
-mod keys;
+pub mod keys;
 mod lines;
+mod look;
+mod outside;
+mod palette;
 mod parts;
 mod question;
 mod screens;
+mod sieve;
 mod terminal;
 mod theme;
 mod waves;
@@ -18,13 +25,16 @@ mod words;
 
 use crate::model::{Command, Event, Plan, Stamped, Window};
 use app::App;
+use copy::Wish;
 use crossterm::{
-    event::Event as Terminal,
+    event::{Event as Terminal, KeyCode, KeyEvent, KeyModifiers, MouseEventKind},
     execute,
     style::Print,
     terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate},
 };
-use input::{Input, Reader};
+use input::{Input, Keyboard};
+use outside::Away;
+use ratatui::buffer::Buffer;
 use std::{io, path::PathBuf, time::Duration};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -53,6 +63,10 @@ pub struct Start {
     pub rollback_to: Option<usize>,
     /// The window the run would begin with, or is given when it is taken up again; without it the journal's.
     pub window: Option<Window>,
+    /// The options that make an offered command whole: ` --state /srv/castoff`, or nothing.
+    pub again: String,
+    /// Nothing is drawn for the clock alone.
+    pub still: bool,
     pub on_hangup: OnHangup,
 }
 
@@ -69,8 +83,11 @@ pub enum Left {
     Signal(i32),
 }
 
-/// The fastest that anything but a key is drawn.
+/// The fastest that anything but a key is drawn, and while nobody looks.
 const FRAME: Duration = Duration::from_millis(100);
+const UNSEEN_FRAME: Duration = Duration::from_millis(500);
+/// A Ctrl-C that ended a program with the terminal may be heard this long after its end.
+const ECHO: Duration = Duration::from_millis(500);
 /// After SIGTERM the safe stop may take this long, then it is made at once.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -83,13 +100,13 @@ pub async fn run(start: Start, mut events: Receiver<Event>, commands: Sender<Com
     let (sender, mut inputs) = mpsc::unbounded_channel();
     let mut signals = Signals::new()?;
     let (guard, mut screen) = terminal::enter(&title)?;
-    let reader = Reader::start(sender)?;
-    let left = turn(&mut app, &mut screen, &title, &mut inputs, &mut signals, (&mut events, &commands)).await;
+    let mut keyboard = Keyboard::take(sender)?;
+    let left = turn(&mut app, &mut screen, &title, (&mut keyboard, &mut inputs), &mut signals, (&mut events, &commands)).await;
     if matches!(left, Ok(Left::Detached)) {
-        reader.forget();
+        keyboard.forget();
         detached::follow(&mut app, on_hangup, &mut events, &commands, &mut signals).await;
     } else {
-        drop(reader);
+        drop(keyboard);
     }
     drop(guard);
     left
@@ -100,7 +117,7 @@ async fn turn(
     app: &mut App,
     screen: &mut terminal::Screen,
     title: &str,
-    inputs: &mut UnboundedReceiver<Input>,
+    (keyboard, inputs): (&mut Keyboard, &mut UnboundedReceiver<Input>),
     signals: &mut Signals,
     (events, commands): (&mut Receiver<Event>, &Sender<Command>),
 ) -> anyhow::Result<Left> {
@@ -110,11 +127,16 @@ async fn turn(
     // When the next picture is due; `None` while nothing has changed.
     let mut due = Some(drawn);
     let mut killed: Option<(i32, Instant)> = None;
+    // A pager or a shell that has the terminal: until it ends nothing is drawn and no key is read.
+    let mut away: Option<Away> = None;
+    let mut back = None;
+    let mut last = Buffer::default();
     let (width, height) = crossterm::terminal::size()?;
     app.size = (width, height);
     loop {
         let mut asked = vec![];
-        let at = due.unwrap_or_else(|| Instant::now() + Duration::from_hours(1));
+        let at = due.filter(|_| away.is_none()).unwrap_or_else(|| Instant::now() + Duration::from_hours(1));
+        let frame = if app.focused { FRAME } else { UNSEEN_FRAME };
         tokio::select! {
             biased;
             input = inputs.recv() => {
@@ -139,13 +161,31 @@ async fn turn(
                 if killed.is_some_and(|(_, at)| at.elapsed() > GRACE) {
                     asked.push(Command::StopNow);
                 }
-                due = due.or(Some(Instant::now()));
+                if let Some(away) = &mut away {
+                    away.rouse();
+                    ring(app);
+                }
+                if !app.still || app.notice.is_some() {
+                    due = due.or(Some(drawn + frame));
+                }
+            }
+            ended = over(&mut away), if away.is_some() => {
+                let said = away.take().and_then(|away| away.settle(&ended));
+                if terminal::take(title).is_err() || keyboard.take_again().is_err() {
+                    return Ok(lost());
+                }
+                app.notice = said;
+                back = Some(Instant::now());
+                app.came_back(now_ms());
+                app.size = crossterm::terminal::size().unwrap_or(app.size);
+                due = Some(Instant::now());
             }
             signal = signals.next() => match signal {
                 Heard::Resize => {
                     app.size = crossterm::terminal::size().unwrap_or(app.size);
                     due = Some(Instant::now());
                 }
+                Heard::Continued if away.is_some() => {}
                 Heard::Continued => {
                     if terminal::take(title).is_err() {
                         return Ok(lost());
@@ -153,7 +193,16 @@ async fn turn(
                     app.redraw = true;
                     due = Some(Instant::now());
                 }
-                Heard::Suspend => app.suspend = true,
+                Heard::Suspend => match &mut away {
+                    Some(away) if words::in_flight(&app.state) > 0 => away.wake = true,
+                    Some(_) => {
+                        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+                    }
+                    None => app.suspend = true,
+                },
+                // Ctrl-C of the program that has the terminal.
+                Heard::Terminate(number)
+                    if number == SignalKind::interrupt().as_raw_value() && (away.is_some() || back.is_some_and(|at: Instant| at.elapsed() < ECHO)) => {}
                 Heard::Hangup => return Ok(lost()),
                 Heard::Terminate(number) => {
                     if !app.begun || app.over {
@@ -168,7 +217,7 @@ async fn turn(
                 due = None;
                 drawn = Instant::now();
                 // A terminal that takes no picture is gone, whatever the error is called.
-                if picture(app, screen).is_err() {
+                if picture(app, screen, &mut last).is_err() {
                     return Ok(lost());
                 }
             }
@@ -186,8 +235,34 @@ async fn turn(
                         }
                     }
                 });
-                due = due.or(Some(drawn + FRAME));
+                due = due.or(Some(drawn + frame));
             }
+        }
+        match app.outside.take() {
+            Some(Wish::Copy { what, text }) => {
+                let room = usize::from(app.size.0).saturating_sub(4);
+                app.notice = Some(outside::copy(&app.folder, what, &text, room));
+            }
+            Some(wish) => {
+                keyboard.let_go();
+                match outside::begin(&wish, &app.folder) {
+                    Ok(program) => {
+                        away = Some(program);
+                        app.focused = false;
+                    }
+                    Err(why) => {
+                        if terminal::take(title).is_err() || keyboard.take_again().is_err() {
+                            return Ok(lost());
+                        }
+                        app.notice = Some((crate::model::Level::Warn, why));
+                        app.redraw = true;
+                    }
+                }
+            }
+            None => {}
+        }
+        if away.is_none() && terminal::mouse(app.mouse).is_err() {
+            return Ok(lost());
         }
         for command in asked {
             // The engine reads commands whatever it does; a full channel means that it is gone or stuck.
@@ -206,7 +281,8 @@ async fn turn(
             app.redraw = true;
             due = Some(Instant::now());
         }
-        if let Some(left) = app.left {
+        // Whoever has the terminal keeps it to its end, but for a signal.
+        if let Some(left) = app.left.filter(|_| away.is_none() || killed.is_some()) {
             return Ok(killed.map_or(left, |(number, _)| Left::Signal(number)));
         }
     }
@@ -220,24 +296,59 @@ fn take(app: &mut App, event: Terminal, at_ms: i64) -> Option<Command> {
         Terminal::FocusGained => app.focused = true,
         Terminal::FocusLost => app.focused = false,
         Terminal::Resize(width, height) => app.size = (width, height),
-        Terminal::Mouse(_) => {}
+        Terminal::Mouse(mouse) => {
+            let code = match mouse.kind {
+                MouseEventKind::ScrollUp => KeyCode::Up,
+                MouseEventKind::ScrollDown => KeyCode::Down,
+                _ => return None,
+            };
+            // Only where an arrow moves: a question takes nothing from the wheel.
+            if app.place() != keys::Place::Question {
+                return app.key(KeyEvent::new(code, KeyModifiers::NONE), at_ms);
+            }
+        }
     }
     None
 }
 
-fn picture(app: &mut App, screen: &mut terminal::Screen) -> io::Result<()> {
-    if std::mem::take(&mut app.bell) {
-        execute!(io::stdout(), Print("\x07"))?;
-    }
-    execute!(io::stdout(), BeginSynchronizedUpdate)?;
-    if std::mem::take(&mut app.redraw) {
+/// Draws what has changed since the last picture; nothing at all if nothing has.
+fn picture(app: &mut App, screen: &mut terminal::Screen, last: &mut Buffer) -> io::Result<()> {
+    ring(app);
+    let redraw = std::mem::take(&mut app.redraw);
+    if redraw {
         // `clear` would ask the terminal where the cursor is; a late answer would be typed text.
         let size = screen.size()?;
         screen.resize(size.into())?;
     }
-    let drawn = terminal::guarded(|| screen.draw(|frame| draw::draw(frame, app)).map(|_| ()));
+    screen.autoresize()?;
+    terminal::guarded(|| draw::draw(&mut screen.get_frame(), app));
+    if !redraw && *screen.current_buffer_mut() == *last {
+        screen.current_buffer_mut().reset();
+        return Ok(());
+    }
+    last.clone_from(screen.current_buffer_mut());
+    execute!(io::stdout(), BeginSynchronizedUpdate)?;
+    let drawn = screen.flush().and_then(|()| {
+        screen.swap_buffers();
+        io::Write::flush(screen.backend_mut())
+    });
     execute!(io::stdout(), EndSynchronizedUpdate)?;
     drawn
+}
+
+/// Rings once, if somebody is to look.
+fn ring(app: &mut App) {
+    if std::mem::take(&mut app.bell) {
+        let _ = execute!(io::stdout(), Print("\x07"));
+    }
+}
+
+/// The end of the program that has the terminal.
+async fn over(away: &mut Option<Away>) -> io::Result<std::process::ExitStatus> {
+    match away {
+        Some(away) => away.end().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Nothing is read from or written to the terminal from here on.

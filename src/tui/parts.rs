@@ -93,6 +93,24 @@ pub fn wrap(sentence: &str, width: usize) -> Vec<String> {
     out
 }
 
+/// Breaks a line where the room ends, every character kept; lines after the first are indented.
+pub fn wrap_exact(words: &str, width: usize, indent: usize) -> Vec<String> {
+    let mut out = vec![];
+    let mut line = String::new();
+    let mut used = 0;
+    for c in words.chars() {
+        let wide = c.width().unwrap_or(0);
+        if used + wide > width && used > indent {
+            out.push(std::mem::replace(&mut line, " ".repeat(indent)));
+            used = indent;
+        }
+        line.push(c);
+        used += wide;
+    }
+    out.push(line);
+    out
+}
+
 /// A row as the selected one: reversed from edge to edge, whatever its cells looked like.
 pub fn selected(row: &Line<'static>, width: usize, look: &Look) -> Line<'static> {
     let words: String = row.spans.iter().map(|span| span.content.as_ref()).collect();
@@ -167,9 +185,28 @@ pub fn head(frame: &mut Frame<'_>, app: &App, area: Rect, crumb: &str) -> Rect {
     ]);
     let [title, sentence, line, body] = rows(area, [1, 1, 1]);
     frame.render_widget(row, title);
-    frame.render_widget(Line::raw(format!(" {}", whole_sentences(&words::headline(app), width.saturating_sub(1)))), sentence);
+    frame.render_widget(sentence_line(app, width), sentence);
     rule(frame, line, look);
     body
+}
+
+/// The sentence, and at its right what a filter leaves out or what is looked for: it stays there until `esc`.
+fn sentence_line(app: &App, width: usize) -> Line<'static> {
+    let log = app.screen == super::app::Screen::Log;
+    let sentence = if log { app.log_held() } else { None }.unwrap_or_else(|| words::headline(app));
+    let mut sides = vec![if log { app.log_shows() } else { String::new() }, app.find_words()];
+    sides.retain(|side| !side.is_empty());
+    let side = sides.join("   ");
+    if side.is_empty() {
+        return Line::raw(format!(" {}", whole_sentences(&sentence, width.saturating_sub(1))));
+    }
+    let side = cut_end(&side, width * 3 / 5);
+    let room = width.saturating_sub(side.width() + 3);
+    Line::from(vec![
+        prose(&format!(" {}", whole_sentences(&sentence, room.saturating_sub(1))), room, Style::new()),
+        Span::raw("  "),
+        Span::styled(format!("{side} "), app.look.style(Tone::Warning)),
+    ])
 }
 
 /// The last row: the keys that work here, and above it the notice, if there is one. Gives back what is left.
@@ -178,6 +215,10 @@ pub fn foot(frame: &mut Frame<'_>, app: &App, area: Rect, place: Place) -> Rect 
     let width = area.width as usize;
     let mut body = area;
     body.height = body.height.saturating_sub(1);
+    if place == Place::Find {
+        body.height = body.height.saturating_sub(1);
+        super::screens::palette::find_line(frame, app, Rect { y: area.y + body.height, height: 1, ..area });
+    }
     let mut spans = vec![];
     let mut used = 0;
     for binding in keys::here(place).filter(|binding| !binding.word.is_empty()) {
@@ -196,10 +237,10 @@ pub fn foot(frame: &mut Frame<'_>, app: &App, area: Rect, place: Place) -> Rect 
         spans.push(Span::raw(word));
     }
     let lesson = "capital = acts";
-    if used + lesson.len() + 1 < width && place != Place::Question {
+    if used + lesson.len() + 1 < width && !matches!(place, Place::Question | Place::Palette | Place::Find) {
         spans.push(right(lesson, width - used - 1, look.style(Tone::Dim)));
     }
-    frame.render_widget(Line::from(spans), Rect { y: area.y + body.height, height: 1, ..area });
+    frame.render_widget(Line::from(spans), Rect { y: area.bottom().saturating_sub(1), height: 1, ..area });
     if let Some((level, words)) = &app.notice {
         let tone = match level {
             Level::Info => Tone::Waiting,
@@ -273,6 +314,12 @@ mod tests {
                 assert!(window.contains(&at) && window.len() == n.min(7), "{at} of {n}");
             }
         }
+    }
+
+    #[test]
+    fn a_wrapped_line_keeps_every_character() {
+        assert_eq!(wrap_exact("one two three", 7, 2), ["one two", "   thre", "  e"]);
+        assert_eq!(wrap_exact("", 7, 2), [""]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub const DEAF_MS: i64 = 400;
 /// Why enter does not answer yet; taken back when the checks hold.
 pub const NOT_YET: &str = "not yet: the checks above do not hold; F5 reads the cluster again";
 /// As above, when it is the window that stands against it.
-pub const HELD: &str = "not yet: the window stands against it; F4 moves it on purpose";
+pub const HELD: &str = "not yet: the window stands against it; F6 moves it on purpose";
 /// Fewer letters are no reason.
 const SHORTEST_REASON: usize = 3;
 

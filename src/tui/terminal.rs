@@ -2,7 +2,10 @@
 //! Never draws, and never gives the terminal back for a panic outside the interface.
 
 use crossterm::{
-    event::{DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange},
+    event::{
+        DisableBracketedPaste, DisableFocusChange, DisableMouseCapture, EnableBracketedPaste, EnableFocusChange,
+        EnableMouseCapture,
+    },
     execute,
     style::{Print, force_color_output},
     terminal::{EnterAlternateScreen, LeaveAlternateScreen, SetTitle, disable_raw_mode, enable_raw_mode},
@@ -29,6 +32,8 @@ type PanicHook = dyn Fn(&panic::PanicHookInfo<'_>) + Send + Sync;
 
 /// Whether the terminal is ours: a second restore would write over what was printed after the first.
 static OURS: AtomicBool = AtomicBool::new(false);
+/// Whether the mouse is ours too. It is not, unless asked for: the terminal's own select and copy would be gone.
+static MOUSE: AtomicBool = AtomicBool::new(false);
 /// What other threads said when they panicked: printed after the screen is gone.
 static HEARD: Mutex<Vec<String>> = Mutex::new(vec![]);
 
@@ -78,6 +83,7 @@ pub fn restore() {
     if !OURS.swap(false, Ordering::SeqCst) {
         return;
     }
+    let _ = mouse(false);
     let _ = execute!(
         io::stdout(),
         DisableFocusChange,
@@ -87,6 +93,15 @@ pub fn restore() {
         Print("\x1b[23;0t")
     );
     let _ = disable_raw_mode();
+}
+
+/// Takes the mouse, or gives it back to the terminal. Idempotent.
+pub fn mouse(ours: bool) -> io::Result<()> {
+    match (MOUSE.swap(ours, Ordering::SeqCst), ours) {
+        (false, true) => execute!(io::stdout(), EnableMouseCapture),
+        (true, false) => execute!(io::stdout(), DisableMouseCapture),
+        _ => Ok(()),
+    }
 }
 
 /// The terminal is gone: nothing is written to it any more, and nobody reads from it.

@@ -8,6 +8,8 @@ use ratatui::style::{Color, Modifier, Style};
 #[derive(Clone, Debug)]
 pub struct Look {
     pub mono: bool,
+    /// Done and failed are told apart by cyan and reversed magenta, not by green and red.
+    pub colorblind: bool,
     pub ascii: bool,
     pub zone: TimeZone,
 }
@@ -33,13 +35,18 @@ impl Look {
         let utf8 = locale.contains("utf-8") || locale.contains("utf8");
         Self {
             mono: !color.or(of_castoff).unwrap_or_else(of_others),
+            colorblind: false,
             ascii: ascii || !utf8 || matches!(term.as_str(), "linux" | "dumb"),
             zone: TimeZone::system(),
         }
     }
 
     pub fn style(&self, tone: Tone) -> Style {
-        if self.mono { tone.mono() } else { tone.colored() }
+        match (self.mono, self.colorblind) {
+            (true, _) => tone.mono(),
+            (false, true) => tone.colorblind(),
+            (false, false) => tone.colored(),
+        }
     }
 
     pub fn sign(&self, face: Face) -> &'static str {
@@ -50,6 +57,11 @@ impl Look {
     /// Wall clock time in the operator's zone: `02:14:32`.
     pub fn clock(&self, at_ms: i64) -> String {
         self.format(at_ms, "%H:%M:%S")
+    }
+
+    /// With milliseconds: `02:14:32.310`.
+    pub fn clock_with_ms(&self, at_ms: i64) -> String {
+        self.format(at_ms, "%H:%M:%S%.3f")
     }
 
     /// Wall clock time with the zone's name, said once a page: `02:14:32 KST`.
@@ -117,6 +129,20 @@ impl Tone {
         }
     }
 
+    /// Without red and green, which many people see as one.
+    fn colorblind(self) -> Style {
+        let style = Style::new();
+        match self {
+            Self::Done => style.fg(Color::Cyan),
+            Self::Already => style.fg(Color::Cyan).add_modifier(Modifier::DIM),
+            Self::Failed => style.fg(Color::Magenta).add_modifier(Modifier::BOLD | Modifier::REVERSED),
+            // Unknown is told from failed by its sign and word, and by not being bold.
+            Self::Running | Self::Added => style.add_modifier(Modifier::BOLD),
+            Self::Removed => style.fg(Color::Magenta),
+            other => other.colored(),
+        }
+    }
+
     /// Without a single colour: a colour command under NO_COLOR would wipe bold and reverse.
     fn mono(self) -> Style {
         let style = Style::new();
@@ -168,10 +194,10 @@ impl Face {
         }
     }
 
-    /// Neutral width on every terminal but for the middle dot; ASCII beside it.
+    /// One column on every terminal, East Asian ones too; ASCII beside it.
     fn signs(self) -> (&'static str, &'static str) {
         match self {
-            Self::ToDo => ("·", "."),
+            Self::ToDo => (".", "."),
             Self::NeedsYou => ("#", "#"),
             Self::Running => ("»", ">"),
             Self::Waiting | Self::Stalled => ("~", "~"),
@@ -208,6 +234,50 @@ mod tests {
         check(&[("LANG", "C.utf8"), ("CLICOLOR", "0"), ("CLICOLOR_FORCE", "1")], false, false);
         check(&[("TERM", "dumb"), ("LANG", "C.utf8")], true, true);
         check(&[("TERM", "linux"), ("LANG", "C.utf8")], false, true);
+    }
+
+    #[test]
+    fn every_sign_is_one_column_in_east_asia_too() {
+        use Face::{
+            Already, Done, Failed, NeedsYou, NotRun, Paused, Running, Skipped, Stalled, ToDo, Undone, Unknown, Waiting, Warning,
+        };
+        use unicode_width::UnicodeWidthStr;
+        let all =
+            [ToDo, NeedsYou, Running, Waiting, Stalled, Paused, Done, Already, Warning, Failed, Unknown, Skipped, Undone, NotRun];
+        for face in all {
+            let (utf8, ascii) = face.signs();
+            assert_eq!((utf8.width(), utf8.width_cjk()), (1, 1), "{face:?}");
+            assert!(ascii.is_ascii() && ascii.len() == 1, "{face:?}");
+        }
+    }
+
+    #[test]
+    fn no_palette_uses_blue_white_black_or_a_background() {
+        let tones = [
+            Tone::Plain,
+            Tone::Dim,
+            Tone::Strong,
+            Tone::NeedsYou,
+            Tone::Running,
+            Tone::Waiting,
+            Tone::Paused,
+            Tone::Done,
+            Tone::Already,
+            Tone::Warning,
+            Tone::Failed,
+            Tone::Unknown,
+            Tone::Undone,
+            Tone::Selected,
+            Tone::Added,
+            Tone::Removed,
+        ];
+        let good = [None, Some(Color::Red), Some(Color::Green), Some(Color::Yellow), Some(Color::Magenta), Some(Color::Cyan)];
+        for style in tones.iter().flat_map(|tone| [tone.colored(), tone.colorblind(), tone.mono()]) {
+            assert!(good.contains(&style.fg) && style.bg.is_none(), "{style:?}");
+        }
+        for tone in tones {
+            assert!(!matches!(tone.colorblind().fg, Some(Color::Red | Color::Green)), "{tone:?}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ const ASIDE: usize = 3;
 impl App {
     /// The canary is done and a person has to say so: its question opens, unless it was put off.
     pub(super) fn canary_done(&mut self, step: usize, now_ms: i64) {
-        if self.popup.is_none() && self.put_off != Some(step) {
+        if self.popup.is_none() && !self.is_typing() && self.put_off != Some(step) {
             self.ask_canary(step, now_ms);
             self.ring(now_ms);
         }

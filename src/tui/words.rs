@@ -47,6 +47,14 @@ pub fn change_face(change: &ChangeState, rolling_back: bool) -> (Face, &'static 
     }
 }
 
+/// Why a change is not done, if it failed.
+pub fn fault(change: &ChangeState) -> Option<&crate::model::Fault> {
+    match &change.status {
+        Status::Failed(fault) | Status::UndoFailed(fault) => Some(fault),
+        _ => None,
+    }
+}
+
 /// Face and word of one step.
 pub fn step_face(state: &State, step: usize, stalled: bool) -> (Face, &'static str) {
     if state.plan.is_none() {

@@ -24,7 +24,7 @@ const IMAGES: [(&str, u64); 6] = [
 ];
 
 pub fn look() -> Look {
-    Look { mono: false, ascii: false, zone: TimeZone::posix("KST-9").unwrap() }
+    Look { mono: false, colorblind: false, ascii: false, zone: TimeZone::posix("KST-9").unwrap() }
 }
 
 pub fn start(plan: Plan, entries: Vec<Stamped>) -> Start {
@@ -38,6 +38,8 @@ pub fn start(plan: Plan, entries: Vec<Stamped>) -> Start {
         look: look(),
         rollback_to: None,
         window: None,
+        again: " --state /srv/castoff".to_owned(),
+        still: false,
         on_hangup: OnHangup::Pause,
     }
 }

@@ -103,7 +103,7 @@ fn draw_selected(frame: &mut Frame<'_>, app: &App, selected: Option<usize>, area
                 out.extend(labelled("took", &words, (9, width), (dim, plain)));
             }
         }
-        out.extend(sides::lines(planned, look, width));
+        out.extend(sides::lines(planned, look, width, false));
     }
     for kept in &app.plan.steps[app.step].kept {
         if out.len() > area.height as usize {

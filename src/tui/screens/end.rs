@@ -12,7 +12,7 @@ use std::{fmt::Write as _, path::Path};
 use unicode_width::UnicodeWidthStr;
 
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
-    let page = end_page(&app.state, &app.run, &app.folder, &app.look, area.width);
+    let page = end_page(&app.state, &app.run, &app.folder, &app.look, area.width, &app.again);
     // A rehearsal ends with its process: there is nothing that could be undone later.
     let page = page.into_iter().filter(|line| !(app.simulated && line.starts_with(" undo")));
     let out = page.map(|line| {
@@ -27,8 +27,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     lines(frame, area, out, &app.look);
 }
 
-/// The end of a run as plain lines of at most `width` columns.
-pub fn end_page(state: &State, run: &str, folder: &Path, look: &Look, width: u16) -> Vec<String> {
+/// The end of a run as plain lines of at most `width` columns; a command is never cut. `again` makes commands whole.
+pub fn end_page(state: &State, run: &str, folder: &Path, look: &Look, width: u16, again: &str) -> Vec<String> {
     let width = (width as usize).clamp(40, 120);
     let Some(plan) = &state.plan else { return vec![] };
     let left = left_to_do(state);
@@ -68,7 +68,14 @@ pub fn end_page(state: &State, run: &str, folder: &Path, look: &Look, width: u16
             .map(|step| format!("step {}: {}", step + 1, words::way_back(&plan.steps[step]).0))
             .collect();
         let but = if lost.is_empty() { String::new() } else { format!("   ({})", lost.join(", ")) };
-        out.push(cut_end(&format!(" undo     castoff rollback {run} --to {}{but}", plan.steps[to].id), width));
+        let command = format!(" undo     castoff rollback {run} --to {}{again}", plan.steps[to].id);
+        // A command that is cut is none: what is lost stands below it where both do not fit.
+        if command.width() + but.width() <= width {
+            out.push(format!("{command}{but}"));
+        } else {
+            out.push(command);
+            out.extend((!but.is_empty()).then(|| cut_end(&format!("       {but}"), width)));
+        }
     }
     out
 }

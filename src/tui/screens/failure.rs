@@ -110,6 +110,12 @@ fn cause(app: &App, stuck: bool, width: usize, height: usize) -> Vec<Line<'stati
     blocks.into_iter().flat_map(|(_, lines)| lines).collect()
 }
 
+/// How to go on after leaving: the whole command, or where to get it.
+fn way_on(app: &App, width: usize) -> String {
+    let whole = format!("the cluster stays as it is; castoff resume {}{} goes on", app.run, app.again);
+    if whole.len() <= width { whole } else { "the cluster stays as it is; :copy command has the way on".to_owned() }
+}
+
 /// The ways on: the recommended one first.
 fn ways(app: &App, stuck: bool, width: usize) -> Vec<Line<'static>> {
     let causes = app.state.causes();
@@ -128,7 +134,7 @@ fn ways(app: &App, stuck: bool, width: usize) -> Vec<Line<'static>> {
             ("S", "skip", format!("leave out {n} with this cause, with a reason")),
             ("B", "roll back", "undo what this run has done; shows the way back first".to_owned()),
             ("A", "abort", "end the run here for good; nothing is undone".to_owned()),
-            ("q", "leave", format!("the cluster stays as it is; castoff resume {} goes on", app.run)),
+            ("q", "leave", way_on(app, width.saturating_sub(16))),
         ]
     };
     let row = |(key, word, what): (&str, &str, String)| {

@@ -237,7 +237,8 @@ fn abort(app: &App, width: usize) -> Case {
     for sentence in sentences {
         head.extend(wrap(&sentence, width - 1).into_iter().map(|line| Line::raw(format!(" {line}"))));
     }
-    Case { title: "ABORT THE RUN".to_owned(), head, essence: vec![], facts: vec![], act: "Abort" }
+    let (title, act) = if app.begun { ("ABORT THE RUN", "Abort") } else { ("CLOSE THE RUN", "Close") };
+    Case { title: title.to_owned(), head, essence: vec![], facts: vec![], act }
 }
 
 /// The fields, what was wrong, and the two ways on.

@@ -25,7 +25,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let again = if app.simulated {
         "This is a rehearsal: no cluster is touched, and nothing is left to go on with.".to_owned()
     } else {
-        format!("The cluster stays as it is. castoff resume {} goes on from here.", app.run)
+        format!("The cluster stays as it is. castoff resume {}{} goes on from here.", app.run, app.again)
     };
     draw_box(frame, app, area, "LEAVE", &[&first, &again], &[("L", "stop at the safe point and leave")], "Stay");
 }

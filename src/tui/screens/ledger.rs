@@ -22,8 +22,9 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let [head, body] = rows(area, [1]);
     frame.render_widget(Line::styled(cut_end(&heading, width), look.style(Tone::Strong)), head);
     let fit = (body.height as usize / 2).max(1);
-    let first = app.scroll.min(ledger.len().saturating_sub(fit));
-    let shown: Vec<Line<'_>> = ledger.iter().skip(first).take(fit).flat_map(|line| two(app, line, width)).collect();
+    let listed = app.ledger_rows();
+    let first = app.scroll.min(listed.len().saturating_sub(1));
+    let shown: Vec<Line<'_>> = listed.into_iter().skip(first).take(fit).flat_map(|line| two(app, line, width)).collect();
     frame.render_widget(Paragraph::new(shown), body);
 }
 

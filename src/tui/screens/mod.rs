@@ -4,7 +4,9 @@
 mod canary;
 pub mod changes;
 mod detail;
+pub mod diff;
 pub mod end;
+pub mod explain;
 pub mod failure;
 pub mod gate;
 pub mod help;
@@ -13,11 +15,14 @@ pub mod ledger;
 pub mod log;
 pub mod notes;
 pub mod overview;
+pub mod palette;
 pub mod plan;
 pub mod resume;
 mod rollback;
-mod sides;
+pub mod sides;
 mod steps;
 pub mod too_small;
 pub mod waiting;
 pub mod window;
+
+pub use detail::places;

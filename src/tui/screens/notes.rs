@@ -27,12 +27,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
         )),
         Line::raw(""),
     ];
-    let all = plan
-        .blockers
-        .iter()
-        .map(|p| ("IN THE WAY", Tone::Failed, p))
-        .chain(plan.notes.iter().map(|p| ("note", Tone::Warning, p)));
-    for (word, tone, problem) in all.skip(app.scroll) {
+    for (blocks, problem) in app.note_rows().into_iter().skip(app.scroll) {
+        let (word, tone) = if blocks { ("IN THE WAY", Tone::Failed) } else { ("note", Tone::Warning) };
         if out.len() > area.height as usize {
             break;
         }

@@ -42,7 +42,7 @@ fn blockers(app: &App, width: usize) -> Vec<Line<'static>> {
     }
     let look = &app.look;
     let heading = format!(
-        " CANNOT BE RUN: {} in the way. n shows all, with what helps.",
+        " CANNOT BE RUN: {} in the way. i shows all, with what helps.",
         text::count(plan.blockers.len() as u64, "problem")
     );
     let mut out = vec![Line::styled(cut_end(&heading, width), look.style(Tone::Failed))];
@@ -153,7 +153,7 @@ fn draw_change(frame: &mut Frame<'_>, app: &App, area: Rect) {
         Span::styled(side, look.style(Tone::Dim)),
     ])];
     out.extend(about(app, step, width));
-    out.extend(sides::lines(change, look, width));
+    out.extend(sides::lines(change, look, width, false));
     let kept = step.kept.len() as u64;
     if kept > 0 && app.change == 0 {
         let words = format!("   the step keeps {} and says why: enter", text::count(kept, "thing"));

@@ -13,9 +13,12 @@ use ratatui::{
     text::{Line, Span},
     widgets::Paragraph,
 };
+use std::ops::Range;
 
-const INDENT: usize = 13;
+const INDENT: usize = 15;
 const LOW: u16 = 16;
+/// More of what others changed is in the log.
+const CHANGED: usize = 4;
 
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let look = &app.look;
@@ -23,13 +26,16 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let mut ways = ways(app, width);
     let mut head = head(app, width);
     if area.height < LOW {
-        // The list matters more than its frame.
+        // The list matters more than its frame; the footer names the other ways.
         head.truncate(1);
-        ways.truncate(2);
+        ways.truncate(1);
     }
-    let (head_height, ways_height) = (u16::try_from(head.len()).unwrap_or(0), u16::try_from(ways.len()).unwrap_or(0));
-    let [top, first, heading, list, second, verdict, bottom] =
-        rows(area, [head_height, 1, 1, area.height.saturating_sub(head_height + ways_height + 4), 1, 1]);
+    let changed = changed(app, width, if area.height < 26 { 2 } else { CHANGED });
+    let height = |lines: &[Line<'_>]| u16::try_from(lines.len()).unwrap_or(0);
+    let (head_height, ways_height, changed_height) = (height(&head), height(&ways), height(&changed));
+    let steps = area.height.saturating_sub(head_height + ways_height + changed_height + 4);
+    let [top, first, heading, list, since, second, verdict, bottom] =
+        rows(area, [head_height, 1, 1, steps, changed_height, 1, 1]);
     frame.render_widget(Paragraph::new(head), top);
     rule(frame, first, look);
     let columns = columns(width);
@@ -41,10 +47,12 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
         cell("VERDICT", columns.3, look.style(Tone::Strong)),
     ]);
     frame.render_widget(title, heading);
-    let n = app.plan.steps.len();
-    let shown = window(app.step, n, list.height as usize);
-    let out: Vec<Line<'_>> = shown.map(|step| row(app, step, columns)).collect();
+    let groups = groups(app, list.height as usize);
+    let at = groups.iter().position(|group| group.contains(&app.step)).unwrap_or_default();
+    let shown = window(at, groups.len(), list.height as usize);
+    let out: Vec<Line<'_>> = shown.map(|i| row(app, &groups[i], columns)).collect();
     lines(frame, list, out, look);
+    frame.render_widget(Paragraph::new(changed), since);
     rule(frame, second, look);
     let said = app.survey.iter().flatten().find(|line| line.step == app.step);
     if let Some(said) = said {
@@ -53,6 +61,58 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
         frame.render_widget(Line::styled(cut_end(&words, width), look.style(tone)), verdict);
     }
     frame.render_widget(Paragraph::new(ways), bottom);
+}
+
+/// The steps as rows: one each, or where rows are few, those beside each other that agree in one.
+fn groups(app: &App, height: usize) -> Vec<Range<usize>> {
+    let n = app.plan.steps.len();
+    if n <= height {
+        return (0..n).map(|step| step..step + 1).collect();
+    }
+    let kind = |step: usize| {
+        let agrees = app.survey.as_ref().is_some_and(|lines| lines.iter().any(|line| line.step == step && line.agrees));
+        agrees.then(|| words::step_face(&app.state, step, false).1)
+    };
+    let mut out: Vec<Range<usize>> = vec![];
+    for step in 0..n {
+        match out.last_mut() {
+            Some(last) if kind(step).is_some() && kind(last.start) == kind(step) => last.end = step + 1,
+            _ => out.push(step..step + 1),
+        }
+    }
+    out
+}
+
+/// What others changed since the plan was made, the first few, or that nobody did.
+fn changed(app: &App, width: usize, most: usize) -> Vec<Line<'static>> {
+    let look = &app.look;
+    let row = |i: usize, sign: Span<'static>, words: &str| {
+        let label = if i == 0 { " CHANGED SINCE" } else { "" };
+        Line::from(vec![
+            cell(label, INDENT + 1, look.style(Tone::Strong)),
+            sign,
+            Span::raw(" "),
+            prose(words, width.saturating_sub(INDENT + 4), Style::new()),
+        ])
+    };
+    let Some(changed) = &app.changed else { return vec![] };
+    if changed.is_empty() {
+        let sign = Span::styled(look.sign(Face::Done), look.style(Tone::Done));
+        return vec![row(0, sign, "nobody else has written what this plan is about")];
+    }
+    let warning = || Span::styled("!", look.style(Tone::Warning));
+    let shown = if changed.len() > most { most - 1 } else { most };
+    let mut out: Vec<Line<'_>> = vec![];
+    for (i, problem) in changed.iter().take(shown).enumerate() {
+        let place = problem.place.as_ref().map_or_else(String::new, |place| format!(" on {place}"));
+        let words = format!("{}{place} {}", problem.subject, problem.why);
+        out.push(row(i, warning(), &text::clean(&words)));
+    }
+    if changed.len() > shown {
+        let more = format!("{} more: l lists them", changed.len() - shown);
+        out.push(row(shown, warning(), &more));
+    }
+    out
 }
 
 fn head(app: &App, width: usize) -> Vec<Line<'static>> {
@@ -94,8 +154,9 @@ fn columns(width: usize) -> (usize, usize, usize, usize) {
     (title, journal, cluster, room - title - journal - cluster - 2)
 }
 
-fn row(app: &App, step: usize, (title, journal, cluster, verdict): (usize, usize, usize, usize)) -> Line<'static> {
+fn row(app: &App, group: &Range<usize>, (title, journal, cluster, verdict): (usize, usize, usize, usize)) -> Line<'static> {
     let look = &app.look;
+    let step = group.start;
     let line = app.survey.as_ref().and_then(|lines| lines.iter().find(|line| line.step == step));
     let (face, word) = words::step_face(&app.state, step, false);
     let face = match line {
@@ -104,21 +165,33 @@ fn row(app: &App, step: usize, (title, journal, cluster, verdict): (usize, usize
         _ => face,
     };
     let word = if word == "running" { "begun" } else { word };
-    let selected = step == app.step;
+    let selected = group.contains(&app.step);
     let style = |tone: Tone| if selected { look.style(Tone::Selected) } else { look.style(tone) };
     let quiet = line.is_none_or(|line| line.agrees);
     let plain = style(if quiet && face == Face::ToDo { Tone::Dim } else { Tone::Plain });
     let verdict_tone = if quiet { Tone::Dim } else { Tone::Warning };
+    let last = group.end - 1;
+    let named = |step: usize| text::clean(&app.plan.steps[step].title);
+    let (number, name) = if last == step {
+        ((step + 1).to_string(), named(step))
+    } else {
+        let half = title.saturating_sub(4) / 2;
+        (format!("{}-{}", step + 1, last + 1), format!("{} .. {}", cut_end(&named(step), half), cut_end(&named(last), half)))
+    };
     let says = |of: fn(&crate::model::SurveyLine) -> &str| line.map(of).map(text::clean);
     Line::from(vec![
-        cell(&format!(" {}", look.sign(face)), 3, style(face.tone())),
-        right(&(step + 1).to_string(), 3, plain),
-        cell("", 2, plain),
-        prose(&text::clean(&app.plan.steps[step].title), title, plain),
-        cell("", 2, plain),
-        prose(&says(|l| &l.journal).unwrap_or_else(|| word.to_owned()), journal, plain),
+        cell(&format!(" {}", look.sign(face)), 2, style(face.tone())),
+        right(&number, 5, plain),
         cell("", 1, plain),
-        prose(&says(|l| &l.cluster).unwrap_or_else(|| "-".to_owned()), cluster, plain),
+        prose(&name, title, plain),
+        cell("", 2, plain),
+        prose(&says(|l| &l.journal).filter(|_| last == step).unwrap_or_else(|| word.to_owned()), journal, plain),
+        cell("", 1, plain),
+        prose(
+            &says(|l| &l.cluster).map_or_else(|| "-".to_owned(), |says| if last == step { says } else { "the same".to_owned() }),
+            cluster,
+            plain,
+        ),
         cell("", 1, plain),
         prose(&says(|l| &l.verdict).unwrap_or_else(|| "-".to_owned()), verdict, style(verdict_tone)),
     ])
@@ -132,14 +205,15 @@ fn ways(app: &App, width: usize) -> Vec<Line<'static>> {
     let go_on = if app.survey.is_none() {
         "when the cluster has been looked at".to_owned()
     } else if state.rolling_back.is_some() {
-        "the rollback goes on where it was   (recommended)".to_owned()
+        "recommended: the rollback goes on where it was".to_owned()
     } else {
-        format!("{from}{} left; the plan is the same   (recommended)", text::count(left, "change"))
+        format!("recommended: {from}{} left; the plan is the same", text::count(left, "change"))
     };
     let rows = [
         ("C", "continue", go_on),
+        ("V", "verify", "look at the cluster again; nothing is changed".to_owned()),
         ("B", "roll back", "undo what this run has done; shows the way back first".to_owned()),
-        ("A", "abort", "end the run here for good; the cluster stays as it is".to_owned()),
+        ("X", "close", "mark the run as abandoned; the cluster stays as it is".to_owned()),
     ];
     let row = |(key, word, what): (&str, &str, String)| {
         Line::from(vec![

@@ -2,24 +2,22 @@
 //! Never shows a secret: the plan holds none.
 
 use crate::model::{Change, PlannedChange, Row, text};
-use crate::tui::parts::{cut_end, labelled};
+use crate::tui::parts::{cut_end, labelled, wrap_exact};
 use crate::tui::theme::{Look, Tone};
 use ratatui::text::Line;
 use similar::{ChangeTag, TextDiff};
 
-/// Heading, both sides, and the way back of one change.
-pub fn lines(change: &PlannedChange, look: &Look, width: usize) -> Vec<Line<'static>> {
+/// Both sides, and the way back of one change. Long lines are cut, or broken where `wraps`.
+pub fn lines(change: &PlannedChange, look: &Look, width: usize, wraps: bool) -> Vec<Line<'static>> {
     let mut out = vec![];
-    let (before, after) = sides(change);
-    let diff = TextDiff::from_lines(&before, &after);
-    for line in diff.iter_all_changes() {
-        let (sign, tone) = match line.tag() {
-            ChangeTag::Delete => ("-", Tone::Removed),
-            ChangeTag::Insert => ("+", Tone::Added),
-            ChangeTag::Equal => (" ", Tone::Dim),
-        };
-        let words = format!("   {sign} {}", text::clean(line.value()));
-        out.push(Line::styled(cut_end(&words, width), look.style(tone)));
+    for (tag, words) in tagged(change) {
+        let (sign, tone) = sign(tag);
+        let words = format!("   {sign} {words}");
+        if wraps {
+            out.extend(wrap_exact(&words, width, 5).into_iter().map(|line| Line::styled(line, look.style(tone))));
+        } else {
+            out.push(Line::styled(cut_end(&words, width), look.style(tone)));
+        }
     }
     let way_back = match &change.way_back {
         crate::model::WayBack::Whole => None,
@@ -31,6 +29,25 @@ pub fn lines(change: &PlannedChange, look: &Look, width: usize) -> Vec<Line<'sta
         out.extend(labelled(&format!("  {label}"), &text::clean(why), (11, width), (style, style)));
     }
     out
+}
+
+/// The same without a look: for what is copied, looked for and read in a pager.
+pub fn plain_lines(change: &PlannedChange) -> Vec<String> {
+    tagged(change).into_iter().map(|(tag, words)| format!("   {} {words}", sign(tag).0)).collect()
+}
+
+fn tagged(change: &PlannedChange) -> Vec<(ChangeTag, String)> {
+    let (before, after) = sides(change);
+    let diff = TextDiff::from_lines(&before, &after);
+    diff.iter_all_changes().map(|line| (line.tag(), text::clean(line.value()))).collect()
+}
+
+fn sign(tag: ChangeTag) -> (&'static str, Tone) {
+    match tag {
+        ChangeTag::Delete => ("-", Tone::Removed),
+        ChangeTag::Insert => ("+", Tone::Added),
+        ChangeTag::Equal => (" ", Tone::Dim),
+    }
 }
 
 /// The sides with one fact a line, so that what is equal stands once.

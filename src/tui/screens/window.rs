@@ -143,7 +143,7 @@ pub fn held_words(app: &App, step: usize, problem: &Problem) -> String {
         return format!("Step {n} waits for the window: {}. {then}.", text::clean(&problem.why));
     }
     let keys = match app.popup {
-        Some(_) => "F4 gives it another end.",
+        Some(_) => "F6 gives it another end.",
         None => "W gives it another end, B rolls back.",
     };
     format!("Step {n} is held, {}: {keys}", text::clean(&problem.subject))

@@ -1,0 +1,112 @@
+//! The journal of a run that was cut off beside the cluster as others left it: what is told, and that looking changes nothing.
+//! Never a run that goes on: only what is looked at before it does.
+
+use castoff::cluster::sim::{Pace, Sim, demo};
+use castoff::engine::{Ending, Engine, Setup, survey::survey};
+use castoff::journal::{self, Journal};
+use castoff::model::{Change, Command, Entry, Event, Inventory, Plan, Problem, Stamped, State, Value};
+use castoff::runbook::{Runbook, SHIPPED};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::sync::mpsc;
+
+fn now_ms() -> i64 {
+    1_800_000_100_000
+}
+
+fn start() -> Inventory {
+    demo(1_800_000_000_000)
+}
+
+fn plan() -> Plan {
+    Runbook::parse(SHIPPED[0].0, SHIPPED[0].1, &[]).unwrap().plan(&start()).unwrap().0
+}
+
+/// A run that was begun and cut off at once.
+fn begun() -> State {
+    let entry = Entry::Planned { plan: Box::new(plan()), by: "test".to_owned() };
+    State::fold(&[Stamped { seq: 1, at_ms: now_ms(), entry }]).unwrap()
+}
+
+/// What others did meanwhile: a host is gone, one has come, and a key of the plan is another one now.
+fn meddle(world: &mut Inventory) -> String {
+    world.hosts.remove("gpu-04").expect("the demo has this host");
+    let new = world.hosts["gpu-01"].clone();
+    world.hosts.insert("gpu-99".to_owned(), new);
+    let plan = plan();
+    let mut changes = plan.steps.iter().flat_map(|step| &step.changes);
+    let key = changes.find_map(|c| if let Change::Keys { diffs } = &c.change { diffs.first() } else { None });
+    let key = key.expect("the plan writes keys").key.clone();
+    world.keys.insert(key.clone(), Value::text("https://somebody.else"));
+    key
+}
+
+fn told(changed: &[Problem], subject: &str, why: &str) {
+    let found = changed.iter().any(|problem| problem.subject.contains(subject) && problem.why.contains(why));
+    assert!(found, "{subject}: {why} is not in {changed:#?}");
+}
+
+#[tokio::test]
+async fn nothing_has_changed_where_nobody_did_anything() {
+    let sim = Sim::new(start(), Pace::Instant);
+    let survey = survey(&sim, &begun()).await;
+    assert_eq!(survey.changed, []);
+    assert!(survey.lines.iter().all(|line| line.agrees), "{:#?}", survey.lines);
+}
+
+#[tokio::test]
+async fn what_others_changed_is_told_by_name() {
+    let sim = Sim::new(start(), Pace::Instant);
+    let mut key = String::new();
+    sim.meddle(|world| key = meddle(world));
+    let before = sim.world();
+    let survey = survey(&sim, &begun()).await;
+    told(&survey.changed, "host gpu-04", "has left");
+    told(&survey.changed, "host gpu-99", "has joined");
+    assert!(survey.changed.iter().any(|problem| problem.place.as_deref() == Some("etcd")), "{key}: {:#?}", survey.changed);
+    assert_eq!(sim.world(), before, "it only looks");
+}
+
+#[tokio::test]
+async fn a_resumed_run_is_verified_again_and_writes_nothing() {
+    let state = tempfile::tempdir().unwrap();
+    let mut journal = Journal::create(state.path(), "run", "test").await.unwrap();
+    let entry = Entry::Planned { plan: Box::new(plan()), by: "test".to_owned() };
+    journal.append(now_ms(), vec![entry]).await.unwrap();
+    let sim = Arc::new(Sim::new(start(), Pace::Instant));
+    let (to_engine, commands) = mpsc::channel(8);
+    let (events, mut from_engine) = mpsc::channel(64);
+    let setup = Setup {
+        cluster: sim.clone(),
+        journal,
+        commands,
+        events,
+        by: "test".to_owned(),
+        approvals: BTreeMap::new(),
+        window: None,
+        lingers: false,
+        now_ms,
+        recheck: Duration::from_millis(1),
+        backoff: Duration::from_millis(1),
+    };
+    let engine = tokio::spawn(Engine::new(setup).await.unwrap().run(None));
+    let mut seen = vec![];
+    for round in 0..2 {
+        loop {
+            match from_engine.recv().await.unwrap() {
+                Event::Changed(changed) => seen.push(changed.len()),
+                Event::Survey(_) => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        if round == 0 {
+            sim.meddle(|world| {
+                meddle(world);
+            });
+            to_engine.send(Command::Verify).await.unwrap();
+        }
+    }
+    assert!(seen.len() == 2 && seen[0] == 0 && seen[1] >= 3, "{seen:?}");
+    to_engine.send(Command::Stop).await.unwrap();
+    assert_eq!(engine.await.unwrap().unwrap(), Ending::Stopped);
+    assert_eq!(journal::read(state.path(), "run").await.unwrap().len(), 1, "nothing is written");
+}
