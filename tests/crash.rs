@@ -123,7 +123,7 @@ async fn process(state: &Path, sim: &Arc<Sim>, plan: &Plan, fuse: &Arc<Fuse>, tu
         backoff: Duration::from_millis(1),
     };
     let engine = Engine::new(setup).await.unwrap();
-    let task = tokio::spawn(engine.run(Some(plan.clone())));
+    let task = tokio::spawn(engine.run(Some(plan.clone().into())));
     let back_now = |seen: &State| match turn {
         Turn::Forward => false,
         Turn::BackAfter(n) => {

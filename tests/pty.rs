@@ -93,6 +93,20 @@ fn leaving_at_a_question_stops_the_run_there() {
 }
 
 #[test]
+fn the_first_picture_does_not_wait_for_the_cluster() {
+    let kept = tempfile::tempdir().unwrap();
+    let terminal = castoff(kept.path(), &["run", "backend-ai", "--simulate"]);
+    terminal.shows("DRY RUN");
+    let raw = terminal.raw();
+    let at = |words: &str| raw.find(words).unwrap_or_else(|| panic!("no `{words}`: {raw}"));
+    // Blanks are not written: word by word.
+    assert!(at("Reading") < at("DRY"), "{raw}");
+    assert!(!terminal.screen().contains("Reading the cluster"), "what was waited for is gone:\n{}", terminal.screen());
+    assert_eq!(raw.matches("\x1b[?1049h").count(), 1, "the screen is taken once");
+    assert!(raw.contains("\x1b]0;castoff prod-a"), "the title names the cluster, once it is known");
+}
+
+#[test]
 fn ctrl_c_at_the_plan_leaves_nothing_behind() {
     let kept = tempfile::tempdir().unwrap();
     let mut terminal = castoff(kept.path(), &["run", "backend-ai", "--simulate"]);

@@ -645,7 +645,7 @@ fn foreign_text_never_reaches_the_terminal() {
     }
     let mut story = sample::failed();
     story.plan = plan.clone();
-    story.entries[0].entry = Entry::Planned { plan: Box::new(plan.clone()), by: "kim\u{1b}[0m".to_owned() };
+    story.entries[0].entry = Entry::Planned { plan: plan.clone().into(), by: "kim\u{1b}[0m".to_owned() };
     let mut apps = vec![running(&story), App::new(start(plan, vec![]), NIGHT_MS).unwrap()];
     for app in &mut apps {
         for key in ['?', 'l', 'i', 'v', 'x', 'd', ':'] {

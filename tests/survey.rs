@@ -23,7 +23,7 @@ fn plan() -> Plan {
 
 /// A run that was begun and cut off at once.
 fn begun() -> State {
-    let entry = Entry::Planned { plan: Box::new(plan()), by: "test".to_owned() };
+    let entry = Entry::Planned { plan: plan().into(), by: "test".to_owned() };
     State::fold(&[Stamped { seq: 1, at_ms: now_ms(), entry }]).unwrap()
 }
 
@@ -70,7 +70,7 @@ async fn what_others_changed_is_told_by_name() {
 async fn a_resumed_run_is_verified_again_and_writes_nothing() {
     let state = tempfile::tempdir().unwrap();
     let mut journal = Journal::create(state.path(), "run", "test").await.unwrap();
-    let entry = Entry::Planned { plan: Box::new(plan()), by: "test".to_owned() };
+    let entry = Entry::Planned { plan: plan().into(), by: "test".to_owned() };
     journal.append(now_ms(), vec![entry]).await.unwrap();
     let sim = Arc::new(Sim::new(start(), Pace::Instant));
     let (to_engine, commands) = mpsc::channel(8);

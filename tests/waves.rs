@@ -185,7 +185,7 @@ async fn run(plan: &Plan, cluster: Arc<Watched>, ahead: &[&str], script: &mut Sc
         backoff: Duration::from_millis(1),
     };
     let engine = Engine::new(setup).await.unwrap();
-    let task = tokio::spawn(engine.run(Some(plan.clone())));
+    let task = tokio::spawn(engine.run(Some(plan.clone().into())));
     to_engine.send(Command::Begin).await.unwrap();
     let mut state = State::default();
     let (mut refused, mut waits) = (vec![], vec![]);

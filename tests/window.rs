@@ -5,8 +5,8 @@ use castoff::cluster::sim::{Pace, Sim, demo};
 use castoff::engine::{Ending, Engine, Setup};
 use castoff::journal::Journal;
 use castoff::model::{
-    ChangeId, Command, Entry, Event, GateReport, Outcome, Plan, Stamped, State, Value, WayBack, Window, hold,
-    projection::{first_stop, point_of_no_return},
+    ChangeId, Command, Entry, Event, GateReport, Loads, Outcome, Plan, Stamped, State, Value, WayBack, Window, hold,
+    projection::point_of_no_return,
 };
 use castoff::runbook::{Runbook, SHIPPED};
 use std::{cell::Cell, collections::BTreeMap, process::Output, sync::Arc, time::Duration};
@@ -66,7 +66,7 @@ async fn run(
         recheck: Duration::from_millis(1),
         backoff: Duration::from_millis(1),
     };
-    let task = tokio::spawn(Engine::new(setup).await.unwrap().run(Some(plan.clone())));
+    let task = tokio::spawn(Engine::new(setup).await.unwrap().run(Some(Arc::new(plan.clone()))));
     to_engine.send(Command::Begin).await.unwrap();
     while let Some(event) = from_engine.recv().await {
         if let Event::Entry(entry) = &event {
@@ -162,7 +162,7 @@ async fn a_window_that_is_over_holds_and_says_so() {
 #[tokio::test]
 async fn no_service_stops_before_the_window_opens_and_what_is_harmless_goes_on() {
     let (sim, plan) = plan();
-    let stop = first_stop(&plan).unwrap();
+    let stop = Loads::new(&plan).first_stop().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut early = 0;
     let (ending, entries) = run(folder.path(), &sim, &plan, Some(window(30, 600)), |event, state| match event {

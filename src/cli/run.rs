@@ -68,9 +68,22 @@ pub async fn inventory(common: &Common, runbook: &str, out: &Path) -> Result<Exi
 pub async fn run(common: &Common, planned: &Planned, front: &Front, window: &WindowOption) -> Result<Exit, Failure> {
     let window = window.of_new_run(common, planned.simulate)?;
     let cluster = open(common, planned)?;
-    let plan = make(&*cluster, planned).await?;
-    let approvals = approvals(front, &plan)?;
     let headless = is_headless(front);
+    // The terminal stays open from the first picture on, also while the journal is made.
+    let mut opened = None;
+    let plan = if headless {
+        make(&*cluster, planned).await?
+    } else {
+        let reading = tui::opening(&common.look(), "Reading the cluster and planning", make(&*cluster, planned)).await?;
+        match reading {
+            Ok((plan, kept)) => {
+                opened = Some(kept);
+                plan?
+            }
+            Err(left) => return Ok(of_opening(left)),
+        }
+    };
+    let approvals = approvals(front, &plan)?;
     if headless && !plan.blockers.is_empty() {
         for blocker in &plan.blockers {
             eprintln!("error: {}: {}", blocker.subject, blocker.why);
@@ -100,7 +113,9 @@ pub async fn run(common: &Common, planned: &Planned, front: &Front, window: &Win
         rollback_to: None,
         window,
     };
-    going.go(common, front, Some(plan), headless).await
+    let exit = going.go(common, front, Some(Arc::new(plan)), headless).await;
+    drop(opened);
+    exit
 }
 
 pub async fn resume(
@@ -207,12 +222,12 @@ struct Going {
 }
 
 impl Going {
-    async fn go(self, common: &Common, front: &Front, plan: Option<Plan>, headless: bool) -> Result<Exit, Failure> {
+    async fn go(self, common: &Common, front: &Front, plan: Option<Arc<Plan>>, headless: bool) -> Result<Exit, Failure> {
         let (command_to, commands) = mpsc::channel(64);
         let (events, event_from) = mpsc::channel(4096);
         let folder = journal::folder(&self.state, &self.run);
         let known = State::fold(&self.entries)?;
-        let shown = plan.clone().or_else(|| known.plan.as_deref().cloned()).expect("a run has a plan, given or journaled");
+        let shown = plan.clone().or_else(|| known.plan.clone()).expect("a run has a plan, given or journaled");
         let setup = Setup {
             cluster: self.cluster,
             journal: self.journal,
@@ -272,6 +287,16 @@ async fn ended(engine: tokio::task::JoinHandle<Result<Ending, EngineError>>) -> 
         eprintln!("on the way when it was cut: {n}; the outcome is looked up on resume");
     }
     Ok(())
+}
+
+/// The exit code of a terminal that was left before there was a plan.
+fn of_opening(left: tui::Left) -> Exit {
+    match left {
+        tui::Left::Signal(15) => Exit::Terminated,
+        tui::Left::Signal(1) | tui::Left::Detached => Exit::HungUp,
+        tui::Left::Signal(_) => Exit::Interrupted,
+        tui::Left::Stopped | tui::Left::Finished => Exit::NotApproved,
+    }
 }
 
 /// The exit code of a run that was left in the terminal.
@@ -383,11 +408,11 @@ async fn make(cluster: &dyn Cluster, planned: &Planned) -> Result<Plan, Failure>
             if differences.is_empty() {
                 return Ok(*plan);
             }
-            for difference in &differences {
-                eprintln!("  {}: {}", difference.subject, difference.why);
-            }
+            // In the error and not before it: the screen may be up.
+            let lines: Vec<String> = differences.iter().map(|it| format!("\n  {}: {}", it.subject, it.why)).collect();
+            let lines = lines.concat();
             let n = crate::model::text::count(differences.len() as u64, "difference");
-            let failure = Failure::new(Exit::NotApproved, format!("plan `{}` is stale: {n} since it was made", plan.plan));
+            let failure = Failure::new(Exit::NotApproved, format!("plan `{}` is stale: {n} since it was made{lines}", plan.plan));
             Err(failure.hint("plan again and read the new plan"))
         }
     }

@@ -93,6 +93,16 @@ impl Flights {
         }
     }
 
+    /// Whether a limit of its registry's pace is about it.
+    pub fn asks_registry(planned: &PlannedChange) -> bool {
+        cost(planned) > 0
+    }
+
+    /// The changes in flight, and those that were: they may have a wait of their own.
+    pub fn known(&self) -> impl Iterator<Item = ChangeId> {
+        self.flying.keys().chain(self.waiting.keys()).copied()
+    }
+
     pub fn start(&mut self, id: ChangeId, planned: &PlannedChange) {
         let registry = planned.change.registry().map(str::to_owned);
         let flight = Flight { place: planned.place.clone(), on_host: planned.change.on_host(), registry, task: None };

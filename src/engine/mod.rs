@@ -1,6 +1,7 @@
 //! Layer 3: the loop that turns a plan into a run. Written first, done second, shown third: it appends an entry
 //! before every effect, and never acts on a cluster that does not stand as planned.
 
+mod alike;
 mod flight;
 mod gate;
 pub mod survey;
@@ -14,12 +15,13 @@ use crate::model::{
     ChangeId, Command, Entry, Event, Fault, FaultKind, Level, Limits, Next, Outcome, Plan, Stamped, Standing, State, Status,
     Stop, Target, WayBack, Window, run::IllegalEntry, text,
 };
+use alike::Alike;
 use flight::{Flights, Held};
 use gate::GateWatch;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use wave::{Tally, WaitWatch};
+use wave::WaitWatch;
 use worker::Report;
 
 /// What the engine needs beside the plan.
@@ -66,6 +68,7 @@ pub struct Engine {
     setup: Setup,
     state: State,
     flights: Flights,
+    alike: Alike,
     gate: GateWatch,
     waits: WaitWatch,
     reports: mpsc::Receiver<Report>,
@@ -92,6 +95,7 @@ impl Engine {
             setup,
             state,
             flights: Flights::default(),
+            alike: Alike::default(),
             gate,
             waits: WaitWatch::default(),
             reports,
@@ -103,7 +107,7 @@ impl Engine {
     }
 
     /// Runs until the run is over or a command stops it. `plan` is what `Begin` begins, for a journal that is empty.
-    pub async fn run(mut self, plan: Option<Plan>) -> Result<Ending, EngineError> {
+    pub async fn run(mut self, plan: Option<Arc<Plan>>) -> Result<Ending, EngineError> {
         if self.state.plan.is_some() {
             self.survey().await;
         }
@@ -147,7 +151,7 @@ impl Engine {
         }
     }
 
-    async fn wait_for_begin(&mut self, plan: Option<Plan>) -> Result<Option<Ending>, EngineError> {
+    async fn wait_for_begin(&mut self, plan: Option<Arc<Plan>>) -> Result<Option<Ending>, EngineError> {
         loop {
             match self.setup.commands.recv().await {
                 Some(Command::Begin) => break,
@@ -166,7 +170,7 @@ impl Engine {
         }
         let by = self.setup.by.clone();
         if self.state.plan.is_none() {
-            let plan = Box::new(plan.expect("a new run is begun with a plan"));
+            let plan = plan.expect("a new run is begun with a plan");
             let entries = [Some(Entry::Planned { plan, by }), self.window_entry()];
             self.write(entries.into_iter().flatten().collect()).await?;
         } else if self.state.finished.is_none() {
@@ -211,40 +215,28 @@ impl Engine {
             Next::Gate(step) => self.stand_at_gate(step).await?,
             Next::Turn(entries) => self.write(entries).await?,
             Next::Canary(step) => self.stand_at_canary(step).await?,
-            Next::Apply(open) if self.window_pauses(open[0]).await? => {}
-            Next::Apply(open) => self.start(open).await,
-            Next::Undo(open) => self.undo(open).await?,
+            Next::Apply(step) if self.window_pauses(step).await? => {}
+            Next::Apply(step) => self.start(step).await,
+            Next::Undo(step) => self.undo(step).await?,
             Next::Stop(Stop::Paused | Stop::Failed(_) | Stop::Stuck) => {}
         }
         Ok(None)
     }
 
     /// Looks at as many of these as may start now; the others wait, and why is told.
-    async fn start(&mut self, open: Vec<ChangeId>) {
+    async fn start(&mut self, step: usize) {
         let limits = self.state.limits;
         let plan = self.state.plan.as_ref().expect("changes are of a plan");
-        let step = open.first().map_or(0, |id| id.step);
-        let mut held = Tally::new();
-        for id in open {
+        self.alike.sort(step, plan);
+        let (cluster, report_to) = (&self.setup.cluster, &self.report_to);
+        let start = |flights: &mut Flights, id: ChangeId| {
             let planned = plan.change(id);
-            match self.flights.may_start(id, planned, &limits) {
-                Ok(()) => {
-                    self.flights.start(id, planned);
-                    let change = planned.change.clone();
-                    let task = worker::look(self.setup.cluster.clone(), id, change, self.report_to.clone());
-                    self.flights.hold(id, tokio::spawn(task));
-                }
-                Err((Held::Flying, _)) => {}
-                Err((why, until)) => {
-                    let (n, first) = held.entry(why).or_default();
-                    *n += 1;
-                    *first = match (*first, until) {
-                        (Some(a), Some(b)) => Some(a.min(b)),
-                        (a, b) => a.or(b),
-                    };
-                }
-            }
-        }
+            flights.start(id, planned);
+            let task = worker::look(cluster.clone(), id, planned.change.clone(), report_to.clone());
+            flights.hold(id, tokio::spawn(task));
+        };
+        let mut held = self.alike.sieve(self.state.open(step), (plan, &limits), &mut self.flights, start);
+        held.remove(&Held::Flying);
         self.tell_waits(step, held).await;
     }
 
@@ -256,29 +248,28 @@ impl Engine {
         Ok(())
     }
 
-    async fn undo(&mut self, open: Vec<ChangeId>) -> Result<(), EngineError> {
+    async fn undo(&mut self, step: usize) -> Result<(), EngineError> {
         // Taking a pull back asks no registry.
         let limits = Limits { requests_per_s: 0, ..self.state.limits };
-        let (lost, open): (Vec<ChangeId>, Vec<ChangeId>) =
-            open.into_iter().partition(|id| matches!(self.plan().change(*id).way_back, WayBack::None(_)));
+        let plan = self.state.plan.as_ref().expect("changes are of a plan");
+        self.alike.sort(step, plan);
+        let lost: Vec<ChangeId> = self.state.to_undo(step).filter(|id| self.alike.has_no_way_back(*id)).collect();
         if !lost.is_empty() {
             // The plan said so before anything began: it is no failure of the way back.
             let leave = |change| {
-                let WayBack::None(why) = &self.plan().change(change).way_back else { return None };
+                let WayBack::None(why) = &plan.change(change).way_back else { return None };
                 Some(Entry::Skipped { change, why: format!("no way back, as the plan said: {why}"), by: "the plan".to_owned() })
             };
             let entries = lost.into_iter().filter_map(leave).collect();
             return self.write(entries).await;
         }
         let mut starting = vec![];
-        let plan = self.state.plan.as_ref().expect("changes are of a plan");
-        for id in open {
+        let start = |flights: &mut Flights, id: ChangeId| {
             let planned = plan.change(id);
-            if self.flights.may_start(id, planned, &limits).is_ok() {
-                self.flights.start(id, planned);
-                starting.push((id, planned.change.clone()));
-            }
-        }
+            flights.start(id, planned);
+            starting.push((id, planned.change.clone()));
+        };
+        self.alike.sieve(self.state.to_undo(step), (plan, &limits), &mut self.flights, start);
         let entries = starting.iter().filter(|(id, _)| self.state.status(*id).status != Status::Undoing);
         let entries: Vec<Entry> = entries.map(|(change, _)| Entry::UndoStarted { change: *change }).collect();
         self.write(entries).await?;

@@ -48,8 +48,8 @@ impl Engine {
             return Ok(looked);
         }
         self.take_turns().await?;
-        let Next::Apply(open) = self.state.next() else { return Ok(vec![]) };
-        Ok(looked.into_iter().filter(|id| open.binary_search(id).is_ok()).collect())
+        let Next::Apply(step) = self.state.next() else { return Ok(vec![]) };
+        Ok(looked.into_iter().filter(|id| id.step == step && self.state.may_apply(*id)).collect())
     }
 
     /// Called while the canary of `step` waits for approval: it may have been given ahead.

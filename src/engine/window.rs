@@ -2,7 +2,7 @@
 //! by itself: what is begun is finished, and a way back is always open.
 
 use super::{Engine, EngineError};
-use crate::model::{ChangeId, Entry, Next, Problem, Stop, Window, hold};
+use crate::model::{Entry, Next, Problem, Stop, Window, hold};
 
 impl Engine {
     /// The entry with which the window that was given to this process becomes the run's, if it is not already.
@@ -22,13 +22,13 @@ impl Engine {
     }
 
     /// Pauses before a step that cannot be undone wholly, when the rest would end after the window. Returns whether.
-    pub(super) async fn window_pauses(&mut self, first: ChangeId) -> Result<bool, EngineError> {
+    pub(super) async fn window_pauses(&mut self, step: usize) -> Result<bool, EngineError> {
         let Some(window) = &self.state.window else { return Ok(false) };
         if !self.flights.is_empty() {
             return Ok(false);
         }
         let now_ms = (self.setup.now_ms)();
-        let Some(problem) = hold::before_step(self.plan(), &self.state, window, now_ms, first.step) else { return Ok(false) };
+        let Some(problem) = hold::before_step(self.plan(), &self.state, window, now_ms, step) else { return Ok(false) };
         let why = format!("{}: {}", problem.subject, problem.why);
         self.write(vec![Entry::Paused { why, by: "the window".to_owned() }]).await?;
         Ok(true)

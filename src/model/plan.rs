@@ -237,6 +237,11 @@ impl PlannedStep {
         self.changes.iter().filter(|change| !change.found)
     }
 
+    /// Bytes that one of its changes is about to move; none if it was already true when the plan was made.
+    pub fn pending_bytes(&self, n: usize) -> u64 {
+        self.changes.get(n).filter(|planned| !planned.found).map_or(0, |planned| planned.change.size_bytes())
+    }
+
     /// The weakest way back of its changes.
     pub fn way_back(&self) -> WayBack {
         let mut out = WayBack::Whole;

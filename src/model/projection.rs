@@ -2,7 +2,7 @@
 //! Never an end for what waits for people, and none before a rate can be trusted.
 
 use super::window::{Window, hours};
-use super::{Change, ChangeState, Check, Limits, Plan, Service, State, Status, WayBack};
+use super::{Change, ChangeState, Check, Limits, Plan, Service, State, Status, Tally, WayBack};
 use std::collections::BTreeMap;
 
 /// Too early to speak of a rate: as for bytes, no end before half a minute and one percent.
@@ -114,12 +114,6 @@ pub fn point_of_no_return(plan: &Plan) -> Option<usize> {
     plan.steps.iter().position(|step| step.pending().next().is_some() && step.way_back() != WayBack::Whole)
 }
 
-/// The first step that stops a service: from there on the window counts.
-pub fn first_stop(plan: &Plan) -> Option<usize> {
-    let stops = |change: &Change| matches!(change, Change::Service { after: Service::Stopped, .. });
-    plan.steps.iter().position(|step| step.pending().any(|planned| stops(&planned.change)))
-}
-
 impl Loads {
     pub fn new(plan: &Plan) -> Self {
         let mut waited: Vec<&Check> = vec![];
@@ -158,6 +152,16 @@ impl Loads {
             steps.push(load);
         }
         Self { steps, limits: plan.limits }
+    }
+
+    /// The first step that cannot be undone wholly.
+    pub fn point(&self) -> Option<usize> {
+        self.steps.iter().position(|load| load.lost)
+    }
+
+    /// The first step that stops a service: from there on the window counts.
+    pub fn first_stop(&self) -> Option<usize> {
+        self.steps.iter().position(|load| load.stops)
     }
 
     /// The steps that a gate lets through: its own, and those up to the next gate.
@@ -203,9 +207,9 @@ impl Loads {
                 continue;
             }
             let changes = state.steps.get(step).map_or(&[][..], |state| state.changes.as_slice());
-            let begun = changes.iter().any(|change| change.started_ms.is_some());
-            let open = |change: &&ChangeState| !matches!(change.status, Status::Found | Status::Done | Status::Skipped(_));
-            let left = if begun { changes.iter().filter(open).count() as u64 } else { load.pending };
+            let first_ms = state.steps.get(step).and_then(|state| state.counts.first_ms);
+            let begun = first_ms.is_some();
+            let left = if begun { left(&state.tally(step)) } else { load.pending };
             if load.waits && state.steps.get(step).is_none_or(|state| state.approved.is_none()) {
                 at.latest_ms = None;
             }
@@ -217,8 +221,7 @@ impl Loads {
                 // Bytes flow, and nobody can say yet how fast.
                 Some(None) if load.bytes > 0 && left > 0 => told = false,
                 Some(None) => {
-                    let first = changes.iter().filter_map(|change| change.started_ms).min().unwrap_or(now_ms);
-                    let gone_ms = now_ms - first;
+                    let gone_ms = now_ms - first_ms.unwrap_or(now_ms);
                     let share = |ms: i64| ms * i64::try_from(left).unwrap_or(0) / i64::try_from(load.pending.max(1)).unwrap_or(1);
                     let (low, high) = (share(spans[step].0), share(spans[step].1));
                     at.earliest_ms += (low - gone_ms).max(0);
@@ -289,7 +292,7 @@ impl Measures {
     fn of(plan: &Plan, state: &State) -> Self {
         let mut out = Self::default();
         let (mut bytes, mut pulled_ms) = (0_u64, 0_i64);
-        for (step, planned) in state.steps.iter().zip(&plan.steps) {
+        for (step, planned) in state.steps.iter().zip(&plan.steps).filter(|(step, _)| step.counts.tally.done > 0) {
             let (mut first, mut last) = (i64::MAX, i64::MIN);
             for (change, planned) in step.changes.iter().zip(&planned.changes).filter(|(change, _)| change.status == Status::Done)
             {
@@ -319,6 +322,11 @@ impl Measures {
         let mean = ms / n;
         Some((mean * 4 / 5, mean * 5 / 4))
     }
+}
+
+/// Changes of a step that are not over.
+fn left(tally: &Tally) -> u64 {
+    tally.waiting + tally.running + tally.retrying + tally.failed
 }
 
 /// The end of a running step by how many of its changes ended in the last minute and in the last ten.

@@ -1,7 +1,8 @@
 //! A run is a fold of entries over a state. The engine, resume, the screens, `status` and the report share this fold.
 
-use super::{ChangeId, Fault, Gate, Limits, Plan, WaveState, Window};
+use super::{ChangeId, Counts, Fault, Gate, Limits, Plan, Tally, WaveState, Window};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// One durable fact of a run, in the past tense. Written before it is acted upon.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub enum Entry {
     /// The first entry: the whole plan.
     Planned {
-        plan: Box<Plan>,
+        plan: Arc<Plan>,
         by: String,
     },
     GateReached {
@@ -140,6 +141,24 @@ pub struct Stamped {
     pub entry: Entry,
 }
 
+impl Entry {
+    /// The change it is about, if it is about one.
+    pub fn change(&self) -> Option<ChangeId> {
+        match self {
+            Self::Found { change }
+            | Self::Started { change }
+            | Self::Retried { change, .. }
+            | Self::Done { change }
+            | Self::Failed { change, .. }
+            | Self::Skipped { change, .. }
+            | Self::UndoStarted { change }
+            | Self::Undone { change }
+            | Self::UndoFailed { change, .. } => Some(*change),
+            _ => None,
+        }
+    }
+}
+
 /// Where one change is in its life.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Status {
@@ -168,19 +187,39 @@ pub struct ChangeState {
     pub ended_ms: Option<i64>,
 }
 
+impl ChangeState {
+    /// It may still be applied.
+    pub fn is_open(&self) -> bool {
+        matches!(self.status, Status::Waiting | Status::Running | Status::Retrying(_))
+    }
+
+    /// Nothing is left to do.
+    pub fn is_over(&self) -> bool {
+        matches!(self.status, Status::Found | Status::Done | Status::Skipped(_))
+    }
+
+    /// A rollback would take it back: it was started by us, and is neither undone nor left out.
+    pub fn is_undoable(&self) -> bool {
+        use Status::{Done, Failed, Retrying, Running, UndoFailed, Undoing};
+        self.ours && matches!(self.status, Running | Retrying(_) | Done | Failed(_) | Undoing | UndoFailed(_))
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StepState {
     pub gate_reached_ms: Option<i64>,
     /// Who approved it and when.
     pub approved: Option<(String, i64)>,
     pub changes: Vec<ChangeState>,
+    pub counts: Counts,
     pub waves: WaveState,
 }
 
 /// The run so far, as the journal tells it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
-    pub plan: Option<Box<Plan>>,
+    /// Shared with the entry and with whoever shows it: a plan may have 100 000 changes.
+    pub plan: Option<Arc<Plan>>,
     pub limits: Limits,
     pub window: Option<Window>,
     pub steps: Vec<StepState>,
@@ -208,10 +247,10 @@ pub enum Next {
     Turn(Vec<Entry>),
     /// The canary of this step is done; the others wait until a person approves it.
     Canary(usize),
-    /// These changes may be applied, side by side.
-    Apply(Vec<ChangeId>),
-    /// These changes may be undone, side by side.
-    Undo(Vec<ChangeId>),
+    /// Open changes of this step may be applied, side by side: `State::open` names them.
+    Apply(usize),
+    /// What was done of this step may be undone, side by side: `State::to_undo` names it.
+    Undo(usize),
     Stop(Stop),
     /// Everything is done or undone; `Finished` has to be written.
     Finish(Outcome),
@@ -254,10 +293,16 @@ impl State {
                 if self.plan.is_some() {
                     return Err(illegal("the run has a plan already".to_owned()));
                 }
-                let step = |step: &super::PlannedStep| StepState {
-                    changes: vec![ChangeState::default(); step.changes.len()],
-                    waves: WaveState::of_step(step),
-                    ..StepState::default()
+                let step = |step: &super::PlannedStep| {
+                    let mut state = StepState {
+                        changes: vec![ChangeState::default(); step.changes.len()],
+                        waves: WaveState::of_step(step),
+                        ..StepState::default()
+                    };
+                    for (n, change) in state.changes.iter().enumerate() {
+                        state.counts.add((state.waves.of(n), n), change, step.pending_bytes(n));
+                    }
+                    state
                 };
                 self.steps = plan.steps.iter().map(step).collect();
                 self.limits = plan.limits;
@@ -328,11 +373,10 @@ impl State {
     /// Moves one change on, if that is a legal move.
     fn turn(&mut self, id: ChangeId, at_ms: i64, to: Status) -> Result<(), String> {
         let back = self.rolling_back.is_some();
-        let change = self
-            .steps
-            .get_mut(id.step)
-            .and_then(|s| s.changes.get_mut(id.n))
-            .ok_or_else(|| format!("there is no change {id}"))?;
+        let size_bytes = self.plan.as_ref().map_or(0, |plan| plan.steps.get(id.step).map_or(0, |step| step.pending_bytes(id.n)));
+        let StepState { changes, counts, waves, .. } =
+            self.steps.get_mut(id.step).ok_or_else(|| format!("there is no change {id}"))?;
+        let change = changes.get_mut(id.n).ok_or_else(|| format!("there is no change {id}"))?;
         let from = &change.status;
         use Status::{Done, Failed, Found, Retrying, Running, Skipped, UndoFailed, Undoing, Undone, Waiting};
         let legal = match &to {
@@ -353,6 +397,8 @@ impl State {
         if !legal {
             return Err(format!("change {id} is {from:?} and cannot become {to:?}"));
         }
+        counts.remove((waves.of(id.n), id.n), change, size_bytes);
+        let was_over = change.is_over();
         match &to {
             Running | Undoing => {
                 change.ours = true;
@@ -365,6 +411,8 @@ impl State {
             _ => change.ended_ms = Some(at_ms),
         }
         change.status = to;
+        counts.add((waves.of(id.n), id.n), change, size_bytes);
+        waves.count(id.n, was_over, change.is_over());
         Ok(())
     }
 
@@ -393,8 +441,8 @@ impl State {
 
     /// Every change of the step is found, done or skipped, and its gate is passed.
     pub fn step_is_over(&self, step: usize) -> bool {
-        let over = |c: &ChangeState| matches!(c.status, Status::Found | Status::Done | Status::Skipped(_));
-        (self.gate(step).is_none() || self.steps[step].approved.is_some()) && self.steps[step].changes.iter().all(over)
+        let tally = self.tally(step);
+        (self.gate(step).is_none() || self.steps[step].approved.is_some()) && tally.over() == tally.total()
     }
 
     /// Decides what comes next. Pure: the same journal always gives the same answer.
@@ -412,7 +460,7 @@ impl State {
             return Next::Stop(Stop::Paused);
         }
         let Some(step) = self.current_step() else {
-            let skipped = self.steps.iter().flat_map(|s| &s.changes).any(|c| matches!(c.status, Status::Skipped(_)));
+            let skipped = self.steps.iter().any(|step| step.counts.tally.skipped > 0);
             return Next::Finish(if skipped { Outcome::DoneWithSkips } else { Outcome::Done });
         };
         if self.gate(step).is_some() && self.steps[step].approved.is_none() {
@@ -421,29 +469,19 @@ impl State {
         self.next_in_step(step)
     }
 
-    /// The way back: step by step from the last, in the reverse order of `Started`.
+    /// The way back: step by step from the last.
     fn next_back(&self, to: usize) -> Next {
-        let undoable = |id: &&ChangeId| {
-            id.step >= to
-                && matches!(
-                    self.status(**id).status,
-                    Status::Running
-                        | Status::Retrying(_)
-                        | Status::Done
-                        | Status::Failed(_)
-                        | Status::Undoing
-                        | Status::UndoFailed(_)
-                )
-        };
-        let open: Vec<ChangeId> = self.order.iter().rev().filter(undoable).copied().collect();
-        let Some(step) = open.iter().map(|id| id.step).max() else { return Next::Finish(Outcome::RolledBack) };
-        if open.iter().any(|id| matches!(self.status(*id).status, Status::UndoFailed(_))) {
+        let undoable = |step: &usize| self.steps[*step].counts.undoable > 0;
+        let Some(step) = (to..self.steps.len()).rev().find(undoable) else { return Next::Finish(Outcome::RolledBack) };
+        if self.steps[to..].iter().any(|step| step.counts.undo_failed > 0) {
             return Next::Stop(Stop::Stuck);
         }
-        if self.paused.is_some() {
-            return Next::Stop(Stop::Paused);
-        }
-        Next::Undo(open.into_iter().filter(|id| id.step == step).collect())
+        if self.paused.is_some() { Next::Stop(Stop::Paused) } else { Next::Undo(step) }
+    }
+
+    /// The changes of a step that may be undone, in the reverse order of their `Started`.
+    pub fn to_undo(&self, step: usize) -> impl Iterator<Item = ChangeId> {
+        self.order.iter().rev().copied().filter(move |id| id.step == step && self.status(*id).is_undoable())
     }
 
     /// The entries with which failed changes are tried again, forward or on the way back, because `by` asked.
@@ -457,30 +495,17 @@ impl State {
         back.into_iter().chain(ids.into_iter().map(entry)).collect()
     }
 
-    /// How many changes of a step stand in each status: (waiting, running, over, failed).
+    /// How many changes of a step stand in each status.
     pub fn tally(&self, step: usize) -> Tally {
-        let mut tally = Tally::default();
-        for change in &self.steps[step].changes {
-            match change.status {
-                Status::Waiting => tally.waiting += 1,
-                Status::Running | Status::Undoing => tally.running += 1,
-                Status::Retrying(_) => tally.retrying += 1,
-                Status::Found => tally.found += 1,
-                Status::Done => tally.done += 1,
-                Status::Failed(_) | Status::UndoFailed(_) => tally.failed += 1,
-                Status::Skipped(_) => tally.skipped += 1,
-                Status::Undone => tally.undone += 1,
-            }
-        }
-        tally
+        self.steps[step].counts.tally
     }
 
     /// Failed changes, grouped by cause: kind of fault and its words, with the changes that met it.
     pub fn causes(&self) -> Vec<(Fault, Vec<ChangeId>)> {
         let mut out: Vec<(Fault, Vec<ChangeId>)> = vec![];
         for (step, state) in self.steps.iter().enumerate() {
-            for (n, change) in state.changes.iter().enumerate() {
-                let (Status::Failed(fault) | Status::UndoFailed(fault)) = &change.status else { continue };
+            for n in state.counts.failed.iter().copied() {
+                let (Status::Failed(fault) | Status::UndoFailed(fault)) = &state.changes[n].status else { continue };
                 let id = ChangeId { step, n };
                 match out.iter_mut().find(|(f, _)| f.kind == fault.kind && f.why == fault.why) {
                     Some((_, ids)) => ids.push(id),
@@ -489,23 +514,5 @@ impl State {
             }
         }
         out
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    pub waiting: u64,
-    pub running: u64,
-    pub retrying: u64,
-    pub found: u64,
-    pub done: u64,
-    pub failed: u64,
-    pub skipped: u64,
-    pub undone: u64,
-}
-
-impl Tally {
-    pub fn total(&self) -> u64 {
-        self.waiting + self.running + self.retrying + self.found + self.done + self.failed + self.skipped + self.undone
     }
 }

@@ -94,8 +94,13 @@ pub struct WaveState {
     /// Who said that the canary is good, and when.
     pub passed: Option<(String, i64)>,
     pub aside: BTreeMap<String, Aside>,
-    /// The wave of each change; empty where the step has no waves.
+    /// The wave of each change, and its host by its place in all waves; empty where the step has no waves.
     of: Vec<usize>,
+    host_of: Vec<usize>,
+    /// For each host: its wave, and how many of its changes are not over.
+    left: Vec<(usize, usize)>,
+    /// For each wave: of how many hosts every change is over.
+    over: Vec<usize>,
 }
 
 /// A host that was set aside, so that the others go on.
@@ -110,14 +115,36 @@ pub struct Aside {
 impl WaveState {
     pub fn of_step(step: &PlannedStep) -> Self {
         let Some(waves) = &step.waves else { return Self::default() };
-        let places: BTreeMap<&str, usize> = waves
-            .hosts
-            .iter()
-            .enumerate()
-            .flat_map(|(wave, hosts)| hosts.iter().map(move |host| (host.as_str(), wave)))
-            .collect();
-        let of = step.changes.iter().map(|planned| places.get(planned.place.as_str()).copied().unwrap_or_default());
-        Self { of: of.collect(), ..Self::default() }
+        let mut left = vec![];
+        let mut places = BTreeMap::new();
+        for (wave, host) in waves.hosts.iter().enumerate().flat_map(|(wave, hosts)| hosts.iter().map(move |host| (wave, host))) {
+            places.insert(host.as_str(), left.len());
+            left.push((wave, 0));
+        }
+        let host_of = step.changes.iter().map(|planned| places.get(planned.place.as_str()).copied().unwrap_or(usize::MAX));
+        let host_of: Vec<usize> = host_of.collect();
+        for host in &host_of {
+            left.get_mut(*host).into_iter().for_each(|(_, n)| *n += 1);
+        }
+        let of = host_of.iter().map(|host| left.get(*host).map_or(0, |(wave, _)| *wave)).collect();
+        let mut over = vec![0; waves.hosts.len()];
+        left.iter().filter(|(_, n)| *n == 0).for_each(|(wave, _)| over[*wave] += 1);
+        Self { of, host_of, left, over, ..Self::default() }
+    }
+
+    /// A change was over or not, and is so or not now.
+    pub(super) fn count(&mut self, n: usize, was_over: bool, is_over: bool) {
+        let Some((wave, left)) = self.host_of.get(n).and_then(|host| self.left.get_mut(*host)) else { return };
+        if was_over == is_over {
+            return;
+        }
+        let before = *left;
+        *left = if is_over { before - 1 } else { before + 1 };
+        match (before, *left) {
+            (_, 0) => self.over[*wave] += 1,
+            (0, _) => self.over[*wave] -= 1,
+            _ => {}
+        }
     }
 
     /// The wave a change belongs to.
@@ -135,17 +162,12 @@ impl WaveState {
     }
 }
 
-/// What one look over the changes of a step finds.
+/// What one look over the failed changes of a step finds.
 #[derive(Default)]
 struct Look<'a> {
-    /// Waiting, running or to be tried again, and not withheld.
-    open: Vec<ChangeId>,
-    running: Vec<ChangeId>,
     /// Failures of the wave that goes on, as its threshold counts them.
     failures: usize,
     failed: bool,
-    /// Done or found.
-    proven: bool,
     /// Failed by a fault of its host, which is not set aside yet.
     troubled: Option<(&'a str, &'a Fault)>,
 }
@@ -171,12 +193,7 @@ impl State {
     /// Hosts of a wave, and of how many of them every change is over.
     pub fn wave_tally(&self, step: usize, wave: usize) -> (usize, usize) {
         let Some(hosts) = self.waves(step).and_then(|waves| waves.hosts.get(wave)) else { return (0, 0) };
-        let open = |(n, change): (usize, &ChangeState)| {
-            let over = matches!(change.status, Status::Found | Status::Done | Status::Skipped(_));
-            (self.steps[step].waves.of(n) == wave && !over).then(|| self.place(ChangeId { step, n }))
-        };
-        let open: BTreeSet<&str> = self.steps[step].changes.iter().enumerate().filter_map(open).collect();
-        (hosts.iter().filter(|host| !open.contains(host.as_str())).count(), hosts.len())
+        (self.steps[step].waves.over[wave], hosts.len())
     }
 
     /// Failures of the wave that goes on, as its threshold counts them.
@@ -203,18 +220,16 @@ impl State {
         }
         let at = here.at();
         let look = self.look_over(step, at);
-        let others = |place: &str| at < last || look.open.iter().any(|id| self.place(*id) != place);
+        let others = |place: &str| at < last || self.going_on(step).any(|id| self.place(id) != place);
         // Where nobody else has anything left to do, there is nobody for whose sake a host would wait.
         if let Some((place, fault)) = look.troubled.filter(|(place, _)| others(place)) {
             return Next::Turn(vec![Entry::SetAside { step, place: place.to_owned(), why: fault.why.clone() }]);
         }
-        let most = waves.map_or(0, |waves| waves.failures as usize);
-        if most > 0 && look.failures >= most {
-            // Nothing new of it starts; what is in flight is finished.
-            return if look.running.is_empty() { Next::Stop(Stop::Failed(step)) } else { Next::Apply(look.running) };
+        if self.open(step).next().is_some() {
+            return Next::Apply(step);
         }
-        if !look.open.is_empty() {
-            return Next::Apply(look.open);
+        if self.is_at_threshold(step) {
+            return Next::Stop(Stop::Failed(step));
         }
         if at < last {
             return self.after_wave(step, at, &look);
@@ -230,7 +245,7 @@ impl State {
             return match () {
                 () if look.failed => Next::Stop(Stop::Failed(step)),
                 // Everything of it was skipped: that proves nothing.
-                () if hold == Hold::Approve || !look.proven => Next::Canary(step),
+                () if hold == Hold::Approve || !self.is_proven(step, at) => Next::Canary(step),
                 () => {
                     let plan = self.plan.as_ref().map_or_else(String::new, |plan| plan.plan.clone());
                     let by = "its changes, read back".to_owned();
@@ -241,32 +256,60 @@ impl State {
         Next::Turn(vec![Entry::WaveReached { step, wave: at + 1 }])
     }
 
+    /// The changes of a step that may be applied, in the order of its waves and of the plan.
+    pub fn open(&self, step: usize) -> impl Iterator<Item = ChangeId> {
+        // At the threshold nothing new starts; what is in flight is finished.
+        let running_only = self.is_at_threshold(step);
+        let is_running = move |id: &ChangeId| self.status(*id).status == Status::Running;
+        self.going_on(step).filter(move |id| !running_only || is_running(id))
+    }
+
+    /// Whether `open` names this change.
+    pub fn may_apply(&self, id: ChangeId) -> bool {
+        let here = &self.steps[id.step];
+        let change = &here.changes[id.n];
+        let runs = change.status == Status::Running;
+        let withheld = || here.waves.is_aside(self.place(id)) || self.is_at_threshold(id.step);
+        change.is_open() && here.waves.of(id.n) <= here.waves.at() && (runs || !withheld())
+    }
+
+    /// The open changes of the waves so far whose host is not set aside; what runs there is finished all the same.
+    fn going_on(&self, step: usize) -> impl Iterator<Item = ChangeId> {
+        let here = &self.steps[step];
+        let open = here.counts.open.range(..(here.waves.at() + 1, 0)).map(move |(_, n)| ChangeId { step, n: *n });
+        open.filter(move |id| {
+            here.waves.aside.is_empty() || here.changes[id.n].status == Status::Running || !here.waves.is_aside(self.place(*id))
+        })
+    }
+
+    /// So many failed that nothing new of the step starts.
+    fn is_at_threshold(&self, step: usize) -> bool {
+        let most = self.waves(step).map_or(0, |waves| waves.failures as usize);
+        most > 0 && self.failures_in_wave(step) >= most
+    }
+
+    /// Something of the waves so far was done, or was so already.
+    fn is_proven(&self, step: usize, at: usize) -> bool {
+        let here = &self.steps[step];
+        let proven = |change: &ChangeState| matches!(change.status, Status::Found | Status::Done);
+        here.changes.iter().enumerate().any(|(n, change)| here.waves.of(n) <= at && proven(change))
+    }
+
     fn look_over(&self, step: usize, at: usize) -> Look<'_> {
         let here = &self.steps[step];
         let mut look = Look::default();
         let mut counted = BTreeSet::new();
-        for (n, change) in here.changes.iter().enumerate().filter(|(n, _)| here.waves.of(*n) <= at) {
+        for n in here.counts.failed.iter().copied().filter(|n| here.waves.of(*n) <= at) {
             let id = ChangeId { step, n };
-            match &change.status {
-                Status::Running => {
-                    look.open.push(id);
-                    look.running.push(id);
-                }
-                Status::Waiting | Status::Retrying(_) if !here.waves.aside.is_empty() && here.waves.is_aside(self.place(id)) => {}
-                Status::Waiting | Status::Retrying(_) => look.open.push(id),
-                Status::Failed(fault) => {
-                    look.failed = true;
-                    let place = self.place(id);
-                    let aside = here.waves.aside.contains_key(place);
-                    if here.waves.of(n) == at && (!aside || counted.insert(place)) {
-                        look.failures += 1;
-                    }
-                    if !aside && look.troubled.is_none() && self.is_of_host(id, fault) {
-                        look.troubled = Some((place, fault));
-                    }
-                }
-                Status::Found | Status::Done => look.proven = true,
-                _ => {}
+            let Status::Failed(fault) = &here.changes[n].status else { continue };
+            look.failed = true;
+            let place = self.place(id);
+            let aside = here.waves.aside.contains_key(place);
+            if here.waves.of(n) == at && (!aside || counted.insert(place)) {
+                look.failures += 1;
+            }
+            if !aside && look.troubled.is_none() && self.is_of_host(id, fault) {
+                look.troubled = Some((place, fault));
             }
         }
         look
@@ -284,12 +327,12 @@ impl State {
             return false;
         }
         // A login that another host lacks too, for the same image, is not about this host.
-        let denied_too = |(n, change): (usize, &ChangeState)| {
-            let other = &plan.steps[id.step].changes[n];
-            let denied = matches!(&change.status, Status::Failed(fault) if fault.kind == FaultKind::Denied);
+        let denied_too = |n: &usize| {
+            let other = &plan.steps[id.step].changes[*n];
+            let denied = matches!(&here.changes[*n].status, Status::Failed(fault) if fault.kind == FaultKind::Denied);
             denied && other.subject == planned.subject && other.place != planned.place
         };
-        fault.kind != FaultKind::Denied || fault.unreachable || !here.changes.iter().enumerate().any(denied_too)
+        fault.kind != FaultKind::Denied || fault.unreachable || !here.counts.failed.iter().any(denied_too)
     }
 
     /// The hosts that were set aside come back, all at once, and what failed there by their fault is tried again.
@@ -300,12 +343,13 @@ impl State {
         if places.is_empty() {
             return vec![];
         }
-        let again = |(n, change): (usize, &ChangeState)| {
-            let (id, Status::Failed(fault)) = (ChangeId { step, n }, &change.status) else { return None };
+        let here = &self.steps[step];
+        let again = |n: &usize| {
+            let (id, Status::Failed(fault)) = (ChangeId { step, n: *n }, &here.changes[*n].status) else { return None };
             let back = fault.is_of_host() && places.iter().any(|place| place == self.place(id));
             back.then(|| Entry::Retried { change: id, why: format!("its host comes back: {}", fault.why), after_ms: 0 })
         };
-        let again: Vec<Entry> = self.steps[step].changes.iter().enumerate().filter_map(again).collect();
+        let again: Vec<Entry> = here.counts.failed.iter().filter_map(again).collect();
         std::iter::once(Entry::CameBack { step, places }).chain(again).collect()
     }
 

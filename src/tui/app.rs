@@ -2,6 +2,7 @@
 //! Never draws, never asks the clock: times come in with keys, events and ticks.
 
 use super::copy::Wish;
+use super::facts::Facts;
 use super::find::Find;
 use super::lines::{Line, Lines, of_entry};
 use super::palette::Palette;
@@ -11,9 +12,9 @@ use super::theme::Look;
 use super::{Left, Start};
 use crate::model::{
     Ask, ChangeId, Command, Entry, Event, GateReport, Level, Loads, Next, Pace, Plan, Problem, Progress, Projection, Stamped,
-    State, Status, Stop, SurveyLine, Wait, Window, hold, pace, text,
+    State, Stop, SurveyLine, Wait, Window, hold, text,
 };
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 /// No sign of life for this long is called a stall.
 pub const STALLED_MS: i64 = 60_000;
@@ -62,7 +63,7 @@ pub enum Leaving {
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, none excludes another")]
 pub struct App {
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     pub state: State,
     pub run: String,
     pub simulated: bool,
@@ -92,6 +93,10 @@ pub struct App {
     /// First line of the help.
     pub help_at: usize,
     pub progress: BTreeMap<ChangeId, Progress>,
+    /// Bytes on their way, by step: kept with `progress`.
+    pub arriving: BTreeMap<usize, u64>,
+    /// What the plan says of each step.
+    pub facts: Vec<Facts>,
     pub pace: Pace,
     /// What every step has to do, and when the rest would end; reckoned once a second.
     pub loads: Loads,
@@ -144,7 +149,7 @@ impl App {
             (Some(_), Some(_)) => Screen::End,
         };
         let mut app = Self {
-            plan: state.plan.as_deref().cloned().unwrap_or(start.plan),
+            plan: state.plan.clone().unwrap_or(start.plan),
             state: State::default(),
             run: start.run,
             simulated: start.simulated,
@@ -167,6 +172,8 @@ impl App {
             palette: None,
             help_at: 0,
             progress: BTreeMap::new(),
+            arriving: BTreeMap::new(),
+            facts: vec![],
             pace: Pace::default(),
             loads: Loads::default(),
             projection: Projection::default(),
@@ -198,6 +205,7 @@ impl App {
             app.state.apply(stamped)?;
             app.lines.push(of_entry(stamped, &app.state));
         }
+        app.facts = Facts::of(&app.plan);
         app.loads = Loads::new(&app.plan);
         app.reckon();
         if screen == Screen::Plan {
@@ -215,9 +223,7 @@ impl App {
         self.now_ms = now_ms;
         match event {
             Event::Entry(stamped) => self.entry(&stamped, now_ms),
-            Event::Progress(progress) => {
-                self.progress.insert(progress.change, progress);
-            }
+            Event::Progress(progress) => self.progressed(progress),
             Event::Gate(report) => {
                 if self.counts.last().is_none_or(|(_, n)| *n != report.problems.len()) {
                     self.counts.push((report.read_at_ms, report.problems.len()));
@@ -262,8 +268,7 @@ impl App {
     pub fn tick(&mut self, now_ms: i64) {
         self.now_ms = now_ms;
         self.look_for(false);
-        if let Next::Apply(ids) = self.state.next() {
-            let step = ids[0].step;
+        if let Next::Apply(step) = self.state.next() {
             let (done, total) = self.bytes(step);
             if total > 0 {
                 self.pace.sample(step, now_ms, done);
@@ -296,13 +301,23 @@ impl App {
     }
 
     fn entry(&mut self, stamped: &Stamped, now_ms: i64) {
-        if let Err(illegal) = self.state.apply(stamped) {
+        let folded = self.refold(stamped.entry.change(), |app| {
+            let folded = app.state.apply(stamped);
+            if let (Ok(()), Entry::Started { change } | Entry::Done { change } | Entry::Failed { change, .. }) =
+                (&folded, &stamped.entry)
+            {
+                app.progress.remove(change);
+            }
+            folded
+        });
+        if let Err(illegal) = folded {
             self.notice = Some((Level::Error, illegal.to_string()));
             return;
         }
         self.lines.push(of_entry(stamped, &self.state));
         if let Entry::Planned { plan, .. } = &stamped.entry {
-            self.plan = (**plan).clone();
+            self.plan = plan.clone();
+            self.facts = Facts::of(plan);
             self.loads = Loads::new(&self.plan);
             self.begun = true;
             self.show(Screen::Overview);
@@ -333,13 +348,13 @@ impl App {
             Entry::Paused { why, .. } if hold::is_hold_words(why) => self.ring(now_ms),
             Entry::Skipped { .. } => self.close_question(|purpose| matches!(purpose, Purpose::Skip(_))),
             Entry::Finished { .. } => self.close_question(|_| true),
-            Entry::Started { change } | Entry::Done { change } | Entry::Failed { change, .. } => {
-                self.progress.remove(change);
-            }
             _ => {}
         }
         if !matches!(stamped.entry, Entry::Started { .. } | Entry::Done { .. } | Entry::Found { .. }) {
             self.notice = None;
+        }
+        let turns = matches!(stamped.entry, Entry::Planned { .. } | Entry::GateReached { .. } | Entry::RollbackBegun { .. });
+        if turns || matches!(stamped.entry, Entry::WindowSet { .. } | Entry::WindowMoved { .. }) {
             self.reckon();
         }
         self.settle(now_ms);
@@ -420,8 +435,9 @@ impl App {
     /// The step the run is at.
     pub fn at(&self) -> Option<usize> {
         match self.state.next() {
-            Next::Gate(step) | Next::Canary(step) | Next::Stop(Stop::Failed(step)) => Some(step),
-            Next::Apply(ids) | Next::Undo(ids) => ids.first().map(|id| id.step),
+            Next::Gate(step) | Next::Canary(step) | Next::Apply(step) | Next::Undo(step) | Next::Stop(Stop::Failed(step)) => {
+                Some(step)
+            }
             _ => self.state.current_step(),
         }
     }
@@ -440,38 +456,6 @@ impl App {
     /// What stands against a gate, if its checks have been asked.
     pub fn problems(&self, step: usize) -> Option<&[Problem]> {
         self.report.as_ref().filter(|report| report.step == step).map(|report| report.problems.as_slice())
-    }
-
-    /// Bytes of a step: (there, in all).
-    pub fn bytes(&self, step: usize) -> (u64, u64) {
-        pace::bytes(&self.plan, &self.state, &self.progress, step)
-    }
-
-    /// Unix time in milliseconds of the last sign of life of a running step, if that is long ago.
-    pub fn stalled_since(&self, step: usize) -> Option<i64> {
-        let changes = &self.state.steps.get(step)?.changes;
-        let running = changes.iter().enumerate().filter(|(_, change)| change.status == Status::Running);
-        let signs = running.map(|(n, change)| {
-            let heard = self.progress.get(&ChangeId { step, n }).map(|progress| progress.at_ms);
-            heard.max(change.started_ms)
-        });
-        let last = signs.max().flatten()?;
-        (self.now_ms - last > STALLED_MS).then_some(last)
-    }
-
-    /// Failed changes of the selected step first, then the others, in order; or only the failed ones.
-    pub fn listed(&self) -> Vec<usize> {
-        let n = self.plan.steps.get(self.step).map_or(0, |step| step.changes.len());
-        let failed = |n: &usize| {
-            let change = self.state.steps.get(self.step).and_then(|step| step.changes.get(*n));
-            change.is_some_and(|change| matches!(change.status, Status::Failed(_) | Status::UndoFailed(_)))
-        };
-        let shown = (0..n).filter(|n| self.shows(|| self.change_words(*n)));
-        let (mut first, others): (Vec<usize>, Vec<usize>) = shown.partition(failed);
-        if !self.failed_only {
-            first.extend(others);
-        }
-        first
     }
 
     /// A word of the palette, or one to look for, is being typed.

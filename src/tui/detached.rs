@@ -24,10 +24,7 @@ impl OnHangup {
         match state.next() {
             Next::Gate(step) => self == Self::Pause || asks(state, step) || (self == Self::FinishStep && lost_in != Some(step)),
             Next::Stop(Stop::Paused | Stop::Failed(_) | Stop::Stuck) | Next::Plan | Next::Over => true,
-            Next::Apply(ids) | Next::Undo(ids) => {
-                let elsewhere = ids.first().map(|id| id.step) != lost_in;
-                self == Self::Pause || (self == Self::FinishStep && elsewhere)
-            }
+            Next::Apply(step) | Next::Undo(step) => self == Self::Pause || (self == Self::FinishStep && lost_in != Some(step)),
             Next::Canary(_) => true,
             Next::Turn(_) => self == Self::Pause,
             Next::Finish(_) => false,
@@ -51,8 +48,7 @@ pub async fn follow(
         return;
     }
     let lost_in = match app.state.next() {
-        Next::Gate(step) => Some(step),
-        Next::Apply(ids) | Next::Undo(ids) => ids.first().map(|id| id.step),
+        Next::Gate(step) | Next::Apply(step) | Next::Undo(step) => Some(step),
         Next::Turn(_) => app.state.current_step(),
         _ => None,
     };

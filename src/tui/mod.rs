@@ -7,11 +7,13 @@ pub mod app;
 mod copy;
 mod detached;
 pub mod draw;
+mod facts;
 mod find;
 mod input;
 pub mod keys;
 mod lines;
 mod look;
+mod opening;
 mod outside;
 mod palette;
 mod parts;
@@ -35,7 +37,7 @@ use crossterm::{
 use input::{Input, Keyboard};
 use outside::Away;
 use ratatui::buffer::Buffer;
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc::{self, Receiver, Sender, UnboundedReceiver},
@@ -43,13 +45,14 @@ use tokio::{
 };
 
 pub use detached::OnHangup;
+pub use opening::{Opened, opening};
 pub use screens::end::end_page;
 pub use theme::Look;
 
 /// What the interface opens with.
 #[derive(Clone, Debug)]
 pub struct Start {
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     /// Empty for a new run; the journal so far for a resumed one.
     pub entries: Vec<Stamped>,
     /// Short id of the run for the title; empty before the run exists.
@@ -88,6 +91,9 @@ const FRAME: Duration = Duration::from_millis(100);
 const UNSEEN_FRAME: Duration = Duration::from_millis(500);
 /// A Ctrl-C that ended a program with the terminal may be heard this long after its end.
 const ECHO: Duration = Duration::from_millis(500);
+/// News is taken in gulps: who is told ten thousand things a second must not be woken for each. The engine's channel holds
+/// many times what comes in this time.
+const GULP: Duration = Duration::from_millis(25);
 /// After SIGTERM the safe stop may take this long, then it is made at once.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -124,6 +130,7 @@ async fn turn(
     let mut clock = interval(Duration::from_secs(1));
     clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut drawn = Instant::now();
+    let mut heard = drawn;
     // When the next picture is due; `None` while nothing has changed.
     let mut due = Some(drawn);
     let mut killed: Option<(i32, Instant)> = None;
@@ -221,7 +228,7 @@ async fn turn(
                     return Ok(lost());
                 }
             }
-            event = events.recv(), if !app.over => {
+            event = after(heard + GULP, events), if !app.over => {
                 terminal::guarded(|| {
                     let mut next = event;
                     loop {
@@ -235,6 +242,7 @@ async fn turn(
                         }
                     }
                 });
+                heard = Instant::now();
                 due = due.or(Some(drawn + frame));
             }
         }
@@ -286,6 +294,12 @@ async fn turn(
             return Ok(killed.map_or(left, |(number, _)| Left::Signal(number)));
         }
     }
+}
+
+/// The next event, but not before this moment. Dropped half-way, it loses nothing.
+async fn after(moment: Instant, events: &mut Receiver<Event>) -> Option<Event> {
+    sleep_until(moment).await;
+    events.recv().await
 }
 
 /// One event of the terminal.

@@ -8,7 +8,7 @@ use crossterm::{
     },
     execute,
     style::{Print, force_color_output},
-    terminal::{EnterAlternateScreen, LeaveAlternateScreen, SetTitle, disable_raw_mode, enable_raw_mode},
+    terminal::{Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, SetTitle, disable_raw_mode, enable_raw_mode},
 };
 use ratatui::{Terminal, backend::CrosstermBackend};
 use std::{
@@ -54,6 +54,10 @@ pub fn enter(title: &str) -> io::Result<(Guard, Screen)> {
         }
     }));
     let guard = Guard { previous };
+    if OURS.load(Ordering::SeqCst) {
+        // Open since the first picture: what stands there is not known to the next one.
+        execute!(io::stdout(), SetTitle(title), Clear(ClearType::All))?;
+    }
     take(title)?;
     let screen = Terminal::new(CrosstermBackend::new(BufWriter::with_capacity(1 << 16, io::stdout())))?;
     Ok((guard, screen))

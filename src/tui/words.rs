@@ -128,8 +128,8 @@ pub fn title_state(app: &App) -> (Face, String) {
         Next::Gate(step) => (Face::Running, format!("RUNNING step {} of {n}", step + 1)),
         Next::Canary(_) => (Face::NeedsYou, "NEEDS YOU".to_owned()),
         Next::Turn(_) => (Face::Running, format!("RUNNING step {} of {n}", state.current_step().unwrap_or_default() + 1)),
-        Next::Apply(ids) => (Face::Running, format!("RUNNING step {} of {n}", ids[0].step + 1)),
-        Next::Undo(ids) => (Face::Running, format!("ROLLING BACK step {} of {n}", ids[0].step + 1)),
+        Next::Apply(step) => (Face::Running, format!("RUNNING step {} of {n}", step + 1)),
+        Next::Undo(step) => (Face::Running, format!("ROLLING BACK step {} of {n}", step + 1)),
         Next::Stop(Stop::Paused) if state.paused.as_ref().is_some_and(|(why, _)| hold::is_hold_words(why)) => {
             (Face::NeedsYou, "HELD".to_owned())
         }
@@ -207,8 +207,7 @@ pub fn headline(app: &App) -> String {
         }
         Next::Canary(step) => waves::held(app, step),
         Next::Turn(_) => "The next wave begins. Nothing needs you now.".to_owned(),
-        Next::Apply(ids) => {
-            let step = ids[0].step;
+        Next::Apply(step) => {
             if let Some(canary) = waves::canary_runs(app, step) {
                 return canary;
             }
@@ -228,12 +227,12 @@ pub fn headline(app: &App) -> String {
                 text::number(tally.total())
             )
         }
-        Next::Undo(ids) => {
+        Next::Undo(step) => {
             let to = state.rolling_back.unwrap_or_default();
             format!(
                 "Undoing step {}, {}; the rollback ends before step {}. Nothing needs you now.",
-                ids[0].step + 1,
-                title(ids[0].step),
+                step + 1,
+                title(step),
                 to + 1
             )
         }
@@ -310,7 +309,7 @@ fn plan_sentence(app: &App) -> String {
     if plan.is_empty() {
         return "Nothing to do: everything is already so. Nothing has been changed.".to_owned();
     }
-    let no_way_back = plan.steps.iter().filter(|step| no_way_back(step)).count() as u64;
+    let no_way_back = app.facts.iter().filter(|facts| facts.no_way_back).count() as u64;
     let steps = text::count(plan.steps.len() as u64, "step");
     let lost = match no_way_back {
         0 => "all can be undone".to_owned(),
@@ -393,6 +392,5 @@ fn next_question(app: &App, after: usize) -> Option<usize> {
 
 /// Changes whose effect is on its way.
 pub fn in_flight(state: &State) -> u64 {
-    let running = |change: &&ChangeState| matches!(change.status, Status::Running | Status::Undoing);
-    state.steps.iter().flat_map(|step| &step.changes).filter(running).count() as u64
+    state.steps.iter().map(|step| step.counts.tally.running).sum()
 }

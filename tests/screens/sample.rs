@@ -30,7 +30,7 @@ pub fn look() -> Look {
 pub fn start(plan: Plan, entries: Vec<Stamped>) -> Start {
     let run = if entries.is_empty() { String::new() } else { "7f3a".to_owned() };
     Start {
-        plan,
+        plan: plan.into(),
         entries,
         run,
         simulated: false,
@@ -380,7 +380,7 @@ impl Story {
 
     pub fn of(plan: Plan) -> Self {
         let mut story = Self { plan: plan.clone(), entries: vec![], at_ms: NIGHT_MS };
-        story.push(Entry::Planned { plan: Box::new(plan), by: "kim on ops-01".to_owned() });
+        story.push(Entry::Planned { plan: plan.into(), by: "kim on ops-01".to_owned() });
         story
     }
 

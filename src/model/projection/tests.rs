@@ -65,7 +65,7 @@ fn plan() -> Plan {
 
 /// A journal as far as these entries, each with its minute after `NOW_MS`.
 fn state(entries: Vec<(i64, Entry)>) -> State {
-    let planned = (0, Entry::Planned { plan: Box::new(plan()), by: "kim".to_owned() });
+    let planned = (0, Entry::Planned { plan: std::sync::Arc::new(plan()), by: "kim".to_owned() });
     let entries: Vec<Stamped> = std::iter::once(planned)
         .chain(entries)
         .zip(1..)

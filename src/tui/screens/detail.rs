@@ -63,9 +63,10 @@ pub fn lines(app: &App, width: usize, height: usize) -> Vec<Line<'static>> {
     if let Some(needs) = words::gate_needs(step).filter(|_| open) {
         out.extend(labelled("gate", &needs, room, (dim, plain)));
     }
-    let (class, why) = words::way_back(step);
-    let tone = if words::no_way_back(step) { Tone::Warning } else { Tone::Plain };
-    let back = if words::no_way_back(step) { format!("{class}: {why}") } else { why };
+    let facts = &app.facts[app.step];
+    let (class, why) = &facts.way_back;
+    let tone = if facts.no_way_back { Tone::Warning } else { Tone::Plain };
+    let back = if facts.no_way_back { format!("{class}: {why}") } else { why.clone() };
     out.extend(labelled("undo", &text::clean(&back), room, (dim, look.style(tone))));
     out.extend(kept(app, room));
     out
@@ -187,16 +188,9 @@ pub fn places(app: &App, ids: &[ChangeId]) -> String {
 /// What is on its way just now: the first few, those in trouble before the others.
 fn running(app: &App, width: usize, most: usize) -> Vec<Line<'static>> {
     let look = &app.look;
-    let Some(state) = app.state.steps.get(app.step) else { return vec![] };
-    let now = state
-        .changes
-        .iter()
-        .enumerate()
-        .filter(|(_, change)| matches!(change.status, Status::Running | Status::Retrying(_) | Status::Undoing));
-    let mut now: Vec<usize> = now.map(|(n, _)| n).collect();
-    now.sort_by_key(|n| said(app, ChangeId { step: app.step, n: *n }).0 == Face::Running);
+    let (all, now) = app.busy(app.step, most);
     let mut out = vec![];
-    for n in now.iter().take(most) {
+    for n in &now {
         let id = ChangeId { step: app.step, n: *n };
         let planned = app.plan.change(id);
         let (sign, said) = said(app, id);
@@ -210,8 +204,8 @@ fn running(app: &App, width: usize, most: usize) -> Vec<Line<'static>> {
             prose(&said, width.saturating_sub(name + 15), look.style(Tone::Dim)),
         ]));
     }
-    if now.len() > most {
-        out.push(Line::styled(format!("    ... {} more", now.len() - most), look.style(Tone::Dim)));
+    if all > most {
+        out.push(Line::styled(format!("    ... {} more", all - most), look.style(Tone::Dim)));
     }
     out
 }

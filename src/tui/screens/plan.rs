@@ -93,8 +93,8 @@ fn step_row(app: &App, step: usize, width: usize, wide: bool) -> Line<'static> {
     let style = |tone: Tone| if selected { look.style(Tone::Selected) } else { look.style(tone) };
     let nothing = planned.pending().next().is_none() && !planned.changes.is_empty();
     let plain = style(if nothing { Tone::Dim } else { Tone::Plain });
-    let (class, _) = words::way_back(planned);
-    let undo = style(if words::no_way_back(planned) { Tone::Warning } else { Tone::Dim });
+    let (class, _) = app.facts[step].way_back;
+    let undo = style(if app.facts[step].no_way_back { Tone::Warning } else { Tone::Dim });
     let summary = text::clean(&planned.summary);
     let mut row =
         vec![cell(&format!("  {} ", planned.sign()), 4, plain), right(&(step + 1).to_string(), 2, plain), cell("", 2, plain)];
@@ -109,7 +109,7 @@ fn step_row(app: &App, step: usize, width: usize, wide: bool) -> Line<'static> {
         row.push(cell(class, 8, undo));
         row.push(right(words::gate_class(planned.gate.as_ref()), 7, style(Tone::Dim)));
     } else {
-        let mark = if words::no_way_back(planned) { format!(" {class}") } else { String::new() };
+        let mark = if app.facts[step].no_way_back { format!(" {class}") } else { String::new() };
         let title = (width.saturating_sub(12) * 2 / 5).saturating_sub(mark.len());
         row.push(prose(&text::clean(&planned.title), title, plain));
         row.push(cell(&mark, mark.len(), undo));
@@ -196,8 +196,8 @@ fn sum_line(app: &App) -> String {
         parts.push(format!("{} to remove", text::count(totals.removals, "name")));
     }
     let already = if totals.found > 0 { format!(" {} already so.", text::number(totals.found)) } else { String::new() };
-    let lost = app.plan.steps.iter().enumerate().filter(|(_, step)| words::no_way_back(step));
-    let lost: Vec<String> = lost.map(|(i, step)| format!(" {} at step {}.", words::way_back(step).0, i + 1)).collect();
+    let lost = app.facts.iter().enumerate().filter(|(_, facts)| facts.no_way_back);
+    let lost: Vec<String> = lost.map(|(i, facts)| format!(" {} at step {}.", facts.way_back.0, i + 1)).collect();
     let of = if parts.is_empty() { String::new() } else { format!(" {}.", parts.join(", ")) };
     format!("Plan: {}.{}{of}{already}", text::count(totals.changes, "change"), lost.concat())
 }

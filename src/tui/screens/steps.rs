@@ -55,10 +55,10 @@ fn row(app: &App, step: usize, width: usize) -> Line<'static> {
 /// From the first start to the last end of a step.
 pub fn took(state: &State, step: usize, now_ms: i64) -> String {
     let Some(state) = state.steps.get(step) else { return String::new() };
-    let first = state.changes.iter().filter_map(|change| change.started_ms).min();
-    let open = state.changes.iter().any(|change| matches!(change.status, Status::Running | Status::Retrying(_)));
-    let last = if open { Some(now_ms) } else { state.changes.iter().filter_map(|change| change.ended_ms).max() };
-    match first.zip(last) {
+    let counts = &state.counts;
+    let open = counts.tally.retrying > 0 || counts.busy.iter().any(|n| state.changes[*n].status == Status::Running);
+    let last = if open { Some(now_ms) } else { counts.last_ms };
+    match counts.first_ms.zip(last) {
         Some((from, to)) => text::duration(to - from),
         None => String::new(),
     }

@@ -2,7 +2,7 @@
 //! and the question for another end. Never green: that time is left is no success.
 
 use super::gate::{Case, INDENT};
-use crate::model::{Problem, Window, hold, projection::point_of_no_return, text};
+use crate::model::{Problem, Window, hold, text};
 use crate::tui::app::App;
 use crate::tui::parts::{cut_end, labelled, wrap};
 use crate::tui::question::{Question, Wanted};
@@ -31,7 +31,7 @@ pub fn clock(app: &App) -> Option<(String, String, Tone)> {
 /// and hold the selected step.
 pub fn rows(app: &App, height: usize) -> Vec<Option<usize>> {
     let n = app.plan.steps.len();
-    let Some(point) = point_of_no_return(&app.plan) else {
+    let Some(point) = app.loads.point() else {
         return crate::tui::parts::window(app.step, n, height).map(Some).collect();
     };
     let at = app.step + usize::from(app.step >= point);
@@ -46,13 +46,13 @@ pub fn rows(app: &App, height: usize) -> Vec<Option<usize>> {
 
 /// How many rows all steps need.
 pub fn height(app: &App) -> u16 {
-    u16::try_from(app.plan.steps.len() + usize::from(point_of_no_return(&app.plan).is_some())).unwrap_or(u16::MAX)
+    u16::try_from(app.plan.steps.len() + usize::from(app.loads.point().is_some())).unwrap_or(u16::MAX)
 }
 
 /// The line itself, with the last safe moment to cross it while it lies ahead.
 pub fn point_line(app: &App, width: usize) -> Line<'static> {
     let look = &app.look;
-    let by = point_of_no_return(&app.plan).and_then(|step| begin_by(app, step));
+    let by = app.loads.point().and_then(|step| begin_by(app, step));
     let (words, tone) = match by {
         Some((by, late)) => {
             let (mark, tone) = if late { ("! ", Tone::Warning) } else { ("", Tone::Dim) };
@@ -69,9 +69,9 @@ pub fn point_line(app: &App, width: usize) -> Line<'static> {
 /// `begin by 03:41 KST` for a step without a whole way back that lies ahead, and whether that moment is over.
 pub fn begin_by(app: &App, step: usize) -> Option<(String, bool)> {
     let window = app.window()?;
-    let begun = app.state.steps.get(step).is_some_and(|state| state.changes.iter().any(|change| change.ours));
+    let begun = app.state.steps.get(step).is_some_and(|state| state.counts.first_ms.is_some());
     let over = app.state.plan.is_some() && app.state.step_is_over(step);
-    if begun || over || app.state.rolling_back.is_some() || !crate::tui::words::no_way_back(&app.plan.steps[step]) {
+    if begun || over || app.state.rolling_back.is_some() || !app.facts[step].no_way_back {
         return None;
     }
     let by = app.projection.begin_by(step, window);
@@ -117,7 +117,7 @@ pub fn rest(app: &App, room: (usize, usize)) -> Vec<Line<'static>> {
 /// The window over a plan that has not begun: when it is, and whether the work from the first stop on fits.
 pub fn plan_rows(app: &App, width: usize) -> Vec<Line<'static>> {
     let Some(window) = app.window().filter(|_| !app.plan.is_empty()) else { return vec![] };
-    let first = crate::model::projection::first_stop(&app.plan).into_iter().chain(point_of_no_return(&app.plan)).min();
+    let first = app.loads.first_stop().into_iter().chain(app.loads.point()).min();
     let mut words = format!("{}, {}", window.words(), window.left(app.now_ms));
     let mut late = window.is_over(app.now_ms);
     if let Some(step) = first {
