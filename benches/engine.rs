@@ -65,6 +65,7 @@ async fn whole(plan: Plan) -> Duration {
         now_ms: cluster::now_ms,
         recheck: Duration::from_secs(1),
         backoff: Duration::from_secs(1),
+        window: None,
     };
     let engine = Engine::new(setup).await.expect("an engine");
     let since = Instant::now();
