@@ -169,6 +169,7 @@ async fn process(state: &Path, sim: &Arc<Sim>, plan: &Plan, fuse: &Arc<Fuse>, tu
                 Some(
                     Event::Refused(_)
                     | Event::Progress(_)
+                    | Event::Layers { .. }
                     | Event::Survey(_)
                     | Event::Changed(_)
                     | Event::Said { .. }

@@ -13,7 +13,7 @@ use std::{path::Path, sync::Arc};
 use tokio::sync::mpsc;
 
 /// What is said of a journal or a cluster that cannot be had. `plan` is the one that was wanted here.
-pub async fn told(common: &Common, on_screen: bool, state: &Path, plan: Option<&Plan>, error: JournalError) -> Failure {
+pub async fn told(common: &Common, on_screen: bool, state: &Path, plan: Option<&Arc<Plan>>, error: JournalError) -> Failure {
     let JournalError::Held { what, holder } = &error else { return error.into() };
     let (what, holder) = (what.clone(), holder.clone());
     // The lock of a cluster does not say which run: it is the one that the same castoff holds.
@@ -32,7 +32,13 @@ pub async fn told(common: &Common, on_screen: bool, state: &Path, plan: Option<&
 }
 
 /// Shows the page if there is a terminal; gives back the hint that stays.
-async fn show(common: &Common, on_screen: bool, running: &Running, plan: Option<&Plan>, what: String) -> Result<String, Failure> {
+async fn show(
+    common: &Common,
+    on_screen: bool,
+    running: &Running,
+    plan: Option<&Arc<Plan>>,
+    what: String,
+) -> Result<String, Failure> {
     let run = &running.run;
     let named = &running.named;
     let hint = format!("castoff watch {named} looks on; castoff status {named} tells how it stands");
@@ -51,7 +57,7 @@ async fn show(common: &Common, on_screen: bool, running: &Running, plan: Option<
         let entries = journal::read(&running.state, run).await?;
         let held = tui::Held { what, unreachable: Some(unreachable.clone()) };
         let watching = tui::Watching { holder: running.holder.clone(), begun: !entries.is_empty(), held: Some(held) };
-        let start = watch::start(common, running, entries, plan.cloned().map(Arc::new), watching)?;
+        let start = watch::start(common, running, entries, plan.cloned(), watching)?;
         // Nothing ever comes: the page is what the journal said.
         let (_nobody, events) = mpsc::channel(1);
         let (commands, _unheard) = mpsc::channel(1);

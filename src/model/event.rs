@@ -9,6 +9,11 @@ use serde::{Deserialize, Serialize};
 pub enum Event {
     Entry(Stamped),
     Progress(Progress),
+    /// How far the layers of an image on its way are; at most a few a second for each change.
+    Layers {
+        change: ChangeId,
+        layers: Vec<LayerProgress>,
+    },
     /// How the checks of the waiting gate stand.
     Gate(GateReport),
     /// What holds changes back that could go on; empty: nothing does.
@@ -57,6 +62,34 @@ pub struct Progress {
     pub total: u64,
     /// Unix time in milliseconds of the last sign of life.
     pub at_ms: i64,
+}
+
+/// How far one layer of an image is. Downloading and unpacking are two numbers: the one says nothing of the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LayerProgress {
+    /// The first hex digits of its digest, as the Docker Engine says it.
+    pub id: String,
+    pub phase: LayerPhase,
+    /// Compressed bytes: those that came and those in all; 0 in all: not known.
+    pub done: u64,
+    pub total: u64,
+    /// Compressed bytes that are unpacked.
+    pub unpacked: u64,
+}
+
+/// Where one layer is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LayerPhase {
+    Waiting,
+    Pulling,
+    /// Downloaded; not unpacked yet.
+    Pulled,
+    Unpacking,
+    Done,
+    /// The host held it before.
+    There,
 }
 
 /// Why changes that may go on do not: a limit, a registry, their own last attempt. Never stored.

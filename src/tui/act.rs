@@ -3,6 +3,8 @@
 
 use super::Left;
 use super::app::{App, Leaving, Popup, Screen};
+use super::cells::Side;
+use super::grid::Stand;
 use super::keys::{Intent, Place, intent};
 use super::question::{DEAF_MS, Field, Purpose, Question};
 use super::words;
@@ -125,7 +127,14 @@ impl App {
             Intent::Pause if self.state.paused.is_none() && matches!(self.state.next(), Next::Stop(_)) => {
                 no("nothing is running: q leaves it as it is")
             }
-            Intent::Retry | Intent::Skip if self.state.causes().is_empty() => no("nothing has failed"),
+            Intent::Retry | Intent::Skip if !self.state.any_failed() => no("nothing has failed"),
+            Intent::Retry | Intent::Skip if self.screen == Screen::Cell && self.cells.selected_failed().is_none() => {
+                no("this change has not failed")
+            }
+            Intent::RetryOne if self.cells.selected_failed().is_none() || self.screen != Screen::Matrix => {
+                no("no failed change is selected")
+            }
+            Intent::OtherList if self.grid().is_none() => no("the step is not about images on agents"),
             Intent::RollBack if self.undoable().is_empty() => no("this run has changed nothing that could be undone"),
             Intent::RollBack if self.state.rolling_back.is_some() && self.state.finished.is_none() => {
                 no("the rollback is going on already")
@@ -160,6 +169,11 @@ impl App {
             Intent::Quit => return self.quit(),
             Intent::Up => self.step_by(-1),
             Intent::Down => self.step_by(1),
+            Intent::Left => self.cells.move_columns(-1, self.size.0),
+            Intent::Right => self.cells.move_columns(1, self.size.0),
+            Intent::Turn => self.cells.turn(),
+            Intent::Zoom => self.cells.zoom(),
+            Intent::OtherList => self.other_list(),
             Intent::PageUp => self.step_by(-self.page()),
             Intent::PageDown => self.step_by(self.page()),
             Intent::Top => self.step_by(isize::MIN / 2),
@@ -179,6 +193,9 @@ impl App {
             Intent::FailedOnly => {
                 self.failed_only = !self.failed_only;
                 self.change = 0;
+                if self.screen == Screen::Matrix {
+                    self.cells.go_to_top(self.failed_only);
+                }
             }
             Intent::Recheck => {
                 self.notice = Some((Level::Info, "the cluster is being read again".to_owned()));
@@ -187,11 +204,19 @@ impl App {
             Intent::Execute | Intent::GoOn => return Some(self.begin(at_ms)),
             Intent::Pause => return Some(self.pause()),
             Intent::Retry => return self.retry(at_ms),
-            Intent::RetryCause => {
+            Intent::RetryOne => {
                 self.popup = None;
-                return Some(Command::Retry(self.target()));
+                return self.cells.selected_failed().map(|id| Command::Retry(Target::Changes(vec![id])));
+            }
+            Intent::RetryCause => {
+                let target = self.target();
+                self.popup = None;
+                return Some(Command::Retry(target));
             }
             Intent::Skip => {
+                if self.screen == Screen::Matrix {
+                    self.choose_cause();
+                }
                 let question = Question::new(Purpose::Skip(self.target()), at_ms, vec![Field::reason("why")]);
                 self.popup = Some(Popup::Question(question));
             }
@@ -310,6 +335,20 @@ impl App {
     }
 
     fn retry(&mut self, at_ms: i64) -> Option<Command> {
+        let failed: usize =
+            self.state.steps.iter().map(|step| step.counts.tally.failed).sum::<u64>().try_into().unwrap_or(usize::MAX);
+        match self.screen {
+            Screen::Cell => return Some(Command::Retry(self.target())),
+            // The cell, its cause or all may be meant: unless these are the same.
+            Screen::Matrix if self.popup.is_none() && failed > 1 => {
+                self.choose_cause();
+                if self.cells.selected_failed().is_some() || self.state.causes().len() > 1 {
+                    self.popup = Some(Popup::Retry { opened_ms: at_ms });
+                    return None;
+                }
+            }
+            _ => {}
+        }
         let one = self.state.causes().len() == 1 || self.screen == Screen::Changes;
         if one || matches!(self.popup, Some(Popup::Retry { .. })) {
             let all = self.popup.take().is_some() || self.screen != Screen::Changes;
@@ -322,9 +361,15 @@ impl App {
     /// What retry and skip are about: the selected change, or the changes with the selected cause.
     pub fn target(&self) -> Target {
         let causes = self.state.causes();
-        let selected = self.listed().get(self.change).map(|n| ChangeId { step: self.step, n: *n });
         let failed = |id: &ChangeId| causes.iter().any(|(_, ids)| ids.contains(id));
-        match selected.filter(|id| self.screen == Screen::Changes && failed(id)) {
+        let selected = match self.screen {
+            Screen::Changes => self.listed().get(self.change).map(|n| ChangeId { step: self.step, n: *n }),
+            Screen::Cell => self.cells.selected(),
+            // The box asks which is meant; a reason is asked for the cell where the eye is.
+            Screen::Matrix if !matches!(self.popup, Some(Popup::Retry { .. })) => self.cells.selected(),
+            _ => None,
+        };
+        match selected.filter(failed) {
             Some(id) => Target::Changes(vec![id]),
             None => causes.get(self.cause).map_or(Target::Failed, |(_, ids)| Target::Changes(ids.clone())),
         }
@@ -346,19 +391,63 @@ impl App {
             (Screen::Overview | Screen::Changes, Next::Canary(step)) if step == self.step => self.ask_canary(step, at_ms),
             (Screen::Overview, Next::Stop(Stop::Failed(step))) if step == self.step => self.open(Screen::Failure),
             (Screen::Overview, Next::Stop(Stop::Stuck)) if self.state.tally(self.step).failed > 0 => self.open(Screen::Failure),
-            (Screen::Changes, _) => {}
+            (Screen::Changes | Screen::Cell, _) => {}
+            (Screen::Matrix, _) if self.cells.view.side == Side::Zoom => self.cells.zoom(),
+            (Screen::Matrix, _) => {
+                if !self.cells.toggle_fold(self.failed_only) && self.cells.selected().is_some() {
+                    self.open_page(Screen::Cell);
+                }
+            }
             (Screen::Failure, _) => {
-                if let Some((_, ids)) = self.state.causes().get(self.cause) {
-                    self.step = ids[0].step;
+                let causes = self.state.causes();
+                let first = causes.get(self.cause).map(|(_, ids)| ids[0]);
+                if let Some(id) = first {
+                    self.step = id.step;
                     self.follows = false;
                 }
                 self.change = 0;
+                if let Some(id) = first.filter(|_| self.grid().is_some()) {
+                    self.cells.turn_to_change(id);
+                    return self.open(Screen::Matrix);
+                }
                 self.open(Screen::Changes);
+            }
+            // What has not begun is told best by what each change would do.
+            _ if self.grid().is_some_and(|grid| grid.sums.count(Stand::ToDo) < grid.sums.total()) => {
+                self.cells.turn_to(self.step);
+                self.open(Screen::Matrix);
             }
             _ => {
                 self.change = if self.screen == Screen::Plan { self.change } else { 0 };
                 self.open(Screen::Changes);
             }
+        }
+    }
+
+    /// From the matrix to the list of the same changes, and back; `esc` goes to where both were opened from.
+    fn other_list(&mut self) {
+        if self.screen == Screen::Changes {
+            let id = self.listed().get(self.change).map(|n| ChangeId { step: self.step, n: *n });
+            match id {
+                Some(id) => self.cells.turn_to_change(id),
+                None => self.cells.turn_to(self.step),
+            }
+            self.screen = Screen::Matrix;
+        } else {
+            let n = self.cells.selected().map(|id| id.n);
+            self.change = self.listed().iter().position(|listed| Some(*listed) == n).unwrap_or_default();
+            self.screen = Screen::Changes;
+        }
+    }
+
+    /// The cause that is meant when the eye is on a cell, or on a host with a failed one.
+    fn choose_cause(&mut self) {
+        let Some(grid) = self.grid() else { return };
+        let worst = || grid.worst([self.cells.view.host], 0..grid.images.len()).filter(|cell| cell.stand == Stand::Failed);
+        let id = self.cells.selected_failed().or_else(|| worst().map(|cell| ChangeId { step: self.step, n: cell.n }));
+        let causes = self.state.causes();
+        if let Some(at) = id.and_then(|id| causes.iter().position(|(_, ids)| ids.contains(&id))) {
+            self.cause = at;
         }
     }
 
@@ -391,6 +480,12 @@ impl App {
                 self.go_to_step(moved(self.step, self.plan.steps.len()));
             }
             Screen::Changes => self.change = moved(self.change, self.listed().len()),
+            Screen::Matrix => self.cells.move_rows(by, self.failed_only, self.size.0),
+            // As many layers as an image has; the picture keeps it within what there is.
+            Screen::Cell => {
+                let n = self.cells.selected().map_or(0, |id| self.cells.layers(id).len());
+                self.scroll = moved(self.scroll, n);
+            }
             Screen::Failure => self.cause = moved(self.cause, self.state.causes().len()),
             Screen::Waiting => self.scroll = moved(self.scroll, self.report.as_ref().map_or(0, |r| r.problems.len())),
             // As long as the page can be: the picture keeps it within what there is.
@@ -423,6 +518,8 @@ pub fn screen_place(screen: Screen) -> Place {
         Screen::Plan => Place::Plan,
         Screen::Overview => Place::Overview,
         Screen::Changes => Place::Changes,
+        Screen::Matrix => Place::Matrix,
+        Screen::Cell => Place::Cell,
         Screen::Notes | Screen::Ledger | Screen::Explain => Place::Page,
         Screen::Diff => Place::Diff,
         Screen::Log => Place::Log,

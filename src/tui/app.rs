@@ -1,9 +1,11 @@
 //! The interface's own state: the run as the journal tells it, and what the operator looks at.
 //! Never draws, never asks the clock: times come in with keys, events and ticks.
 
+use super::cells::Cells;
 use super::copy::Wish;
 use super::facts::Facts;
 use super::find::Find;
+use super::grid::{Grid, Stand};
 use super::lines::{Line, Lines, of_entry};
 use super::pace::Pace;
 use super::palette::Palette;
@@ -12,8 +14,8 @@ use super::sieve::LogView;
 use super::theme::Look;
 use super::{Left, Start, Watching};
 use crate::model::{
-    Ask, ChangeId, Command, Entry, Event, GateReport, Level, Need, Next, Plan, Problem, Progress, Stamped, State, Stop,
-    SurveyLine, Wait, text,
+    Ask, ChangeId, Command, Entry, Event, Fault, GateReport, Level, Need, Next, Plan, Problem, Progress, Stamped, State, Status,
+    Stop, SurveyLine, Wait, text,
 };
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -27,6 +29,10 @@ pub enum Screen {
     Overview,
     /// The changes of the selected step.
     Changes,
+    /// The same as a grid of hosts and images.
+    Matrix,
+    /// One change of it.
+    Cell,
     Log,
     Notes,
     Ledger,
@@ -102,6 +108,8 @@ pub struct App {
     pub arriving: BTreeMap<usize, u64>,
     /// What the plan says of each step.
     pub facts: Vec<Facts>,
+    /// Grids of the steps that are about images on hosts, and what the eye does there.
+    pub cells: Cells,
     pub pace: Pace,
     pub report: Option<GateReport>,
     /// What holds back changes of this step.
@@ -179,6 +187,7 @@ impl App {
             progress: BTreeMap::new(),
             arriving: BTreeMap::new(),
             facts: vec![],
+            cells: Cells::default(),
             pace: Pace::default(),
             report: None,
             waits: (0, vec![]),
@@ -211,6 +220,7 @@ impl App {
             app.lines.push(of_entry(stamped, &app.state));
         }
         app.facts = Facts::of(&app.plan);
+        app.cells.fold(&start.entries, &app.state, &app.progress, now_ms);
         if screen == Screen::Plan {
             app.step = app.plan.steps.iter().position(|step| step.pending().next().is_some()).unwrap_or_default();
         }
@@ -231,7 +241,11 @@ impl App {
         self.now_ms = now_ms;
         match event {
             Event::Entry(stamped) => self.entry(&stamped, now_ms),
-            Event::Progress(progress) => self.progressed(progress),
+            Event::Progress(progress) => {
+                self.cells.hear(&progress);
+                self.progressed(progress);
+            }
+            Event::Layers { change, layers } => self.cells.hear_layers(change, layers),
             Event::Gate(report) => {
                 if self.counts.last().is_none_or(|(_, n)| *n != report.problems.len()) {
                     self.counts.push((report.read_at_ms, report.problems.len()));
@@ -272,11 +286,13 @@ impl App {
                 self.lines.push(Line::remark(at_ms, level, &place, &text));
             }
         }
+        self.cells.live(self.begun && !self.over, &self.state, &self.progress, now_ms);
     }
 
     /// The clock went on.
     pub fn tick(&mut self, now_ms: i64) {
         self.now_ms = now_ms;
+        self.cells.tick(now_ms);
         self.look_for(false);
         let Next::Apply(step) = self.state.next() else { return };
         let (done, total) = self.bytes(step);
@@ -291,6 +307,7 @@ impl App {
             return self.castoff_is_gone();
         }
         self.over = true;
+        self.cells.live(false, &self.state, &self.progress, self.now_ms);
         if self.state.finished.is_none() {
             self.left = Some(Left::Stopped);
         }
@@ -345,6 +362,7 @@ impl App {
             Entry::Finished { .. } => self.close_question(|_| true),
             _ => {}
         }
+        self.cells.entry(stamped, &self.state, &self.progress);
         if !matches!(stamped.entry, Entry::Started { .. } | Entry::Done { .. } | Entry::Found { .. }) {
             self.notice = None;
         }
@@ -429,6 +447,8 @@ impl App {
 
     fn follow(&mut self) {
         if self.follows
+            // Who looks at cells goes on looking at those.
+            && !matches!(self.screen, Screen::Matrix | Screen::Cell)
             && self.state.plan.is_some()
             && let Some(step) = self.at()
             && self.step != step
@@ -441,6 +461,27 @@ impl App {
     /// What stands against a gate, if its checks have been asked.
     pub fn problems(&self, step: usize) -> Option<&[Problem]> {
         self.report.as_ref().filter(|report| report.step == step).map(|report| report.problems.as_slice())
+    }
+
+    /// Failed changes of one step by cause, as the state tells them of all steps.
+    pub fn causes_of(&self, step: usize) -> Vec<(Fault, Vec<ChangeId>)> {
+        let Some(grid) = self.cells.grid(step) else {
+            return self.state.causes().into_iter().filter(|(_, ids)| ids.iter().any(|id| id.step == step)).collect();
+        };
+        let failed = grid.causes().into_iter().filter(|(cause, _)| cause.stand == Stand::Failed);
+        let of = |cells: &std::collections::BTreeSet<usize>| {
+            let ids: Vec<ChangeId> = cells.iter().map(|n| ChangeId { step, n: *n }).collect();
+            match &self.state.status(*ids.first()?).status {
+                Status::Failed(fault) | Status::UndoFailed(fault) => Some((fault.clone(), ids)),
+                _ => None,
+            }
+        };
+        failed.filter_map(|(_, cells)| of(cells)).collect()
+    }
+
+    /// The matrix of the selected step, if it is one to be shown as a matrix.
+    pub fn grid(&self) -> Option<&Grid> {
+        self.cells.grid(self.step).filter(|_| self.state.plan.is_some())
     }
 
     /// A word of the palette, or one to look for, is being typed.

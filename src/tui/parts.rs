@@ -223,7 +223,12 @@ pub fn foot(frame: &mut Frame<'_>, app: &App, area: Rect, place: Place) -> Rect 
         }
         // One key for both: what it would do now is what it is called.
         let goes_on = binding.intent == Intent::Pause && app.state.paused.is_some();
-        let word = if goes_on { "go on" } else { binding.word };
+        let by_host = binding.intent == Intent::Turn && app.cells.view.side != super::cells::Side::Hosts;
+        let word = match binding.word {
+            _ if goes_on => "go on",
+            _ if by_host => "by agent",
+            word => word,
+        };
         let (key, word) = (format!(" {}", binding.shown), format!(" {word}  "));
         if used + key.width() + word.width() > width + 2 {
             break;

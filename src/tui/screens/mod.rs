@@ -1,7 +1,10 @@
 //! The screens and boxes, one a file. Each draws a part of the interface's state.
 //! Never holds a state of its own.
 
+mod by_host;
+mod by_image;
 mod canary;
+pub mod cell;
 pub mod changes;
 mod detail;
 pub mod diff;
@@ -14,6 +17,7 @@ pub mod help;
 pub mod leave;
 pub mod ledger;
 pub mod log;
+pub mod matrix;
 pub mod notes;
 pub mod overview;
 pub mod palette;
@@ -24,5 +28,6 @@ pub mod sides;
 mod steps;
 pub mod too_small;
 pub mod waiting;
+mod zoom;
 
 pub use detail::places;
