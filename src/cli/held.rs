@@ -57,7 +57,7 @@ async fn show(
         let entries = journal::read(&running.state, run).await?;
         let held = tui::Held { what, unreachable: Some(unreachable.clone()) };
         let watching = tui::Watching { holder: running.holder.clone(), begun: !entries.is_empty(), held: Some(held) };
-        let start = watch::start(common, running, entries, plan.cloned().map(Arc::new), watching)?;
+        let start = watch::start(common, running, entries, plan.cloned(), watching)?;
         // Nothing ever comes: the page is what the journal said.
         let (_nobody, events) = mpsc::channel(1);
         let (commands, _unheard) = mpsc::channel(1);

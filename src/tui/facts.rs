@@ -217,7 +217,6 @@ mod tests {
                 on_hangup: crate::tui::OnHangup::Pause,
                 again: String::new(),
                 still: false,
-                watching: None,
             };
             let mut app = App::new(start, 0).unwrap();
             let planned = Entry::Planned { plan: plan().into(), by: String::new() };
