@@ -177,7 +177,6 @@ async fn run(plan: &Plan, cluster: Arc<Watched>, ahead: &[&str], script: &mut Sc
         commands,
         asked: mpsc::channel(1).1,
         events,
-        asked: mpsc::channel(1).1,
         by: "kim".to_owned(),
         approvals: ahead.iter().map(|name| ((*name).to_owned(), plan.plan.clone())).collect(),
         lingers: false,
