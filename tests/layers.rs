@@ -13,14 +13,22 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("remote", &["model"]),
     ("notify", &["model"]),
     ("report", &["model"]),
-    ("headless", &["model", "report"]),
+    ("account", &["model", "report"]),
+    ("headless", &["model", "report", "account"]),
+    ("plain", &["model", "report", "account"]),
     ("tui", &["model"]),
-    ("cli", &["model", "actions", "runbook", "journal", "cluster", "engine", "remote", "notify", "report", "headless", "tui"]),
+    (
+        "cli",
+        &[
+            "model", "actions", "runbook", "journal", "cluster", "engine", "remote", "notify", "report", "account", "headless",
+            "plain", "tui",
+        ],
+    ),
 ];
 
 /// Crates that only some layers may know.
 const CRATES: &[(&str, &[&str])] = &[
-    ("tokio", &["cluster", "engine", "remote", "notify", "headless", "tui", "cli"]),
+    ("tokio", &["cluster", "engine", "remote", "notify", "headless", "plain", "tui", "cli"]),
     ("sqlx", &["journal", "cluster"]),
     ("ratatui", &["tui"]),
     ("crossterm", &["tui"]),

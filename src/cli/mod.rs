@@ -2,10 +2,15 @@
 
 mod beside;
 mod exit;
+mod face;
 mod files;
 mod held;
+mod log;
 mod look_up;
+mod man;
 mod run;
+mod run_log;
+mod signals;
 mod tmux;
 mod verify;
 mod watch;
@@ -14,6 +19,7 @@ pub use exit::{Exit, Failure};
 
 use crate::tui;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use face::Ui;
 use std::path::PathBuf;
 
 #[derive(Debug, Parser)]
@@ -122,7 +128,10 @@ struct Planned {
 
 #[derive(Args, Clone, Debug)]
 struct Front {
-    /// Run without a terminal; gates are answered ahead by --approve, or the run stops there
+    /// How the run is shown and who is asked
+    #[arg(long, value_enum, default_value_t = Ui::Auto, value_name = "FACE", env = "CASTOFF_UI")]
+    ui: Ui,
+    /// Short for --ui headless: gates are answered ahead by --approve, or the run stops there
     #[arg(long)]
     headless: bool,
     /// Answer the gate of STEP ahead, for this plan only
@@ -155,13 +164,19 @@ enum OnHangup {
     Finish,
 }
 
-impl From<OnHangup> for tui::OnHangup {
+impl From<OnHangup> for crate::model::OnHangup {
     fn from(how: OnHangup) -> Self {
         match how {
             OnHangup::FinishStep => Self::FinishStep,
             OnHangup::Pause => Self::Pause,
             OnHangup::Finish => Self::Finish,
         }
+    }
+}
+
+impl Front {
+    fn ui(&self) -> Ui {
+        if self.headless { Ui::Headless } else { self.ui }
     }
 }
 
@@ -225,6 +240,13 @@ enum Command {
     Runs,
     /// The report of a run, as Markdown or JSON
     Report { run: Option<String> },
+    /// What happened in a run, entry by entry
+    Log {
+        run: Option<String>,
+        /// Go on as the run goes on, until it is over
+        #[arg(long, short)]
+        follow: bool,
+    },
     /// Runbooks and actions
     List,
     /// Check a runbook and a cluster file without touching the cluster
@@ -254,6 +276,8 @@ enum Command {
     },
     /// Completions for a shell
     Completions { shell: clap_complete::Shell },
+    /// The manual page, with every command and exit code: `castoff man > castoff.1`
+    Man,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -283,6 +307,7 @@ pub async fn main() -> Result<Exit, Failure> {
         Command::Status { run } => look_up::status(common, run).await,
         Command::Runs => look_up::runs(common).await,
         Command::Report { run } => look_up::report(common, run).await,
+        Command::Log { run, follow } => log::log(common, run, follow).await,
         Command::List => look_up::list(common),
         Command::Check { runbook, sets } => files::check(common, &runbook, &sets),
         Command::Inventory { out, runbook } => run::inventory(common, &runbook, &out).await,
@@ -292,6 +317,7 @@ pub async fn main() -> Result<Exit, Failure> {
             clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "castoff", &mut std::io::stdout());
             Ok(Exit::Done)
         }
+        Command::Man => man::man(),
     }
 }
 

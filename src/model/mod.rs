@@ -7,6 +7,7 @@ pub mod check;
 pub mod counts;
 pub mod event;
 pub mod fault;
+pub mod hangup;
 pub mod image;
 pub mod inventory;
 pub mod ledger;
@@ -27,6 +28,7 @@ pub use check::{Check, Problem};
 pub use counts::{Counts, Tally};
 pub use event::{Asked, Command, Event, GateReport, LayerPhase, LayerProgress, Level, Progress, SurveyLine, Target, Wait};
 pub use fault::{Fault, FaultKind};
+pub use hangup::OnHangup;
 pub use image::{Digest, ImageRef};
 pub use inventory::{
     BackendAi, Container, ContainerState, Host, Inventory, Layer, LocalImage, Manager, Manifest, Part, Registry, Row, Session,

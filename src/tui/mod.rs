@@ -50,7 +50,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
-pub use detached::OnHangup;
+pub use crate::model::OnHangup;
 pub use opening::{Opened, opening};
 pub use screens::end::end_page;
 pub use theme::Look;
@@ -219,6 +219,11 @@ async fn turn(
                 // Ctrl-C of the program that has the terminal.
                 Heard::Terminate(number)
                     if number == SignalKind::interrupt().as_raw_value() && (away.is_some() || back.is_some_and(|at: Instant| at.elapsed() < ECHO)) => {}
+                Heard::Status => {
+                    let log = app.folder.join("run.log");
+                    app.notice = Some((crate::model::Level::Info, format!("how the run stands is written to {}", log.display())));
+                    due = Some(Instant::now());
+                }
                 Heard::Hangup => return Ok(lost()),
                 Heard::Terminate(number) => {
                     if !app.begun || app.over || app.watches() {
@@ -394,6 +399,8 @@ enum Heard {
     Resize,
     Continued,
     Suspend,
+    /// Who looks after the log has answered; the operator is told where.
+    Status,
     Hangup,
     Terminate(i32),
 }
@@ -402,6 +409,7 @@ struct Signals {
     resize: Signal,
     continued: Signal,
     suspend: Signal,
+    status: Signal,
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
@@ -414,6 +422,7 @@ impl Signals {
             resize: signal(SignalKind::window_change())?,
             continued: signal(raw(rustix::process::Signal::CONT))?,
             suspend: signal(raw(rustix::process::Signal::TSTP))?,
+            status: signal(SignalKind::user_defined1())?,
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -425,6 +434,7 @@ impl Signals {
             _ = self.resize.recv() => Heard::Resize,
             _ = self.continued.recv() => Heard::Continued,
             _ = self.suspend.recv() => Heard::Suspend,
+            _ = self.status.recv() => Heard::Status,
             _ = self.hangup.recv() => Heard::Hangup,
             _ = self.terminate.recv() => Heard::Terminate(SignalKind::terminate().as_raw_value()),
             _ = self.interrupt.recv() => Heard::Terminate(SignalKind::interrupt().as_raw_value()),
