@@ -57,7 +57,6 @@ async fn whole(plan: Plan) -> Duration {
         cluster: Arc::new(Sim::new(world, Pace::Instant)),
         journal: Journal::create(folder.path(), "run", "bench").await.expect("a journal"),
         commands,
-        asked: mpsc::channel(1).1,
         events,
         by: "bench".to_owned(),
         approvals: BTreeMap::new(),
