@@ -68,3 +68,42 @@ impl Fault {
         self
     }
 }
+
+/// Words of a fault without what differs from place to place although the cause is one: numbers in paths of files, addresses,
+/// long hexadecimal names. A status code, a size or an image's tag stays: those tell causes apart.
+pub fn root(why: &str) -> String {
+    let mut out = String::with_capacity(why.len());
+    for token in why.split_inclusive(' ') {
+        let address = token.contains(':') && token.chars().any(|c| c == '.') && token.chars().all(|c| !c.is_alphabetic());
+        let hexadecimal = token.split(|c: char| !c.is_ascii_hexdigit()).any(|run| run.len() >= 12);
+        if token.starts_with('/') || address {
+            out.extend(token.chars().filter(|c| !c.is_ascii_digit()));
+        } else if hexadecimal {
+            let runs = token.split_inclusive(|c: char| !c.is_ascii_hexdigit());
+            out.extend(runs.filter(|run| run.len() < 12));
+        } else {
+            out.push_str(token);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(one: &str, other: &str, same: bool) {
+        assert_eq!(root(one) == root(other), same, "{one} | {other}");
+    }
+
+    #[test]
+    fn what_differs_by_place_only_is_one_cause() {
+        let blob = |n: u32| format!("write /var/lib/docker/tmp/GetImageBlob{n}: no space left on device");
+        check(&blob(118), &blob(7), true);
+        check("dial tcp 10.0.0.7:2376: connection refused", "dial tcp 10.0.1.12:2376: connection refused", true);
+        check("no such image: 567511ad4c70", "no such image: fbe51fe88376", true);
+        check("registry answered 401", "registry answered 403", false);
+        check("12 GB free, 17 GB needed", "12 GB free, 20 GB needed", false);
+        check("manifest for cr/stable/python:3.6 not found", "manifest for cr/stable/python:3.8 not found", false);
+    }
+}

@@ -1,8 +1,8 @@
 //! A run is a fold of entries over a state. The engine, resume, the screens, `status` and the report share this fold.
 
-use super::{ChangeId, Counts, Fault, Gate, Limits, Plan, Tally, WaveState, Window};
+use super::{ChangeId, Counts, Fault, Gate, Limits, Plan, Tally, WaveState, Window, fault::root};
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 /// One durable fact of a run, in the past tense. Written before it is acted upon.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -508,14 +508,17 @@ impl State {
         self.steps.iter().any(|step| step.counts.tally.failed > 0)
     }
 
-    /// Failed changes, grouped by cause: kind of fault and its words, with the changes that met it.
+    /// Failed changes, grouped by cause: kind of fault and the root of its words, with the changes that met it. The fault is
+    /// that of the first.
     pub fn causes(&self) -> Vec<(Fault, Vec<ChangeId>)> {
         let mut out: Vec<(Fault, Vec<ChangeId>)> = vec![];
+        let mut known = BTreeMap::new();
         for (step, state) in self.steps.iter().enumerate() {
             for n in state.counts.failed.iter().copied() {
                 let (Status::Failed(fault) | Status::UndoFailed(fault)) = &state.changes[n].status else { continue };
                 let id = ChangeId { step, n };
-                match out.iter_mut().find(|(f, _)| f.kind == fault.kind && f.why == fault.why) {
+                let at = *known.entry((fault.kind as u8, root(&fault.why))).or_insert(out.len());
+                match out.get_mut(at) {
                     Some((_, ids)) => ids.push(id),
                     None => out.push((fault.clone(), vec![id])),
                 }

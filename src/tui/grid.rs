@@ -5,7 +5,7 @@ mod names;
 
 use super::app::STALLED_MS;
 use super::flow::Flow;
-use crate::model::{Change, ChangeId, ChangeState, ImageRef, Plan, Progress, State, Status};
+use crate::model::{Change, ChangeId, ChangeState, ImageRef, Plan, Progress, State, Status, fault};
 use names::{groups, natural, prefix};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,13 +106,44 @@ pub struct Sums {
     rank: Rank,
 }
 
-/// Trouble with the same words: how it stands, the kind of fault, the words.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Trouble with the same root: how it stands, the kind of fault, and what its words share. `why` is those of one of them.
+#[derive(Clone, Debug)]
 pub struct Cause {
     pub stand: Stand,
     pub kind: u8,
+    root: String,
     pub why: String,
 }
+
+impl Cause {
+    fn new(stand: Stand, kind: u8, why: &str) -> Self {
+        Self { stand, kind, root: fault::root(why), why: why.to_owned() }
+    }
+
+    fn key(&self) -> (Stand, u8, &str) {
+        (self.stand, self.kind, &self.root)
+    }
+}
+
+impl Ord for Cause {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl PartialOrd for Cause {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Cause {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Cause {}
 
 #[derive(Clone, Debug)]
 pub struct Grid {
@@ -446,7 +477,7 @@ impl Grid {
             Stand::Stalled => (0, "no news for a minute or more"),
             _ => words.unwrap_or_default(),
         };
-        let cause = Cause { stand, kind, why: why.to_owned() };
+        let cause = Cause::new(stand, kind, why);
         self.causes.entry(cause.clone()).or_default().insert(n);
         self.loud.insert(n, cause);
     }
