@@ -113,21 +113,39 @@ impl Journal {
 
     /// Every entry of this journal, in order.
     pub async fn entries(&self) -> Result<Vec<Stamped>, JournalError> {
-        entries(&self.pool, &self.path).await
+        entries(&self.pool, &self.path, 0).await
     }
 }
 
 /// Every entry of a run, without its lock: for looking on.
 pub async fn read(state: &Path, run: &str) -> Result<Vec<Stamped>, JournalError> {
-    let path = folder(state, run).join("journal.sqlite");
-    if !path.is_file() {
-        return Err(JournalError::NoRun(run.to_owned()));
-    }
-    let pool = connect(&path, false).await?;
-    refuse_newer(&pool, &path).await?;
-    let entries = entries(&pool, &path).await;
-    pool.close().await;
+    let reader = Reader::open(state, run).await?;
+    let entries = reader.after(0).await;
+    reader.pool.close().await;
     entries
+}
+
+/// A journal open for looking on, without its lock.
+pub struct Reader {
+    pool: SqlitePool,
+    path: PathBuf,
+}
+
+impl Reader {
+    pub async fn open(state: &Path, run: &str) -> Result<Self, JournalError> {
+        let path = folder(state, run).join("journal.sqlite");
+        if !path.is_file() {
+            return Err(JournalError::NoRun(run.to_owned()));
+        }
+        let pool = connect(&path, false).await?;
+        refuse_newer(&pool, &path).await?;
+        Ok(Self { pool, path })
+    }
+
+    /// The entries after this one, in order.
+    pub async fn after(&self, seq: u64) -> Result<Vec<Stamped>, JournalError> {
+        entries(&self.pool, &self.path, seq).await
+    }
 }
 
 /// The runs below `state`, oldest first: their names sort by time.
@@ -206,11 +224,14 @@ async fn refuse_newer(pool: &SqlitePool, path: &Path) -> Result<(), JournalError
     if found > JOURNAL_VERSION { Err(JournalError::TooNew { path: path.to_owned(), found }) } else { Ok(()) }
 }
 
-async fn entries(pool: &SqlitePool, path: &Path) -> Result<Vec<Stamped>, JournalError> {
-    let rows = sqlx::query("SELECT seq, at_ms, body FROM entry ORDER BY seq").fetch_all(pool).await;
+async fn entries(pool: &SqlitePool, path: &Path, after: u64) -> Result<Vec<Stamped>, JournalError> {
+    let rows = sqlx::query("SELECT seq, at_ms, body FROM entry WHERE seq > ? ORDER BY seq")
+        .bind(after.cast_signed())
+        .fetch_all(pool)
+        .await;
     let rows = rows.map_err(|why| JournalError::Storage { what: "read", path: path.to_owned(), why: why.to_string() })?;
     let mut out = Vec::with_capacity(rows.len());
-    for (row, expected) in rows.iter().zip(1_u64..) {
+    for (row, expected) in rows.iter().zip(after + 1..) {
         let damaged = |why: String| JournalError::Damaged { path: path.to_owned(), seq: expected, why };
         let seq = row.get::<i64, _>("seq").unsigned_abs();
         if seq != expected {

@@ -4,7 +4,7 @@
 //!
 //! A **plan** is a fold of changes over an inventory. A **run** is a fold of entries over a state. The engine turns the
 //! first into the second, one change at a time, and writes to the journal before it acts. Everything else (terminal,
-//! headless lines, resume, rollback, dry run, simulator, report) reads one of the two folds.
+//! plain and headless lines, resume, rollback, dry run, simulator, report) reads one of the two folds.
 //!
 //! ```text
 //!   runbook.toml ──parse──▶ Runbook ──plan(inventory)──▶ Plan                pure, no IO
@@ -30,7 +30,10 @@
 //! | 2 | [`journal`] | append, read, lock |
 //! | 2 | [`cluster`] | the only seam to the outside: `Live` and `Sim` |
 //! | 3 | [`engine`] | the loop: limits, waves, gates, retry, undo, stop |
-//! | 3 | [`report`], [`headless`], [`tui`] | front ends: they see events and send commands, and know nothing else |
+//! | 3 | [`remote`] | a second terminal at a run: the socket, who looks on, who asks |
+//! | 3 | [`notify`] | tells a command or a webhook when a run needs a person |
+//! | 3 | [`report`], [`account`] | a plan and a run as text; a run as lines, one an event |
+//! | 3 | [`headless`], [`plain`], [`tui`] | front ends: they see events and send commands, and know nothing else |
 //! | 4 | [`cli`] | wires everything |
 //!
 //! # What always holds (`tests/layers.rs` and `tests/crash.rs` keep it)
@@ -38,9 +41,10 @@
 //! - Written first, done second, shown third. A journal that cannot be written stops the run before the next effect.
 //! - A change is applied only if the world still stands `Before`; it is `Done` only after reading back.
 //! - What somebody else did is `Found` and no rollback touches it.
-//! - No action does IO; no front end knows the engine; nothing but `cluster` opens a connection.
+//! - No action does IO; no front end knows the engine; nothing but `cluster` opens a connection (a notice's webhook apart).
 //! - No secret is in a plan, an entry, an event or a report: passwords are read as `Value::Hidden`.
 
+pub mod account;
 pub mod actions;
 pub mod cli;
 pub mod cluster;
@@ -48,6 +52,9 @@ pub mod engine;
 pub mod headless;
 pub mod journal;
 pub mod model;
+pub mod notify;
+pub mod plain;
+pub mod remote;
 pub mod report;
 pub mod runbook;
 pub mod tui;

@@ -113,6 +113,7 @@ async fn process(state: &Path, sim: &Arc<Sim>, plan: &Plan, fuse: &Arc<Fuse>, tu
         cluster,
         journal,
         commands,
+        asked: mpsc::channel(1).1,
         events,
         by: "test".to_owned(),
         approvals: BTreeMap::new(),
@@ -169,10 +170,12 @@ async fn process(state: &Path, sim: &Arc<Sim>, plan: &Plan, fuse: &Arc<Fuse>, tu
                 Some(
                     Event::Refused(_)
                     | Event::Progress(_)
+                    | Event::Layers { .. }
                     | Event::Survey(_)
                     | Event::Changed(_)
                     | Event::Said { .. }
-                    | Event::Waits { .. },
+                    | Event::Waits { .. }
+                    | Event::Answered { .. },
                 ) => {}
             }
         }

@@ -12,8 +12,8 @@ use castoff::{
         ssh::{Place, Runner, Sessions},
     },
     model::{
-        Change, ContainerState, Digest, Era, Fault, FaultKind, ImageRef, Inventory, KeyDiff, Known, Manifest, Part, RowDiff,
-        Service, Standing, Value, Wants, backend_ai,
+        Change, ContainerState, Digest, Era, Fault, FaultKind, ImageRef, Inventory, KeyDiff, Known, LayerPhase, LayerProgress,
+        Manifest, Part, RowDiff, Service, Standing, Value, Wants, backend_ai,
     },
 };
 use std::{
@@ -325,6 +325,42 @@ fn a_slow_pull_shows_its_bytes() {
         assert!(between > 5, "{all:?}");
         assert!(all.windows(2).all(|pair| pair[0].1 <= pair[1].1), "bytes never go back: {all:?}");
         assert!(heard.phases().contains("pulling") && heard.phases().contains("unpacking"), "{:?}", heard.phases());
+        undo(&live, &change).await.unwrap();
+    });
+}
+
+/// Keeps what is told of layers.
+#[derive(Default)]
+struct Layers(std::sync::Mutex<Vec<Vec<LayerProgress>>>);
+
+impl castoff::cluster::Watch for Layers {
+    fn progress(&self, _: &str, _: u64, _: u64) {}
+
+    fn layers(&self, layers: Vec<LayerProgress>) {
+        self.0.lock().unwrap().push(layers);
+    }
+}
+
+#[test]
+fn a_pull_tells_of_its_layers_what_came_and_what_is_unpacked() {
+    let lab = Lab::open();
+    run(async {
+        let live = lab.live();
+        let change = lab.pull_of("gpu-1", NODE_NEW).await;
+        let _fault = lab.fault(r#"{"rate_bytes":8000000}"#);
+        let (heard, begun) = (Layers::default(), std::time::Instant::now());
+        live.apply(&change, &heard).await.unwrap();
+        let told = heard.0.lock().unwrap().clone();
+        assert!(told.len() as u128 <= begun.elapsed().as_millis() / 500 + 1, "twice a second at most: {}", told.len());
+        let pulling = |layer: &LayerProgress| layer.phase == LayerPhase::Pulling && 0 < layer.done && layer.done < layer.total;
+        assert!(told.iter().flatten().any(pulling), "{told:#?}");
+        let last = told.last().unwrap();
+        assert!(last.iter().all(|layer| matches!(layer.phase, LayerPhase::Done | LayerPhase::There)), "{last:#?}");
+        assert!(last.iter().any(|layer| layer.phase == LayerPhase::Done && layer.unpacked == layer.total), "{last:#?}");
+        assert!(last.iter().all(|layer| layer.id.len() == 12 && layer.id.bytes().all(|b| b.is_ascii_hexdigit())), "{last:#?}");
+        // The lowest layers first, the same ones all the time.
+        let ids = |layers: &[LayerProgress]| layers.iter().map(|layer| layer.id.clone()).collect::<Vec<_>>();
+        assert!(told.iter().all(|layers| ids(last).starts_with(&ids(layers))), "{told:#?}");
         undo(&live, &change).await.unwrap();
     });
 }

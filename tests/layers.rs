@@ -10,20 +10,30 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("journal", &["model"]),
     ("cluster", &["model"]),
     ("engine", &["model", "journal", "cluster"]),
+    ("remote", &["model"]),
+    ("notify", &["model"]),
     ("report", &["model"]),
-    ("headless", &["model", "report"]),
+    ("account", &["model", "report"]),
+    ("headless", &["model", "report", "account"]),
+    ("plain", &["model", "report", "account"]),
     ("tui", &["model"]),
-    ("cli", &["model", "actions", "runbook", "journal", "cluster", "engine", "report", "headless", "tui"]),
+    (
+        "cli",
+        &[
+            "model", "actions", "runbook", "journal", "cluster", "engine", "remote", "notify", "report", "account", "headless",
+            "plain", "tui",
+        ],
+    ),
 ];
 
 /// Crates that only some layers may know.
 const CRATES: &[(&str, &[&str])] = &[
-    ("tokio", &["cluster", "engine", "headless", "tui", "cli"]),
+    ("tokio", &["cluster", "engine", "remote", "notify", "headless", "plain", "tui", "cli"]),
     ("sqlx", &["journal", "cluster"]),
     ("ratatui", &["tui"]),
     ("crossterm", &["tui"]),
     ("bollard", &["cluster"]),
-    ("reqwest", &["cluster"]),
+    ("reqwest", &["cluster", "notify"]),
     ("etcd_client", &["cluster"]),
     ("openssh", &["cluster"]),
     ("clap", &["cli"]),

@@ -179,10 +179,253 @@ fn a_pull_with_progress() {
     check("pulling", &mut pulling());
     let mut app = pulling();
     press(&mut app, KeyCode::Enter);
+    press(&mut app, KeyCode::Tab);
+    press(&mut app, KeyCode::Home);
     for _ in 0..31 {
         letter(&mut app, 'j');
     }
     check("changes", &mut app);
+}
+
+/// The matrix of a big cluster, after a quarter of a minute of looking.
+fn matrix() -> App {
+    let story = sample::big();
+    let mut app = running(&story);
+    press(&mut app, KeyCode::Enter);
+    for second in 0..=15 {
+        let at_ms = story.at_ms + second * 1000;
+        for progress in sample::big_progress(&story, second) {
+            app.event(Event::Progress(progress), at_ms);
+        }
+        app.tick(at_ms);
+    }
+    app
+}
+
+#[test]
+fn a_matrix_by_agent_by_image_and_from_far() {
+    let mut app = matrix();
+    check("matrix", &mut app);
+    for key in ['G', 'k'] {
+        letter(&mut app, key);
+    }
+    press(&mut app, KeyCode::Enter);
+    for _ in 0..3 {
+        letter(&mut app, 'k');
+    }
+    check("matrix-unfolded", &mut app);
+    letter(&mut app, 'f');
+    letter(&mut app, 't');
+    letter(&mut app, 'f');
+    check("matrix-by-image", &mut app);
+    letter(&mut app, 'z');
+    check("matrix-zoom", &mut app);
+    app.look.ascii = true;
+    letter(&mut app, 'z');
+    insta::assert_snapshot!("matrix-wide", picture(&mut app, (170, 24)));
+}
+
+#[test]
+fn a_cell_that_pulls_and_one_that_failed() {
+    let mut app = matrix();
+    let running = castoff::model::ChangeId { step: 1, n: 16 * 40 + 35 };
+    app.event(Event::Layers { change: running, layers: sample::layers() }, app.now_ms);
+    for _ in 0..8 {
+        letter(&mut app, 'l');
+    }
+    press(&mut app, KeyCode::Enter);
+    check("cell-pulling", &mut app);
+    press(&mut app, KeyCode::Esc);
+    letter(&mut app, 'h');
+    letter(&mut app, 'h');
+    press(&mut app, KeyCode::Enter);
+    check("cell-failed", &mut app);
+}
+
+#[test]
+fn a_matrix_is_ascii_on_every_terminal_and_needs_no_color() {
+    let mut app = matrix();
+    let signs = |drawn: &str| drawn.lines().filter(|line| line.starts_with(" agent-")).map(str::to_owned).collect::<Vec<_>>();
+    for view in ['t', 't', 'z'] {
+        letter(&mut app, view);
+        let drawn = picture(&mut app, (120, 36));
+        assert!(signs(&drawn).iter().all(|line| line.is_ascii()), "{drawn}");
+    }
+    app.look.mono = true;
+    app.look.ascii = true;
+    letter(&mut app, 'z');
+    let drawn = styled(&mut app, (80, 24));
+    for color in ["Red", "Green", "Yellow", "Magenta", "Cyan"] {
+        assert!(!drawn.contains(color), "{color}");
+    }
+    assert!(picture(&mut app, (80, 24)).is_ascii());
+    insta::assert_snapshot!("mono-matrix", styled(&mut app, (60, 16)));
+}
+
+#[test]
+fn escape_comes_back_to_the_same_cell_and_tab_goes_to_the_list_and_back() {
+    let mut app = matrix();
+    for key in ['j', 'j', 'l', 'l', 'l'] {
+        letter(&mut app, key);
+    }
+    let before = picture(&mut app, (120, 36));
+    press(&mut app, KeyCode::Enter);
+    assert!(picture(&mut app, (120, 36)).contains("2.71  cr.backend.ai/stable/ngc-pytorch:5.0 on agent-002"));
+    press(&mut app, KeyCode::Esc);
+    assert_eq!(picture(&mut app, (120, 36)), before);
+    press(&mut app, KeyCode::Tab);
+    assert!(picture(&mut app, (120, 36)).contains(" 2.71  pull cr.backend.ai/stable/ngc-pytorch:5.0"));
+    press(&mut app, KeyCode::Tab);
+    assert_eq!(picture(&mut app, (120, 36)), before);
+    press(&mut app, KeyCode::Esc);
+    assert!(picture(&mut app, (120, 36)).contains(" STEPS"));
+}
+
+#[test]
+fn the_eye_stays_on_its_agent_when_the_rows_move() {
+    let mut app = matrix();
+    for _ in 0..8 {
+        letter(&mut app, 'j');
+    }
+    assert!(picture(&mut app, (120, 36)).contains("\n agent-044  28 "));
+    let id = castoff::model::ChangeId { step: 1, n: 43 * 40 + 31 };
+    let fault = castoff::model::Fault::new(castoff::model::FaultKind::Missing, "cannot pull `x` on `y`", "manifest unknown");
+    let (seq, at_ms) = (app.state.seq + 1, app.now_ms);
+    app.event(Event::Entry(Stamped { seq, at_ms, entry: Entry::Failed { change: id, fault } }), at_ms);
+    let drawn = picture(&mut app, (120, 36));
+    assert!(drawn.contains("\n agent-044  28 "), "{drawn}");
+    let row = |name: &str| drawn.lines().position(|line| line.starts_with(name)).unwrap();
+    assert!(row(" agent-044  =") < row(" agent-076  ="), "{drawn}");
+}
+
+#[test]
+fn a_retry_in_the_matrix_means_the_cell_its_cause_or_all() {
+    let failed = |step: usize, ns: Vec<usize>| {
+        let ids = ns.into_iter().map(|n| castoff::model::ChangeId { step, n });
+        Some(Command::Retry(castoff::model::Target::Changes(ids.collect())))
+    };
+    let mut app = matrix();
+    assert_eq!(letter(&mut app, 'R'), None, "it asks which is meant");
+    app.now_ms += 2000;
+    assert!(picture(&mut app, (120, 36)).contains("only cr.backend.ai/stable/r-base:5.2 on agent-017"));
+    assert_eq!(letter(&mut app, 'O'), failed(1, vec![16 * 40 + 27]));
+    app.now_ms += 2000;
+    letter(&mut app, 'R');
+    app.now_ms += 2000;
+    let cause = (27..34).map(|i| 16 * 40 + i).chain((27..34).map(|i| 117 * 40 + i)).collect();
+    assert_eq!(letter(&mut app, 'T'), failed(1, cause));
+    app.now_ms += 2000;
+    letter(&mut app, 'R');
+    app.now_ms += 2000;
+    assert_eq!(letter(&mut app, 'R'), Some(Command::Retry(castoff::model::Target::Failed)));
+    press(&mut app, KeyCode::Enter);
+    assert_eq!(letter(&mut app, 'R'), failed(1, vec![16 * 40 + 27]), "on the page of a cell that cell is meant");
+    letter(&mut app, 'S');
+    app.now_ms += 2000;
+    type_in(&mut app, "retired image");
+    let castoff::model::Target::Changes(ids) = (match press(&mut app, KeyCode::Enter) {
+        Some(Command::Skip { target, .. }) => target,
+        other => panic!("{other:?}"),
+    }) else {
+        panic!("every failed change is more than was selected")
+    };
+    assert_eq!(ids, [castoff::model::ChangeId { step: 1, n: 16 * 40 + 27 }]);
+}
+
+#[test]
+fn an_agent_is_found_in_the_matrix_also_where_it_is_folded() {
+    let mut app = matrix();
+    letter(&mut app, '/');
+    type_in(&mut app, "agent-150");
+    press(&mut app, KeyCode::Enter);
+    let drawn = picture(&mut app, (120, 36));
+    assert!(drawn.contains("\n agent-150  28 r-base:5.2  done"), "{drawn}");
+}
+
+#[test]
+fn a_cell_that_has_not_failed_is_not_retried_by_its_page() {
+    let mut app = matrix();
+    letter(&mut app, 'h');
+    press(&mut app, KeyCode::Enter);
+    assert_eq!(letter(&mut app, 'R'), None);
+    assert!(picture(&mut app, (80, 24)).contains("this change has not failed"));
+}
+
+/// A step of 1 000 agents and 100 images, half of it done, 100 changes on their way.
+fn huge() -> (App, Vec<usize>) {
+    let mut plan = sample::plan();
+    let one = plan.steps[1].changes[0].clone();
+    let change = |n: usize| {
+        let host = format!("agent-{:04}", n / 100 + 1);
+        let image: castoff::model::ImageRef = format!("cr.backend.ai/stable/python:{}", n % 100).parse().unwrap();
+        let castoff::model::Change::Pull { digest, id, .. } = one.change.clone() else { panic!("the first is a pull") };
+        castoff::model::Change::Pull { host, image, digest, id, before: None, size_bytes: 500_000_000 }
+    };
+    let id = |n| castoff::model::ChangeId { step: 1, n };
+    plan.steps[1].changes = (0..100_000).map(|n| castoff::model::PlannedChange::new(id(n), change(n), false)).collect();
+    let mut story = Story::of(plan);
+    story.step(0).gate(1).approve(1);
+    let mut running = vec![];
+    for n in 0..50_000 {
+        story.start(1, n);
+        match n {
+            _ if n % 500 == 3 => running.push(n),
+            _ if n % 9001 == 5 => {
+                story.fail(1, n, sample::no_space());
+            }
+            _ => {
+                story.done(1, n);
+            }
+        }
+    }
+    (self::running(&story), running)
+}
+
+/// What the kernel has given this thread so far, in milliseconds.
+fn spent_ms() -> f64 {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    told.split(' ').next().unwrap().parse::<f64>().unwrap() / 1e6
+}
+
+/// Prints a figure; only one of an optimized build means anything:
+/// `cargo test --release --test screens -- --ignored --nocapture a_flood`.
+#[test]
+#[ignore = "a measurement: prints how much of a core a flood of progress costs"]
+fn a_flood_of_progress_costs_next_to_nothing() {
+    let (mut app, running) = huge();
+    for (name, keys) in [("overview", vec![]), ("matrix", vec![KeyCode::Enter]), ("by image", vec![KeyCode::Char('t')])] {
+        for key in keys {
+            press(&mut app, key);
+        }
+        app.size = (200, 50);
+        let mut terminal = Terminal::new(TestBackend::new(200, 50)).unwrap();
+        terminal.draw(|frame| draw(frame, &app)).unwrap();
+        let seconds = 5;
+        let (begun_ms, mut folding) = (spent_ms(), 0.0);
+        for frame in 0..seconds * 10 {
+            let before = spent_ms();
+            let at_ms = app.now_ms + 100;
+            for k in 0..1000 {
+                let change = castoff::model::ChangeId { step: 1, n: running[(k * 7 + frame) % running.len()] };
+                let (done, total) = ((frame * 1000 + k) as u64 * 9_000, 500_000_000);
+                let progress = castoff::model::Progress { change, phase: "pulling".to_owned(), done, total, at_ms };
+                app.event(Event::Progress(progress), at_ms);
+            }
+            if frame % 10 == 0 {
+                app.tick(at_ms);
+            }
+            app.now_ms = at_ms;
+            folding += spent_ms() - before;
+            terminal.draw(|frame| draw(frame, &app)).unwrap();
+        }
+        let all = spent_ms() - begun_ms;
+        let percent = |ms: f64| ms / 10.0 / seconds as f64;
+        println!(
+            "{name}: {:.2} % of a core, {:.2} % of it for 10 000 pieces of progress a second",
+            percent(all),
+            percent(folding)
+        );
+    }
 }
 
 #[test]
@@ -315,7 +558,9 @@ fn a_question_waits_until_a_word_is_typed() {
 #[test]
 fn what_is_looked_for_stays_in_the_title() {
     let mut app = pulling();
-    press(&mut app, KeyCode::Enter);
+    for key in [KeyCode::Enter, KeyCode::Tab, KeyCode::Home] {
+        press(&mut app, key);
+    }
     letter(&mut app, '/');
     type_in(&mut app, "gpu-03");
     check("find-typing", &mut app);
@@ -539,6 +784,85 @@ fn boxes_and_pages() {
     check("log", &mut app);
 }
 
+/// Somebody looks on at this story from another terminal.
+fn watching(story: &Story, held: Option<castoff::tui::Held>) -> App {
+    let holder = "kim on ops-01, process 4123, since 2026-11-21 01:58:40 KST".to_owned();
+    let mut start = start(story.plan.clone(), story.entries.clone());
+    start.watching = Some(castoff::tui::Watching { holder, begun: true, held });
+    let mut app = App::new(start, story.at_ms).unwrap();
+    app.tick(story.at_ms + 5000);
+    app
+}
+
+#[test]
+fn watching_from_another_terminal() {
+    let mut app = watching(&sample::pulling(), None);
+    assert_eq!(letter(&mut app, 'P'), None);
+    check("watching", &mut app);
+    let story = sample::asking();
+    let mut app = watching(&story, None);
+    let report = castoff::model::GateReport { step: 10, problems: vec![], read_at_ms: story.at_ms };
+    app.event(Event::Gate(report), story.at_ms + 4000);
+    check("watching-gate", &mut app);
+    let mut app = watching(&sample::failed(), None);
+    check("watching-failure", &mut app);
+    let mut app = watching(&sample::pulling(), None);
+    app.engine_ended();
+    check("watching-gone", &mut app);
+}
+
+#[test]
+fn a_lock_that_another_castoff_holds() {
+    let held = |unreachable: Option<&str>| {
+        Some(castoff::tui::Held { what: "cluster `prod-a`".to_owned(), unreachable: unreachable.map(str::to_owned) })
+    };
+    let mut app = watching(&sample::draining(), held(None));
+    check("held", &mut app);
+    letter(&mut app, 'w');
+    assert!(picture(&mut app, (120, 36)).contains("WATCHING"), "w looks on");
+    letter(&mut app, 'q');
+    assert!(app.left.is_some());
+    let why = "no castoff listens there: it runs on ops-02: castoff watch 7f3a works there";
+    let mut app = watching(&sample::pulling(), held(Some(why)));
+    assert_eq!(letter(&mut app, 'w'), None);
+    check("held-unreachable", &mut app);
+}
+
+#[test]
+fn a_watcher_at_a_gate_types_nothing() {
+    let story = sample::asking();
+    let mut app = watching(&story, None);
+    let report = castoff::model::GateReport { step: 10, problems: vec![], read_at_ms: story.at_ms };
+    app.event(Event::Gate(report), story.at_ms + 4000);
+    for c in "remove 57 images from prod-a".chars() {
+        app.key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE), story.at_ms + 9000);
+    }
+    assert_eq!(press(&mut app, KeyCode::Enter), None);
+    assert_eq!(letter(&mut app, 'A'), None);
+}
+
+#[test]
+fn the_bell_rings_once_for_who_does_not_look() {
+    let story = sample::asking();
+    let report = castoff::model::GateReport { step: 10, problems: vec![], read_at_ms: story.at_ms };
+    for (focused, away_ms, rings) in [(true, 0, false), (false, 0, true), (true, 61_000, true)] {
+        let mut app = running(&story);
+        app.focused = focused;
+        app.last_key_ms = story.at_ms - away_ms;
+        assert!(!std::mem::take(&mut app.bell), "not before it can be answered");
+        app.event(Event::Gate(report.clone()), story.at_ms);
+        assert_eq!(std::mem::take(&mut app.bell), rings, "focused {focused}, away {away_ms}");
+        app.event(Event::Gate(report.clone()), story.at_ms + 5000);
+        assert!(!app.bell, "once");
+    }
+    for (story, title) in [(sample::failed(), "x failed"), (sample::over(), "+ done"), (sample::stuck(), "x stuck")] {
+        let mut app = App::new(start(story.plan.clone(), vec![]), NIGHT_MS).unwrap();
+        app.focused = false;
+        feed(&mut app, &story.entries);
+        assert!(app.bell && app.window_title().starts_with(title), "{}", app.window_title());
+    }
+}
+
 #[test]
 fn paused() {
     let mut story = sample::pulling();
@@ -690,9 +1014,19 @@ fn everywhere() -> Vec<App> {
     letter(&mut retry, 'R');
     let mut leave = pulling();
     letter(&mut leave, 'q');
+    let mut cells = pulling();
+    press(&mut cells, KeyCode::Enter);
+    let mut box_of_matrix = running(&sample::failed());
+    press(&mut box_of_matrix, KeyCode::Enter);
+    letter(&mut box_of_matrix, 'R');
+    let mut cell = running(&sample::failed());
+    press(&mut cell, KeyCode::Enter);
+    press(&mut cell, KeyCode::Enter);
     let mut canary = running(&in_waves::held());
     press(&mut canary, KeyCode::Esc);
-    let mut out = vec![canary, fresh(), blocked(), pulling(), draining(), resumed(), closed, retry, leave];
+    let mut out =
+        vec![canary, fresh(), blocked(), pulling(), draining(), resumed(), closed, retry, leave, cells, box_of_matrix, cell];
+    out.extend([watching(&sample::pulling(), None), watching(&sample::failed(), None), watching(&sample::asking(), None)]);
     let mut paused = sample::pulling().within(sample::window(5));
     let why = "window over: it ended at 02:45 KST; step 4 has no whole way back".to_owned();
     paused.push(Entry::Paused { why, by: "the window".to_owned() });
@@ -702,7 +1036,9 @@ fn everywhere() -> Vec<App> {
 }
 
 /// Keys that are no letters.
-const OTHERS: [KeyCode; 22] = [
+const OTHERS: [KeyCode; 24] = [
+    KeyCode::Left,
+    KeyCode::Right,
     KeyCode::Enter,
     KeyCode::Esc,
     KeyCode::Up,
@@ -728,7 +1064,8 @@ const OTHERS: [KeyCode; 22] = [
 ];
 
 /// Every word of the palette that acts, and some that look.
-const WORDS: [&str; 20] = [
+const WORDS: [&str; 21] = [
+    "retry-one",
     "execute",
     "continue",
     "pause",
@@ -788,6 +1125,20 @@ proptest! {
                     let command = press(&mut app, code);
                     prop_assert!(command.as_ref().is_none_or(|command| !command.writes()), "{:?} of {}", command, WORDS[*word]);
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn no_key_of_a_watcher_acts(keys in prop::collection::vec(32u8..127, 0..60)) {
+        let held = castoff::tui::Held { what: "cluster `prod-a`".to_owned(), unreachable: None };
+        let stories = [sample::pulling(), sample::failed(), sample::asking(), sample::over(), sample::stuck()];
+        let mut apps: Vec<App> = stories.iter().map(|story| watching(story, None)).collect();
+        apps.push(watching(&sample::pulling(), Some(held)));
+        for mut app in apps {
+            for key in &keys {
+                let command = letter(&mut app, char::from(*key));
+                prop_assert!(matches!(command, None | Some(Command::Recheck)), "{:?}", command);
             }
         }
     }

@@ -79,6 +79,7 @@ async fn a_resumed_run_is_verified_again_and_writes_nothing() {
         cluster: sim.clone(),
         journal,
         commands,
+        asked: mpsc::channel(1).1,
         events,
         by: "test".to_owned(),
         approvals: BTreeMap::new(),

@@ -175,6 +175,7 @@ async fn run(plan: &Plan, cluster: Arc<Watched>, ahead: &[&str], script: &mut Sc
         cluster,
         journal,
         commands,
+        asked: mpsc::channel(1).1,
         events,
         by: "kim".to_owned(),
         approvals: ahead.iter().map(|name| ((*name).to_owned(), plan.plan.clone())).collect(),

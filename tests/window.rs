@@ -58,6 +58,7 @@ async fn run(
         journal,
         commands,
         events,
+        asked: mpsc::channel(1).1,
         by: "kim".to_owned(),
         approvals: BTreeMap::new(),
         window,

@@ -27,12 +27,18 @@ pub fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-/// Stop, pull everything everywhere, start.
+/// Of the largest cluster there is to be, with every limit open.
 pub fn plan() -> Plan {
+    plan_of(AGENTS, Limits { total: FLYING, ..Limits::default() })
+}
+
+/// Stop, pull everything everywhere, start.
+pub fn plan_of(agents: usize, limits: Limits) -> Plan {
     let service = |after| vec![Change::Service { manager: "mgr-01".to_owned(), after }];
+    let changes = (agents * IMAGES) as u64;
     let steps = [
         ("stop", "stop the manager", service(Service::Stopped)),
-        ("pull", "pull the new images on the agents", pulls()),
+        ("pull", "pull the new images on the agents", pulls(agents)),
         ("start", "start the manager", service(Service::Running)),
     ];
     Plan {
@@ -43,16 +49,16 @@ pub fn plan() -> Plan {
         cluster: "prod-a".to_owned(),
         read_at_ms: now_ms(),
         found: "Backend.AI 23.09.10".to_owned(),
-        steps: steps.into_iter().enumerate().map(step).collect(),
+        steps: steps.into_iter().enumerate().map(|(i, written)| step(i, written, agents)).collect(),
         ledger: vec![],
-        totals: Totals { changes: (AGENTS * IMAGES) as u64 + 2, pulls: (AGENTS * IMAGES) as u64, ..Totals::default() },
-        limits: Limits { total: FLYING, ..Limits::default() },
+        totals: Totals { changes: changes + 2, pulls: changes, ..Totals::default() },
+        limits,
         notes: vec![],
         blockers: vec![],
     }
 }
 
-fn step((i, (id, title, changes)): (usize, (&str, &str, Vec<Change>))) -> PlannedStep {
+fn step(i: usize, (id, title, changes): (&str, &str, Vec<Change>), agents: usize) -> PlannedStep {
     let planned = |(n, change)| PlannedChange::new(ChangeId { step: i, n }, change, false);
     PlannedStep {
         id: id.to_owned(),
@@ -60,20 +66,20 @@ fn step((i, (id, title, changes)): (usize, (&str, &str, Vec<Change>))) -> Planne
         action: id.to_owned(),
         summary: format!("{} changes", changes.len()),
         gate: None,
-        waves: (i == PULL).then(waves),
+        waves: (i == PULL).then(|| waves(agents)),
         changes: changes.into_iter().enumerate().map(planned).collect(),
         kept: vec![],
     }
 }
 
 /// One agent before the others.
-fn waves() -> Waves {
+fn waves(agents: usize) -> Waves {
     let host = |agent: usize| format!("gpu-{agent:04}");
-    let hosts = vec![vec![host(0)], (1..AGENTS).map(host).collect()];
+    let hosts = vec![vec![host(0)], (1..agents).map(host).collect()];
     Waves { canary: true, hold: Hold::Prove, failures: 0, hosts }
 }
 
-fn pulls() -> Vec<Change> {
+fn pulls(agents: usize) -> Vec<Change> {
     let image = |n: usize| -> (ImageRef, Digest, Digest) {
         let name = format!("cr.backend.ai/stable/ngc-pytorch:22.{n:02}-py38-cuda11.6");
         (name.parse().expect("a name"), Digest::of(&name), Digest::of(&format!("config of {name}")))
@@ -89,7 +95,7 @@ fn pulls() -> Vec<Change> {
             size_bytes: SIZE_BYTES,
         })
     };
-    (0..AGENTS).flat_map(pull).collect()
+    (0..agents).flat_map(pull).collect()
 }
 
 /// What the teller does in each turn of its loop.

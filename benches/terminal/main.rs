@@ -55,6 +55,7 @@ fn child(per_s: u32) -> ExitCode {
         on_hangup: OnHangup::Pause,
         again: String::new(),
         still: false,
+        watching: None,
     };
     let teller = thread::Builder::new().name(TELLER.to_owned());
     teller.spawn(move || cluster::tell(&plan, events, commands, per_s)).expect("a thread can be started");

@@ -40,6 +40,27 @@ pub enum Exit {
 }
 
 impl Exit {
+    /// Every code and what it means, for the manual page.
+    pub const ALL: [(Self, &str); 17] = [
+        (Self::Done, "done; for a plan: nothing to do"),
+        (Self::Unexpected, "something unexpected; the message says what"),
+        (Self::Usage, "the command line, the runbook, the cluster file or an option is wrong"),
+        (Self::SomethingLeft, "done, but something is left; for a plan: something to do"),
+        (Self::PreflightFailed, "the preflight failed; nothing was begun"),
+        (Self::NotApproved, "a gate was not approved, or the plan is stale"),
+        (Self::Stopped, "stopped at a safe point; castoff resume goes on"),
+        (Self::StepFailed, "a step failed; mend it, then castoff resume --retry"),
+        (Self::Aborted, "aborted"),
+        (Self::RolledBack, "rolled back"),
+        (Self::RollbackFailed, "an undo failed: a human is needed"),
+        (Self::Drifted, "the cluster stands neither before nor after a change"),
+        (Self::Held, "another castoff holds the run or the cluster"),
+        (Self::Bug, "castoff itself is wrong; a run that was going is safe in its journal"),
+        (Self::HungUp, "the terminal hung up before anything was begun"),
+        (Self::Interrupted, "interrupted"),
+        (Self::Terminated, "terminated"),
+    ];
+
     pub fn of_outcome(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Done => Self::Done,

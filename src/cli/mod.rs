@@ -1,17 +1,26 @@
 //! Layer 4: the command line. Wires runbook, cluster, journal, engine and a front end; decides nothing itself.
 
+mod beside;
 mod exit;
+mod face;
 mod files;
+mod held;
+mod log;
 mod look_up;
+mod man;
 mod run;
+mod run_log;
+mod signals;
 mod tmux;
 mod verify;
+mod watch;
 mod window;
 
 pub use exit::{Exit, Failure};
 
 use crate::tui;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use face::Ui;
 use std::path::PathBuf;
 use window::WindowOption;
 
@@ -121,7 +130,10 @@ struct Planned {
 
 #[derive(Args, Clone, Debug)]
 struct Front {
-    /// Run without a terminal; gates are answered ahead by --approve, or the run stops there
+    /// How the run is shown and who is asked
+    #[arg(long, value_enum, default_value_t = Ui::Auto, value_name = "FACE", env = "CASTOFF_UI")]
+    ui: Ui,
+    /// Short for --ui headless: gates are answered ahead by --approve, or the run stops there
     #[arg(long)]
     headless: bool,
     /// Answer the gate of STEP ahead, for this plan only
@@ -130,6 +142,9 @@ struct Front {
     /// Headless: how many seconds a gate may wait for its checks [default: as long as it takes]
     #[arg(long, value_name = "SECONDS")]
     wait: Option<u64>,
+    /// Run COMMAND by `sh -c` with one JSON object on its standard input when the run needs somebody, fails or ends
+    #[arg(long, value_name = "COMMAND")]
+    notify: Option<String>,
     /// Draw nothing for the clock alone: for slow links, and for eyes that want stillness
     #[arg(long, env = "CASTOFF_STILL", value_parser = clap::builder::FalseyValueParser::new())]
     still: bool,
@@ -151,13 +166,19 @@ enum OnHangup {
     Finish,
 }
 
-impl From<OnHangup> for tui::OnHangup {
+impl From<OnHangup> for crate::model::OnHangup {
     fn from(how: OnHangup) -> Self {
         match how {
             OnHangup::FinishStep => Self::FinishStep,
             OnHangup::Pause => Self::Pause,
             OnHangup::Finish => Self::Finish,
         }
+    }
+}
+
+impl Front {
+    fn ui(&self) -> Ui {
+        if self.headless { Ui::Headless } else { self.ui }
     }
 }
 
@@ -207,6 +228,20 @@ enum Command {
         #[command(flatten)]
         window: WindowOption,
     },
+    /// Look on at a run that another terminal drives: the same screens, read-only [default: the one that runs]
+    Watch { run: Option<String> },
+    /// Ask a running run to pause at its safe point [default: the one that runs]
+    Pause { run: Option<String> },
+    /// Ask a paused run to go on [default: the one that runs]
+    GoOn { run: Option<String> },
+    /// Ask a running run to finish what is in flight, write and leave; it can be resumed [default: the one that runs]
+    Stop { run: Option<String> },
+    /// Change limits of a running run, `pulls=4 total=20`; without any, show them [default: the one that runs]
+    Limit {
+        /// NAME=NUMBER, as often as wanted, and the run if there is more than one
+        #[arg(value_name = "NAME=NUMBER|RUN")]
+        words: Vec<String>,
+    },
     /// What the journal of a run says and what the cluster says now: looks, and changes nothing
     Verify { run: Option<String> },
     /// How a run stands
@@ -215,6 +250,13 @@ enum Command {
     Runs,
     /// The report of a run, as Markdown or JSON
     Report { run: Option<String> },
+    /// What happened in a run, entry by entry
+    Log {
+        run: Option<String>,
+        /// Go on as the run goes on, until it is over
+        #[arg(long, short)]
+        follow: bool,
+    },
     /// Runbooks and actions
     List,
     /// Check a runbook and a cluster file without touching the cluster
@@ -244,6 +286,8 @@ enum Command {
     },
     /// Completions for a shell
     Completions { shell: clap_complete::Shell },
+    /// The manual page, with every command and exit code: `castoff man > castoff.1`
+    Man,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -264,10 +308,16 @@ pub async fn main() -> Result<Exit, Failure> {
         Command::Run { planned, front, window } => run::run(common, &planned, &front, &window).await,
         Command::Resume { run, front, window, retry } => run::resume(common, run, &front, &window, retry).await,
         Command::Rollback { run, to, reason, front, window } => run::rollback(common, run, to, &reason, (&front, &window)).await,
+        Command::Watch { run } => watch::watch(common, run).await,
+        Command::Pause { run } => watch::ask(common, run, watch::Wanted::Pause).await,
+        Command::GoOn { run } => watch::ask(common, run, watch::Wanted::GoOn).await,
+        Command::Stop { run } => watch::ask(common, run, watch::Wanted::Stop).await,
+        Command::Limit { words } => watch::limit(common, words).await,
         Command::Verify { run } => verify::verify(common, run).await,
         Command::Status { run } => look_up::status(common, run).await,
         Command::Runs => look_up::runs(common).await,
         Command::Report { run } => look_up::report(common, run).await,
+        Command::Log { run, follow } => log::log(common, run, follow).await,
         Command::List => look_up::list(common),
         Command::Check { runbook, sets } => files::check(common, &runbook, &sets),
         Command::Inventory { out, runbook } => run::inventory(common, &runbook, &out).await,
@@ -277,6 +327,7 @@ pub async fn main() -> Result<Exit, Failure> {
             clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "castoff", &mut std::io::stdout());
             Ok(Exit::Done)
         }
+        Command::Man => man::man(),
     }
 }
 

@@ -1,6 +1,10 @@
 //! Plan, run, resume, rollback: brings a cluster, a journal, the engine and a front end together.
 
-use super::{Common, Exit, Failure, Format, Front, Planned, WindowOption, files, look_up};
+use super::beside::{self, Beside};
+use super::face::{self, Face};
+use super::run_log::Tee;
+use super::signals::stop_on_signals;
+use super::{Common, Exit, Failure, Format, Front, Planned, When, WindowOption, files, held, look_up};
 use crate::cluster::{
     Cluster,
     config::ClusterFile,
@@ -8,16 +12,16 @@ use crate::cluster::{
     sim::{Pace, Sim, demo},
 };
 use crate::engine::{Ending, Engine, EngineError, Setup};
-use crate::headless;
-use crate::journal::{self, Journal};
+use crate::journal::{self, Journal, JournalError};
 use crate::model::{Command, Inventory, Next, Plan, Stamped, State, Stop, Waves, Window};
+use crate::remote::{peer, wire::Hello};
 use crate::report;
 use crate::runbook::Runbook;
-use crate::tui;
+use crate::{headless, plain, tui};
 use anyhow::Context;
 use std::{
     collections::BTreeMap,
-    io::{IsTerminal, Write},
+    io::Write,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -68,12 +72,10 @@ pub async fn inventory(common: &Common, runbook: &str, out: &Path) -> Result<Exi
 pub async fn run(common: &Common, planned: &Planned, front: &Front, window: &WindowOption) -> Result<Exit, Failure> {
     let window = window.of_new_run(common, planned.simulate)?;
     let cluster = open(common, planned)?;
-    let headless = is_headless(front);
+    let face = face::choose(front.ui())?;
     // The terminal stays open from the first picture on, also while the journal is made.
     let mut opened = None;
-    let plan = if headless {
-        make(&*cluster, planned).await?
-    } else {
+    let plan = if face == Face::Tui {
         let reading = tui::opening(&common.look(), "Reading the cluster and planning", make(&*cluster, planned)).await?;
         match reading {
             Ok((plan, kept)) => {
@@ -82,9 +84,15 @@ pub async fn run(common: &Common, planned: &Planned, front: &Front, window: &Win
             }
             Err(left) => return Ok(of_opening(left)),
         }
+    } else {
+        if face == Face::Plain {
+            let _ = writeln!(std::io::stdout(), "Reading the cluster and planning. Nothing is changed.");
+        }
+        make(&*cluster, planned).await?
     };
+    let plan = Arc::new(plan);
     let approvals = approvals(front, &plan)?;
-    if headless && !plan.blockers.is_empty() {
+    if face == Face::Headless && !plan.blockers.is_empty() {
         for blocker in &plan.blockers {
             eprintln!("error: {}: {}", blocker.subject, blocker.why);
             if let Some(hint) = &blocker.hint {
@@ -97,11 +105,16 @@ pub async fn run(common: &Common, planned: &Planned, front: &Front, window: &Win
     if planned.simulate {
         state.push("rehearsals");
     }
-    let held = journal::take_cluster(&state, &plan.cluster, &holder())?;
+    let holder = holder();
+    let held = match journal::take_cluster(&state, &plan.cluster, &holder) {
+        Ok(held) => held,
+        Err(error) => return Err(held::told(common, face == Face::Tui, &state, Some(&plan), error).await),
+    };
     let run = new_name();
-    let journal = Journal::create(&state, &run, &holder()).await?;
+    let journal = Journal::create(&state, &run, &holder).await?;
     let going = Going {
         held,
+        holder,
         cluster,
         journal,
         run,
@@ -113,7 +126,7 @@ pub async fn run(common: &Common, planned: &Planned, front: &Front, window: &Win
         rollback_to: None,
         window,
     };
-    let exit = going.go(common, front, Some(Arc::new(plan)), headless).await;
+    let exit = going.go(common, front, Some(plan), face).await;
     drop(opened);
     exit
 }
@@ -133,9 +146,13 @@ pub async fn resume(
         return Ok(Exit::of_outcome(outcome));
     }
     let plan = folded.plan.clone().ok_or_else(|| Failure::new(Exit::Usage, format!("run `{run}` never began")))?;
+    let face = face::choose(front.ui())?;
     let cluster = live_named(common, &plan.cluster)?;
-    let held = journal::take_cluster(&state, &plan.cluster, &holder())?;
-    let mut journal = Journal::open(&state, &run, &holder()).await?;
+    let holder = holder();
+    let (held, mut journal) = match take(&state, &plan, &run, &holder).await {
+        Ok(taken) => taken,
+        Err(error) => return Err(held::told(common, face == Face::Tui, &state, Some(&plan), error).await),
+    };
     // Read again under the lock: what another castoff wrote until a moment ago counts.
     let mut entries = journal.entries().await?;
     if retry {
@@ -146,6 +163,7 @@ pub async fn resume(
     let approvals = approvals(front, &plan)?;
     let going = Going {
         held,
+        holder,
         cluster,
         journal,
         run,
@@ -157,7 +175,7 @@ pub async fn resume(
         rollback_to: None,
         window,
     };
-    going.go(common, front, None, is_headless(front)).await
+    going.go(common, front, None, face).await
 }
 
 pub async fn rollback(
@@ -178,18 +196,22 @@ pub async fn rollback(
             Failure::new(Exit::Usage, format!("run `{run}` has no step `{id}`")).hint(format!("its steps: {}", ids.join(", ")))
         })?,
     };
-    let headless = is_headless(front);
-    if headless && approvals(front, &plan)?.get("rollback").is_none_or(|id| *id != plan.plan) {
+    let face = face::choose(front.ui())?;
+    if face == Face::Headless && approvals(front, &plan)?.get("rollback").is_none_or(|id| *id != plan.plan) {
         let failure = Failure::new(Exit::NotApproved, "a rollback without a terminal has to be approved ahead");
         return Err(failure.hint(format!("--approve rollback={}", plan.plan)));
     }
     let cluster = live_named(common, &plan.cluster)?;
-    let held = journal::take_cluster(&state, &plan.cluster, &holder())?;
-    let journal = Journal::open(&state, &run, &holder()).await?;
+    let holder = holder();
+    let (held, journal) = match take(&state, &plan, &run, &holder).await {
+        Ok(taken) => taken,
+        Err(error) => return Err(held::told(common, face == Face::Tui, &state, Some(&plan), error).await),
+    };
     let entries = journal.entries().await?;
     let first = Command::RollBack { to, why: reason.to_owned() };
     let going = Going {
         held,
+        holder,
         cluster,
         journal,
         run,
@@ -201,13 +223,21 @@ pub async fn rollback(
         rollback_to: Some(to),
         window,
     };
-    going.go(common, front, None, headless).await
+    going.go(common, front, None, face).await
+}
+
+/// Both locks of a run that is there: that of its cluster, and its own.
+async fn take(state: &Path, plan: &Plan, run: &str, holder: &str) -> Result<(std::fs::File, Journal), JournalError> {
+    let held = journal::take_cluster(state, &plan.cluster, holder)?;
+    Ok((held, Journal::open(state, run, holder).await?))
 }
 
 /// A run that is about to go.
 struct Going {
     /// The lock of the cluster.
     held: std::fs::File,
+    /// Who holds it, as the locks say.
+    holder: String,
     cluster: Arc<dyn Cluster>,
     journal: Journal,
     run: String,
@@ -222,69 +252,126 @@ struct Going {
 }
 
 impl Going {
-    async fn go(self, common: &Common, front: &Front, plan: Option<Arc<Plan>>, headless: bool) -> Result<Exit, Failure> {
+    async fn go(self, common: &Common, front: &Front, plan: Option<Arc<Plan>>, face: Face) -> Result<Exit, Failure> {
         let (command_to, commands) = mpsc::channel(64);
-        let (events, event_from) = mpsc::channel(4096);
         let folder = journal::folder(&self.state, &self.run);
         let known = State::fold(&self.entries)?;
         let shown = plan.clone().or_else(|| known.plan.clone()).expect("a run has a plan, given or journaled");
+        let hello = Hello {
+            run: self.run.clone(),
+            cluster: shown.cluster.clone(),
+            simulated: self.simulated,
+            holder: self.holder.clone(),
+            begun: false,
+            plan: known.plan.is_none().then(|| shown.clone()),
+        };
+        let ways = beside::ways(common, front, self.simulated).await?;
+        let (mut beside, ends) = Beside::begin(hello, &folder, &self.entries, ways, now_ms)?;
+        let mut lost = false;
         let setup = Setup {
             cluster: self.cluster,
             journal: self.journal,
             commands,
-            events,
+            asked: ends.asked,
+            events: ends.events,
             by: operator(),
             approvals: self.approvals.clone(),
             window: self.window.clone(),
-            lingers: !headless,
+            lingers: face == Face::Tui,
             now_ms,
             recheck: Duration::from_secs(if self.simulated { 2 } else { 5 }),
             backoff: Duration::from_secs(1),
         };
         let engine = Engine::new(setup).await?;
         let engine = tokio::spawn(engine.run(plan));
-        let exit = if headless {
-            let approved = self.approvals.keys().cloned().collect();
-            let json = common.format == Format::Json;
-            let options = headless::Options { json, approved, wait: front.wait.map(Duration::from_secs) };
-            stop_on_signals(command_to.clone());
-            let left = headless::run(&self.entries, event_from, command_to, self.first, options).await;
-            ended(engine).await?;
-            Exit::of_headless(&left)
-        } else {
-            let blocked = !shown.blockers.is_empty();
-            let start = tui::Start {
-                plan: shown,
-                entries: self.entries,
-                run: self.run.clone(),
-                simulated: self.simulated,
-                folder,
-                look: common.look(),
-                rollback_to: self.rollback_to,
-                window: self.window,
-                again: common.again(),
-                still: front.still,
-                on_hangup: front.on_hangup.into(),
-            };
-            let left = tui::run(start, event_from, command_to).await?;
-            // Only then the journal holds the last word.
-            ended(engine).await?;
-            match of_terminal(left, &self.state, &self.run).await? {
-                Exit::NotApproved if blocked => Exit::PreflightFailed,
-                exit => exit,
+        let tee = Tee {
+            run: self.run.clone(),
+            folder: folder.clone(),
+            entries: self.entries.clone(),
+            aloud: face != Face::Tui,
+            now_ms,
+        };
+        let (event_from, log) = tee.start(ends.front);
+        let (blocked, empty) = (!shown.blockers.is_empty(), shown.is_empty());
+        let left = match face {
+            Face::Headless => {
+                let approved = self.approvals.keys().cloned().collect();
+                let json = common.format == Format::Json;
+                let lost = stop_on_signals(command_to.clone(), front.on_hangup.into());
+                let options = headless::Options { json, approved, wait: front.wait.map(Duration::from_secs), lost };
+                Left::Headless(headless::run(&self.entries, event_from, command_to, self.first, options).await)
+            }
+            Face::Plain => {
+                let start = plain::Start {
+                    plan: shown,
+                    entries: self.entries,
+                    run: self.run.clone(),
+                    simulated: self.simulated,
+                    rollback_to: self.rollback_to,
+                    window: self.window.clone(),
+                    width: columns(),
+                    color: common.color == When::Always,
+                    on_hangup: front.on_hangup.into(),
+                };
+                let ends = plain::Ends::standard().context("cannot read standard input")?;
+                let left = plain::run(start, event_from, command_to, ends).await.context("cannot listen for signals")?;
+                Left::Terminal(match left {
+                    plain::Left::Finished => tui::Left::Finished,
+                    plain::Left::Stopped => tui::Left::Stopped,
+                    plain::Left::Signal(number) => tui::Left::Signal(number),
+                })
+            }
+            Face::Tui => {
+                let start = tui::Start {
+                    plan: shown,
+                    entries: self.entries,
+                    run: self.run.clone(),
+                    simulated: self.simulated,
+                    folder,
+                    look: common.look(),
+                    rollback_to: self.rollback_to,
+                    window: self.window.clone(),
+                    watching: None,
+                    again: common.again(),
+                    still: front.still,
+                    on_hangup: front.on_hangup.into(),
+                };
+                let left = tui::run(start, event_from, command_to).await?;
+                lost = matches!(left, tui::Left::Detached);
+                Left::Terminal(left)
             }
         };
+        // Only then the journal and the log hold the last word.
+        ended(engine).await?;
+        let _ = log.await;
+        let exit = match left {
+            Left::Headless(left) => Exit::of_headless(&left),
+            Left::Terminal(left) => match of_terminal(left, &self.state, &self.run).await? {
+                Exit::NotApproved if blocked => Exit::PreflightFailed,
+                Exit::NotApproved if empty && face == Face::Plain => Exit::Done,
+                exit => exit,
+            },
+        };
+        let stands = State::fold(&journal::read(&self.state, &self.run).await?)?;
+        beside.engine_ended(stands.plan.is_some() && stands.finished.is_none(), lost).await;
         drop(self.held);
-        last_words(&self.state, &self.run, self.simulated, headless, common).await?;
+        last_words(&self.state, &self.run, self.simulated, face, common).await?;
+        beside.finish().await;
         Ok(exit)
     }
+}
+
+/// How the face was left.
+enum Left {
+    Headless(headless::Left),
+    Terminal(tui::Left),
 }
 
 /// Waits for the engine's end and says what it left open.
 async fn ended(engine: tokio::task::JoinHandle<Result<Ending, EngineError>>) -> Result<(), Failure> {
     if let Ending::Cut(n) = engine.await.context("the engine ended unexpectedly")?? {
         let n = crate::model::text::count(n as u64, "change");
-        eprintln!("on the way when it was cut: {n}; the outcome is looked up on resume");
+        let _ = writeln!(std::io::stderr(), "on the way when it was cut: {n}; the outcome is looked up on resume");
     }
     Ok(())
 }
@@ -324,7 +411,7 @@ async fn of_terminal(left: tui::Left, state: &Path, run: &str) -> Result<Exit, F
 }
 
 /// What stays in the scrollback: the end page, and how to go on.
-async fn last_words(state: &Path, run: &str, simulated: bool, headless: bool, common: &Common) -> Result<(), Failure> {
+async fn last_words(state: &Path, run: &str, simulated: bool, face: Face, common: &Common) -> Result<(), Failure> {
     let folded = State::fold(&journal::read(state, run).await?)?;
     if folded.plan.is_none() {
         // Nothing was begun, so nothing is to be kept.
@@ -332,16 +419,19 @@ async fn last_words(state: &Path, run: &str, simulated: bool, headless: bool, co
         return Ok(());
     }
     let text = if folded.finished.is_some() {
-        let width = u16::try_from(columns()).unwrap_or(120);
+        let width = width();
         let look = tui::Look::from_environment(|name| std::env::var(name).ok(), common.ascii, Some(false));
-        tui::end_page(&folded, run, &journal::folder(state, run), &look, width, &common.again()).join("\n") + "\n"
+        let mut page = tui::end_page(&folded, run, &journal::folder(state, run), &look, width, &common.again());
+        // A rule is nothing that can be read aloud.
+        page.retain(|line| face != Face::Plain || line.chars().any(|c| c != '-'));
+        page.join("\n") + "\n"
     } else {
         let offered = format!("castoff resume {run}");
         report::status_text(run, &folded, None).replace(&offered, &format!("{offered}{}", common.again()))
     };
     let text = if simulated { rehearsed(&text) } else { text };
-    if headless && common.format == Format::Json {
-        eprint!("{text}");
+    if face == Face::Headless && common.format == Format::Json {
+        let _ = write!(std::io::stderr(), "{text}");
     } else {
         let _ = write!(std::io::stdout(), "{text}");
     }
@@ -445,38 +535,6 @@ fn approvals(front: &Front, plan: &Plan) -> Result<BTreeMap<String, String>, Fai
     Ok(out)
 }
 
-pub fn is_headless(front: &Front) -> bool {
-    front.headless || !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal()
-}
-
-/// The first signal asks for a safe stop, the second for a stop at once. A lost connection is the first kind.
-fn stop_on_signals(commands: mpsc::Sender<Command>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    tokio::spawn(async move {
-        let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
-            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
-        else {
-            return;
-        };
-        let mut asked = false;
-        loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
-            }
-            let command = if asked { Command::StopNow } else { Command::Stop };
-            if !asked {
-                eprintln!("stopping at the next safe point; once more stops at once");
-            }
-            asked = true;
-            if commands.send(command).await.is_err() {
-                return;
-            }
-        }
-    });
-}
-
 /// `20261121-0240-7f3a`: sorts by time, short enough to type its end.
 fn new_name() -> String {
     let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y%m%d-%H%M%S").to_string();
@@ -487,18 +545,18 @@ fn new_name() -> String {
 /// Who answers gates: the user, and who became it.
 fn operator() -> String {
     let name = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
-    let uid = rustix::process::getuid().as_raw().to_string();
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let of_uid =
-        |line: &str| (line.split(':').nth(2) == Some(&uid)).then(|| line.split(':').next().unwrap_or_default().to_owned());
-    let user = passwd.lines().find_map(of_uid).unwrap_or_else(|| format!("uid {uid}"));
+    let user = peer::user(rustix::process::getuid().as_raw());
     let user = name("SUDO_USER").map_or(user.clone(), |real| format!("{real} as {user}"));
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    crate::model::text::clean(&format!("{user} on {host}"))
+    crate::model::text::clean(&format!("{user} on {}", peer::host()))
 }
 
 fn holder() -> String {
     format!("{}, process {}, since {}", operator(), std::process::id(), report::moment(now_ms()))
+}
+
+/// Columns of the terminal, as the end page takes them.
+pub fn width() -> u16 {
+    u16::try_from(columns()).unwrap_or(120)
 }
 
 fn columns() -> usize {

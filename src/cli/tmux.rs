@@ -1,7 +1,8 @@
 //! On ssh without tmux a lost line ends the run: the offer to start again inside tmux, in one line.
 //! Never starts anything unasked, and never puts a variable or a secret on a command line.
 
-use super::{Exit, Failure, Front, run::is_headless};
+use super::face::{self, Face};
+use super::{Exit, Failure, Front};
 use std::{
     ffi::OsString,
     io::{Read, Write},
@@ -16,7 +17,7 @@ const SCRIPT: &str = r#""$@"; exec "${SHELL:-/bin/sh}""#;
 /// Asks on ssh without tmux or screen. Returns to go on here; becomes tmux otherwise.
 pub fn offer(front: &Front) -> Result<(), Failure> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    if front.no_tmux || is_headless(front) || !wanted(variable) {
+    if front.no_tmux || face::fitting(front.ui()) != Some(Face::Tui) || !wanted(variable) {
         return Ok(());
     }
     print!("You are on ssh without tmux. T starts again inside tmux, enter goes on. ");

@@ -36,6 +36,9 @@ pub struct ClusterFile {
     /// By name as in image references: `cr.backend.ai`, `docker.io`.
     #[serde(default)]
     pub registries: BTreeMap<String, RegistryConfig>,
+    /// Who is told when a run needs a person.
+    #[serde(default)]
+    pub notify: Notify,
 }
 
 impl ClusterFile {
@@ -81,7 +84,21 @@ impl ClusterFile {
             _ => None,
         });
         let agents = self.agents.iter().filter(|agent| agent.docker.starts_with("tcp://") && agent.tls.is_none());
-        registries.chain(agents.map(|agent| format!("the Docker Engine of `{}` is asked without TLS", agent.name))).collect()
+        let webhook = self.notify.webhook.iter().filter(|url| url.starts_with("http://"));
+        let webhook = webhook.map(|_| "the webhook is told notices without TLS".to_owned());
+        registries
+            .chain(agents.map(|agent| format!("the Docker Engine of `{}` is asked without TLS", agent.name)))
+            .chain(webhook)
+            .collect()
+    }
+
+    /// The environment variables that hold a secret of this file.
+    pub fn secret_variables(&self) -> Vec<String> {
+        let etcd = self.etcd.iter().filter_map(|etcd| etcd.password.as_ref());
+        let postgres = self.postgres.iter().filter_map(|postgres| postgres.password.as_ref());
+        let registries = self.registries.values().filter_map(|registry| registry.password.as_ref());
+        let name = |secret: &Secret| if let Secret::Env(name) = secret { Some(name.clone()) } else { None };
+        etcd.chain(postgres).chain(registries).chain(&self.notify.token).filter_map(name).collect()
     }
 
     fn resolve(&mut self, folder: &Path) {
@@ -91,13 +108,14 @@ impl ClusterFile {
         let discovered = self.discover.iter_mut().filter_map(|discover| discover.agents.tls.as_mut());
         let tls = self.agents.iter_mut().filter_map(|agent| agent.tls.as_mut()).chain(discovered);
         let tls = tls.flat_map(|tls| [&mut tls.ca, &mut tls.cert, &mut tls.key]);
-        for path in etcd.chain(postgres).chain(registries).chain(tls).chain(&mut self.ssh.config) {
+        let own = self.ssh.config.iter_mut().chain(&mut self.notify.ca);
+        for path in etcd.chain(postgres).chain(registries).chain(tls).chain(own) {
             *path = folder.join(&*path);
         }
         let etcd = self.etcd.iter_mut().filter_map(|etcd| etcd.password.as_mut());
         let postgres = self.postgres.iter_mut().filter_map(|postgres| postgres.password.as_mut());
         let registries = self.registries.values_mut().filter_map(|registry| registry.password.as_mut());
-        for secret in etcd.chain(postgres).chain(registries) {
+        for secret in etcd.chain(postgres).chain(registries).chain(&mut self.notify.token) {
             if let Secret::File(path) = secret {
                 *path = folder.join(&*path);
             }
@@ -160,6 +178,20 @@ pub struct Postgres {
     pub url: String,
     pub password: Option<Secret>,
     /// With it the server's certificate and name are verified, unless the URL has an `sslmode` of its own.
+    pub ca: Option<PathBuf>,
+}
+
+/// Notices of a run: a question is open, a step failed, the run is over.
+#[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Notify {
+    /// Run by `sh -c` with the notice, one JSON object, on its standard input.
+    pub command: Option<String>,
+    /// Gets the same object by POST.
+    pub webhook: Option<String>,
+    /// Sent to the webhook as `Authorization: Bearer`.
+    pub token: Option<Secret>,
+    /// Without it the system's own authorities are asked.
     pub ca: Option<PathBuf>,
 }
 

@@ -139,7 +139,7 @@ impl Live {
     }
 
     async fn set_service(&self, manager: &str, wanted: Service, report: Report<'_>) -> Result<(), Fault> {
-        report("waiting", 0, 0);
+        report.progress("waiting", 0, 0);
         let manager = self.manager(manager)?;
         match wanted {
             Service::Running => manager.start().await,
@@ -156,7 +156,7 @@ impl Live {
         expect: &[Vec<Known>],
         report: Report<'_>,
     ) -> Result<(), Fault> {
-        report("waiting", 0, 0);
+        report.progress("waiting", 0, 0);
         let complaints = self.manager(manager)?.rescan(era, registry).await?;
         let Some(complaint) = complaints.last() else { return Ok(()) };
         match world::rescan_standing(expect, &self.known_images(era, registry).await?) {

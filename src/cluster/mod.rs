@@ -13,11 +13,26 @@ pub mod secret;
 pub mod sim;
 pub mod ssh;
 
-use crate::model::{Change, Fault, Inventory, Standing, Wants};
+use crate::model::{Change, Fault, Inventory, LayerProgress, Standing, Wants};
 use async_trait::async_trait;
 
-/// How far an effect is: phase (`pulling`, `unpacking`, `waiting`), done, total. May be called often; never blocks.
-pub type Report<'a> = &'a (dyn Fn(&str, u64, u64) + Send + Sync);
+/// Who is told how far an effect is. May be told often; never blocks.
+pub trait Watch: Send + Sync {
+    /// Phase (`pulling`, `unpacking`, `waiting`), done, total.
+    fn progress(&self, phase: &str, done: u64, total: u64);
+
+    /// The layers of the image on its way, lowest first. Told of pulls only, at most twice a second and at their end.
+    fn layers(&self, _layers: Vec<LayerProgress>) {}
+}
+
+/// A function that wants to know of progress and of nothing else.
+impl<F: Fn(&str, u64, u64) + Send + Sync> Watch for F {
+    fn progress(&self, phase: &str, done: u64, total: u64) {
+        self(phase, done, total);
+    }
+}
+
+pub type Report<'a> = &'a dyn Watch;
 
 /// The installation being migrated. Two implementations: `Live` and `Sim`.
 ///

@@ -1,6 +1,7 @@
 //! Layer 3: the loop that turns a plan into a run. Written first, done second, shown third: it appends an entry
 //! before every effect, and never acts on a cluster that does not stand as planned.
 
+mod afar;
 mod alike;
 mod flight;
 mod gate;
@@ -12,8 +13,8 @@ mod worker;
 use crate::cluster::Cluster;
 use crate::journal::{Journal, JournalError};
 use crate::model::{
-    ChangeId, Command, Entry, Event, Fault, FaultKind, Level, Limits, Next, Outcome, Plan, Stamped, Standing, State, Status,
-    Stop, Target, WayBack, Window, run::IllegalEntry, text,
+    Asked, ChangeId, Command, Entry, Event, Fault, FaultKind, Level, Limits, Next, Outcome, Plan, Stamped, Standing, State,
+    Status, Stop, Target, WayBack, Window, run::IllegalEntry, text,
 };
 use alike::Alike;
 use flight::{Flights, Held};
@@ -29,6 +30,8 @@ pub struct Setup {
     pub cluster: Arc<dyn Cluster>,
     pub journal: Journal,
     pub commands: mpsc::Receiver<Command>,
+    /// From other terminals; closed where there are none.
+    pub asked: mpsc::Receiver<Asked>,
     pub events: mpsc::Sender<Event>,
     /// Who answers gates: user, and the login it came from.
     pub by: String,
@@ -79,6 +82,10 @@ pub struct Engine {
     after_flights: Option<Entry>,
     /// The front end may still ask: its end of the channel is there.
     listening: bool,
+    /// Whose command from another terminal is being followed: entries name them.
+    asker: Option<afar::Asker>,
+    /// Who asked for the stop, if it was not the operator of this run.
+    stopped_by: Option<String>,
 }
 
 /// How long a stop waits for what is in flight. A pull that is cut off is repeated at no harm.
@@ -103,6 +110,8 @@ impl Engine {
             stopping: None,
             after_flights: None,
             listening: true,
+            asker: None,
+            stopped_by: None,
         })
     }
 
@@ -131,6 +140,7 @@ impl Engine {
                     self.listening = command.is_some();
                     commands.push(command.unwrap_or(Command::Stop));
                 }
+                Some(asked) = self.setup.asked.recv() => self.follow(asked).await?,
                 () = tokio::time::sleep_until(wake) => {}
             }
             // Everything that is ready shares one durable write.
@@ -153,7 +163,14 @@ impl Engine {
 
     async fn wait_for_begin(&mut self, plan: Option<Arc<Plan>>) -> Result<Option<Ending>, EngineError> {
         loop {
-            match self.setup.commands.recv().await {
+            let command = tokio::select! {
+                command = self.setup.commands.recv() => command,
+                Some(asked) = self.setup.asked.recv() => {
+                    self.not_begun(asked).await;
+                    continue;
+                }
+            };
+            match command {
                 Some(Command::Begin) => break,
                 None | Some(Command::Stop | Command::StopNow) => return Ok(Some(Ending::Stopped)),
                 Some(Command::Verify) if self.state.plan.is_some() => self.survey().await,
@@ -242,8 +259,8 @@ impl Engine {
 
     async fn pause_for_stop(&mut self) -> Result<(), EngineError> {
         if self.state.plan.is_some() && self.state.finished.is_none() && self.state.paused.is_none() {
-            let by = self.setup.by.clone();
-            self.write(vec![Entry::Paused { why: "stopped at a safe point".to_owned(), by }]).await?;
+            let (why, by) = self.why_stopped();
+            self.write(vec![Entry::Paused { why, by }]).await?;
         }
         Ok(())
     }
@@ -409,7 +426,7 @@ impl Engine {
     }
 
     async fn obey(&mut self, command: Command) -> Result<(), EngineError> {
-        let by = self.setup.by.clone();
+        let by = self.by();
         match command {
             Command::Begin => self.refuse("the run has begun already").await,
             Command::Approve { step, plan, typed } => self.answer_gate(step, &plan, &typed).await?,
@@ -419,7 +436,8 @@ impl Engine {
                 self.refuse("only a run that has not gone on yet is verified: castoff verify looks from outside").await;
             }
             Command::Pause if self.state.paused.is_none() => {
-                self.write(vec![Entry::Paused { why: "asked for".to_owned(), by }]).await?;
+                let why = self.why_paused();
+                self.write(vec![Entry::Paused { why, by }]).await?;
             }
             Command::Pause => self.refuse("the run is paused already").await,
             Command::Continue if self.window_holds().is_some() => {
@@ -493,6 +511,9 @@ impl Engine {
     }
 
     async fn refuse(&self, why: &str) {
+        if let Some(asker) = &self.asker {
+            return asker.refuse(why);
+        }
         let _ = self.setup.events.send(Event::Refused(why.to_owned())).await;
     }
 

@@ -1,7 +1,7 @@
 //! The tasks that talk to the cluster. They write nothing: each reports to the engine, which decides.
 
-use crate::cluster::Cluster;
-use crate::model::{Change, ChangeId, Event, Fault, FaultKind, Inventory, Progress, Standing};
+use crate::cluster::{Cluster, Watch};
+use crate::model::{Change, ChangeId, Event, Fault, FaultKind, Inventory, LayerProgress, Progress, Standing};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
@@ -50,7 +50,7 @@ pub async fn apply(
     events: mpsc::Sender<Event>,
     now_ms: fn() -> i64,
 ) {
-    let report = progress(id, events, now_ms);
+    let report = Watcher { change: id, events, now_ms };
     let applied = within(deadline, &change, cluster.apply(&change, &report)).await;
     // Whatever the call said: only reading back tells. A call that failed may have taken effect all the same.
     let outcome = match (applied, cluster.standing(&change).await) {
@@ -70,7 +70,7 @@ pub async fn undo(
     events: mpsc::Sender<Event>,
     now_ms: fn() -> i64,
 ) {
-    let report = progress(id, events, now_ms);
+    let report = Watcher { change: id, events, now_ms };
     let mut outcome = undo_once(&*cluster, &change, tries.deadline, &report).await;
     for attempt in 1..tries.attempts {
         if !matches!(&outcome, Err(fault) if fault.kind == FaultKind::Passing) {
@@ -82,12 +82,7 @@ pub async fn undo(
     let _ = to.send(Report::Undone { id, outcome }).await;
 }
 
-async fn undo_once(
-    cluster: &dyn Cluster,
-    change: &Change,
-    deadline: Duration,
-    report: &(dyn Fn(&str, u64, u64) + Send + Sync),
-) -> Result<(), Fault> {
+async fn undo_once(cluster: &dyn Cluster, change: &Change, deadline: Duration, report: &dyn Watch) -> Result<(), Fault> {
     let neither = |found: String| {
         let fault = Fault::new(
             FaultKind::Drift,
@@ -124,10 +119,20 @@ async fn within<T>(deadline: Duration, change: &Change, call: impl Future<Output
     tokio::time::timeout(deadline, call).await.map_err(late)?
 }
 
-/// Progress may be lost: a full channel is not waited for.
-fn progress(change: ChangeId, events: mpsc::Sender<Event>, now_ms: fn() -> i64) -> impl Fn(&str, u64, u64) + Send + Sync {
-    move |phase, done, total| {
-        let progress = Progress { change, phase: phase.to_owned(), done, total, at_ms: now_ms() };
-        let _ = events.try_send(Event::Progress(progress));
+/// Tells the front end how far one change is. It may be lost: a full channel is not waited for.
+struct Watcher {
+    change: ChangeId,
+    events: mpsc::Sender<Event>,
+    now_ms: fn() -> i64,
+}
+
+impl Watch for Watcher {
+    fn progress(&self, phase: &str, done: u64, total: u64) {
+        let progress = Progress { change: self.change, phase: phase.to_owned(), done, total, at_ms: (self.now_ms)() };
+        let _ = self.events.try_send(Event::Progress(progress));
+    }
+
+    fn layers(&self, layers: Vec<LayerProgress>) {
+        let _ = self.events.try_send(Event::Layers { change: self.change, layers });
     }
 }

@@ -9,6 +9,11 @@ use serde::{Deserialize, Serialize};
 pub enum Event {
     Entry(Stamped),
     Progress(Progress),
+    /// How far the layers of an image on its way are; at most a few a second for each change.
+    Layers {
+        change: ChangeId,
+        layers: Vec<LayerProgress>,
+    },
     /// How the checks of the waiting gate stand.
     Gate(GateReport),
     /// What holds changes back that could go on; empty: nothing does.
@@ -22,6 +27,12 @@ pub enum Event {
     Changed(Vec<Problem>),
     /// The engine did not follow a command, with the reason.
     Refused(String),
+    /// The engine has dealt with a command from another terminal. What came of it stands in the entries before this.
+    Answered {
+        id: u64,
+        /// Why it was not followed.
+        refused: Option<String>,
+    },
     /// A line for the log: what is asked, answered, waited for.
     Said {
         level: Level,
@@ -51,6 +62,34 @@ pub struct Progress {
     pub total: u64,
     /// Unix time in milliseconds of the last sign of life.
     pub at_ms: i64,
+}
+
+/// How far one layer of an image is. Downloading and unpacking are two numbers: the one says nothing of the other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct LayerProgress {
+    /// The first hex digits of its digest, as the Docker Engine says it.
+    pub id: String,
+    pub phase: LayerPhase,
+    /// Compressed bytes: those that came and those in all; 0 in all: not known.
+    pub done: u64,
+    pub total: u64,
+    /// Compressed bytes that are unpacked.
+    pub unpacked: u64,
+}
+
+/// Where one layer is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LayerPhase {
+    Waiting,
+    Pulling,
+    /// Downloaded; not unpacked yet.
+    Pulled,
+    Unpacking,
+    Done,
+    /// The host held it before.
+    There,
 }
 
 /// Why changes that may go on do not: a limit, a registry, their own last attempt. Never stored.
@@ -141,6 +180,16 @@ impl Command {
     pub fn writes(&self) -> bool {
         !matches!(self, Self::Recheck | Self::Verify)
     }
+}
+
+/// A command that comes from another terminal than the one the run was begun in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Given back with `Answered`.
+    pub id: u64,
+    /// Who asks, and from where: stands in the entry.
+    pub by: String,
+    pub command: Command,
 }
 
 /// Which failed changes are meant.

@@ -127,6 +127,17 @@ impl Limits {
         self
     }
 
+    /// The number of one of them, as it would be typed.
+    pub fn of(&self, limit: Limit) -> u64 {
+        match limit {
+            Limit::Pulls => self.per_host as u64,
+            Limit::Hosts => self.hosts as u64,
+            Limit::Registry => self.per_registry as u64,
+            Limit::Requests => u64::from(self.requests_per_s),
+            Limit::Total => self.total as u64,
+        }
+    }
+
     /// `3 a host, 16 a registry, 48 in all`.
     pub fn words(&self) -> String {
         let mut out = format!("{} a host, {} a registry, {} in all", self.per_host, self.per_registry, self.total);

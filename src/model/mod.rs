@@ -7,11 +7,13 @@ pub mod check;
 pub mod counts;
 pub mod event;
 pub mod fault;
+pub mod hangup;
 pub mod hold;
 pub mod image;
 pub mod inventory;
 pub mod ledger;
 pub mod limits;
+pub mod need;
 pub mod pace;
 pub mod place;
 pub mod plan;
@@ -28,8 +30,9 @@ pub use backend_ai::Era;
 pub use change::{Change, KeyDiff, Known, RowDiff, Service, Standing, Value, WayBack};
 pub use check::{Check, Problem};
 pub use counts::{Counts, Tally};
-pub use event::{Command, Event, GateReport, Level, Progress, SurveyLine, Target, Wait};
+pub use event::{Asked, Command, Event, GateReport, LayerPhase, LayerProgress, Level, Progress, SurveyLine, Target, Wait};
 pub use fault::{Fault, FaultKind};
+pub use hangup::OnHangup;
 pub use image::{Digest, ImageRef};
 pub use inventory::{
     BackendAi, Container, ContainerState, Host, Inventory, Layer, LocalImage, Manager, Manifest, Part, Registry, Row, Session,
@@ -37,6 +40,7 @@ pub use inventory::{
 };
 pub use ledger::{LedgerLine, Verdict};
 pub use limits::{Limit, LimitChange, Limits};
+pub use need::{Need, need, question};
 pub use pace::Pace;
 pub use place::Mistake;
 pub use plan::{Ask, ChangeId, Gate, Kept, Plan, PlannedChange, PlannedStep, Totals};

@@ -185,6 +185,8 @@ pub struct ChangeState {
     /// Unix times in milliseconds.
     pub started_ms: Option<i64>,
     pub ended_ms: Option<i64>,
+    /// Since when it is what it is; 0 while nothing has happened to it.
+    pub turned_ms: i64,
 }
 
 impl ChangeState {
@@ -411,6 +413,7 @@ impl State {
             _ => change.ended_ms = Some(at_ms),
         }
         change.status = to;
+        change.turned_ms = at_ms;
         counts.add((waves.of(id.n), id.n), change, size_bytes);
         waves.count(id.n, was_over, change.is_over());
         Ok(())
@@ -498,6 +501,11 @@ impl State {
     /// How many changes of a step stand in each status.
     pub fn tally(&self, step: usize) -> Tally {
         self.steps[step].counts.tally
+    }
+
+    /// Whether anything stands failed.
+    pub fn any_failed(&self) -> bool {
+        self.steps.iter().any(|step| step.counts.tally.failed > 0)
     }
 
     /// Failed changes, grouped by cause: kind of fault and its words, with the changes that met it.

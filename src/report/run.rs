@@ -232,6 +232,7 @@ pub fn entry_text(state: &State, entry: &Entry) -> String {
     match entry {
         Entry::Planned { plan, by } => format!("planned   plan {} by {by}", plan.plan),
         Entry::GateReached { step } => format!("gate      {} waits", title(step)),
+        Entry::GateApproved { step, by, typed, .. } if typed.is_empty() => format!("approved  {} by {by}", title(step)),
         Entry::GateApproved { step, by, typed, .. } => format!("approved  {} by {by}: {typed}", title(step)),
         Entry::WaveReached { .. } | Entry::WavePassed { .. } | Entry::SetAside { .. } | Entry::CameBack { .. } => {
             let (word, said) = state.wave_entry(entry);

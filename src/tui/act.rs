@@ -3,6 +3,8 @@
 
 use super::Left;
 use super::app::{App, Leaving, Popup, Screen};
+use super::cells::Side;
+use super::grid::Stand;
 use super::keys::{Intent, Place, intent};
 use super::question::{DEAF_MS, Field, Purpose, Question};
 use super::words;
@@ -33,10 +35,12 @@ impl App {
             _ => {}
         }
         if self.is_typing() {
-            return self.typed(key, at_ms);
+            let command = self.typed(key, at_ms);
+            return self.only_looks(command);
         }
-        if matches!(self.popup, Some(Popup::Question(_))) {
-            return self.answer(key, at_ms);
+        if matches!(self.popup, Some(Popup::Question(_))) && !self.shows_a_gate() {
+            let command = self.answer(key, at_ms);
+            return self.only_looks(command);
         }
         if control || key.modifiers.contains(KeyModifiers::ALT) {
             return None;
@@ -44,13 +48,17 @@ impl App {
         if matches!(self.popup, Some(Popup::Retry { opened_ms }) if at_ms < opened_ms + DEAF_MS) {
             return None;
         }
-        let intent = intent(self.place(), key.code)?;
+        let Some(intent) = intent(self.place(), key.code) else {
+            self.no_answer_from_here(key.code);
+            return None;
+        };
         if let Some(why) = self.why_not(intent) {
             self.notice = Some((Level::Warn, why));
             return None;
         }
         self.notice = None;
-        self.act(intent, at_ms)
+        let command = self.act(intent, at_ms);
+        self.only_looks(command)
     }
 
     /// A key while a word is typed. What the run wants meanwhile comes up when that is over.
@@ -89,6 +97,9 @@ impl App {
 
     /// Why a key that is known here does nothing now. Said in the help and when it is pressed.
     pub fn why_not(&self, intent: Intent) -> Option<String> {
+        if let Some(why) = self.why_not_watching(intent) {
+            return Some(why);
+        }
         let no = |why: &str| Some(why.to_owned());
         let acts_on_a_run = matches!(
             intent,
@@ -125,7 +136,14 @@ impl App {
             Intent::Pause if self.state.paused.is_none() && matches!(self.state.next(), Next::Stop(_)) => {
                 no("nothing is running: q leaves it as it is")
             }
-            Intent::Retry | Intent::Skip if self.state.causes().is_empty() => no("nothing has failed"),
+            Intent::Retry | Intent::Skip if !self.state.any_failed() => no("nothing has failed"),
+            Intent::Retry | Intent::Skip if self.screen == Screen::Cell && self.cells.selected_failed().is_none() => {
+                no("this change has not failed")
+            }
+            Intent::RetryOne if self.cells.selected_failed().is_none() || self.screen != Screen::Matrix => {
+                no("no failed change is selected")
+            }
+            Intent::OtherList if self.grid().is_none() => no("the step is not about images on agents"),
             Intent::RollBack if self.undoable().is_empty() => no("this run has changed nothing that could be undone"),
             Intent::RollBack if self.state.rolling_back.is_some() && self.state.finished.is_none() => {
                 no("the rollback is going on already")
@@ -160,18 +178,33 @@ impl App {
             Intent::Quit => return self.quit(),
             Intent::Up => self.step_by(-1),
             Intent::Down => self.step_by(1),
+            Intent::Left => self.cells.move_columns(-1, self.size.0),
+            Intent::Right => self.cells.move_columns(1, self.size.0),
+            Intent::Turn => self.cells.turn(),
+            Intent::Zoom => self.cells.zoom(),
+            Intent::OtherList => self.other_list(),
             Intent::PageUp => self.step_by(-self.page()),
             Intent::PageDown => self.step_by(self.page()),
             Intent::Top => self.step_by(isize::MIN / 2),
             Intent::Bottom => self.step_by(isize::MAX / 2),
             Intent::Open => self.open_selected(at_ms),
             Intent::NextChange | Intent::PreviousChange => self.other_change(intent == Intent::NextChange),
-            Intent::Log => self.open(Screen::Log),
+            Intent::Log => {
+                if self.shows_a_gate() {
+                    self.back();
+                }
+                self.open(Screen::Log);
+            }
+            Intent::Watch => self.watch(at_ms),
+            Intent::List if self.shows_a_gate() => return self.look_from_question(Intent::List),
             Intent::Notes => self.open_page(Screen::Notes),
             Intent::Ledger => self.open_page(Screen::Ledger),
             Intent::FailedOnly => {
                 self.failed_only = !self.failed_only;
                 self.change = 0;
+                if self.screen == Screen::Matrix {
+                    self.cells.go_to_top(self.failed_only);
+                }
             }
             Intent::Recheck => {
                 self.notice = Some((Level::Info, "the cluster is being read again".to_owned()));
@@ -180,11 +213,19 @@ impl App {
             Intent::Execute | Intent::GoOn => return Some(self.begin(at_ms)),
             Intent::Pause => return Some(self.pause()),
             Intent::Retry => return self.retry(at_ms),
-            Intent::RetryCause => {
+            Intent::RetryOne => {
                 self.popup = None;
-                return Some(Command::Retry(self.target()));
+                return self.cells.selected_failed().map(|id| Command::Retry(Target::Changes(vec![id])));
+            }
+            Intent::RetryCause => {
+                let target = self.target();
+                self.popup = None;
+                return Some(Command::Retry(target));
             }
             Intent::Skip => {
+                if self.screen == Screen::Matrix {
+                    self.choose_cause();
+                }
                 let question = Question::new(Purpose::Skip(self.target()), at_ms, vec![Field::reason("why")]);
                 self.popup = Some(Popup::Question(question));
             }
@@ -238,12 +279,13 @@ impl App {
             self.popup = None;
             return None;
         }
-        if !self.behind.is_empty() && !matches!(self.screen, Screen::Overview | Screen::Waiting) {
+        let boxed = matches!(self.popup, Some(Popup::Gone)) || self.shows_a_gate();
+        if !boxed && !self.behind.is_empty() && !matches!(self.screen, Screen::Overview | Screen::Waiting) {
             let first = self.behind[0];
             self.show(first);
             return None;
         }
-        if self.over || !self.begun || self.state.finished.is_some() {
+        if self.over || !self.begun || self.state.finished.is_some() || self.watches() {
             self.left = Some(if self.state.finished.is_some() { Left::Finished } else { Left::Stopped });
             return None;
         }
@@ -254,8 +296,8 @@ impl App {
     /// Ctrl-C: the first asks to stop at the safe point, the second within five seconds stops at once, the third leaves.
     /// While nothing is in flight the first closes a box or asks, and the second stops.
     fn interrupt(&mut self, at_ms: i64) -> Option<Command> {
-        if self.over || !self.begun || self.state.finished.is_some() {
-            return if self.popup.is_some() {
+        if self.over || !self.begun || self.state.finished.is_some() || self.watches() {
+            return if self.popup.is_some() && !self.watches() {
                 self.back();
                 None
             } else {
@@ -303,6 +345,20 @@ impl App {
     }
 
     fn retry(&mut self, at_ms: i64) -> Option<Command> {
+        let failed: usize =
+            self.state.steps.iter().map(|step| step.counts.tally.failed).sum::<u64>().try_into().unwrap_or(usize::MAX);
+        match self.screen {
+            Screen::Cell => return Some(Command::Retry(self.target())),
+            // The cell, its cause or all may be meant: unless these are the same.
+            Screen::Matrix if self.popup.is_none() && failed > 1 => {
+                self.choose_cause();
+                if self.cells.selected_failed().is_some() || self.state.causes().len() > 1 {
+                    self.popup = Some(Popup::Retry { opened_ms: at_ms });
+                    return None;
+                }
+            }
+            _ => {}
+        }
         let one = self.state.causes().len() == 1 || self.screen == Screen::Changes;
         if one || matches!(self.popup, Some(Popup::Retry { .. })) {
             let all = self.popup.take().is_some() || self.screen != Screen::Changes;
@@ -315,9 +371,15 @@ impl App {
     /// What retry and skip are about: the selected change, or the changes with the selected cause.
     pub fn target(&self) -> Target {
         let causes = self.state.causes();
-        let selected = self.listed().get(self.change).map(|n| ChangeId { step: self.step, n: *n });
         let failed = |id: &ChangeId| causes.iter().any(|(_, ids)| ids.contains(id));
-        match selected.filter(|id| self.screen == Screen::Changes && failed(id)) {
+        let selected = match self.screen {
+            Screen::Changes => self.listed().get(self.change).map(|n| ChangeId { step: self.step, n: *n }),
+            Screen::Cell => self.cells.selected(),
+            // The box asks which is meant; a reason is asked for the cell where the eye is.
+            Screen::Matrix if !matches!(self.popup, Some(Popup::Retry { .. })) => self.cells.selected(),
+            _ => None,
+        };
+        match selected.filter(failed) {
             Some(id) => Target::Changes(vec![id]),
             None => causes.get(self.cause).map_or(Target::Failed, |(_, ids)| Target::Changes(ids.clone())),
         }
@@ -339,19 +401,63 @@ impl App {
             (Screen::Overview | Screen::Changes, Next::Canary(step)) if step == self.step => self.ask_canary(step, at_ms),
             (Screen::Overview, Next::Stop(Stop::Failed(step))) if step == self.step => self.open(Screen::Failure),
             (Screen::Overview, Next::Stop(Stop::Stuck)) if self.state.tally(self.step).failed > 0 => self.open(Screen::Failure),
-            (Screen::Changes, _) => {}
+            (Screen::Changes | Screen::Cell, _) => {}
+            (Screen::Matrix, _) if self.cells.view.side == Side::Zoom => self.cells.zoom(),
+            (Screen::Matrix, _) => {
+                if !self.cells.toggle_fold(self.failed_only) && self.cells.selected().is_some() {
+                    self.open_page(Screen::Cell);
+                }
+            }
             (Screen::Failure, _) => {
-                if let Some((_, ids)) = self.state.causes().get(self.cause) {
-                    self.step = ids[0].step;
+                let causes = self.state.causes();
+                let first = causes.get(self.cause).map(|(_, ids)| ids[0]);
+                if let Some(id) = first {
+                    self.step = id.step;
                     self.follows = false;
                 }
                 self.change = 0;
+                if let Some(id) = first.filter(|_| self.grid().is_some()) {
+                    self.cells.turn_to_change(id);
+                    return self.open(Screen::Matrix);
+                }
                 self.open(Screen::Changes);
+            }
+            // What has not begun is told best by what each change would do.
+            _ if self.grid().is_some_and(|grid| grid.sums.count(Stand::ToDo) < grid.sums.total()) => {
+                self.cells.turn_to(self.step);
+                self.open(Screen::Matrix);
             }
             _ => {
                 self.change = if self.screen == Screen::Plan { self.change } else { 0 };
                 self.open(Screen::Changes);
             }
+        }
+    }
+
+    /// From the matrix to the list of the same changes, and back; `esc` goes to where both were opened from.
+    fn other_list(&mut self) {
+        if self.screen == Screen::Changes {
+            let id = self.listed().get(self.change).map(|n| ChangeId { step: self.step, n: *n });
+            match id {
+                Some(id) => self.cells.turn_to_change(id),
+                None => self.cells.turn_to(self.step),
+            }
+            self.screen = Screen::Matrix;
+        } else {
+            let n = self.cells.selected().map(|id| id.n);
+            self.change = self.listed().iter().position(|listed| Some(*listed) == n).unwrap_or_default();
+            self.screen = Screen::Changes;
+        }
+    }
+
+    /// The cause that is meant when the eye is on a cell, or on a host with a failed one.
+    fn choose_cause(&mut self) {
+        let Some(grid) = self.grid() else { return };
+        let worst = || grid.worst([self.cells.view.host], 0..grid.images.len()).filter(|cell| cell.stand == Stand::Failed);
+        let id = self.cells.selected_failed().or_else(|| worst().map(|cell| ChangeId { step: self.step, n: cell.n }));
+        let causes = self.state.causes();
+        if let Some(at) = id.and_then(|id| causes.iter().position(|(_, ids)| ids.contains(&id))) {
+            self.cause = at;
         }
     }
 
@@ -384,10 +490,17 @@ impl App {
                 self.go_to_step(moved(self.step, self.plan.steps.len()));
             }
             Screen::Changes => self.change = moved(self.change, self.listed().len()),
+            Screen::Matrix => self.cells.move_rows(by, self.failed_only, self.size.0),
+            // As many layers as an image has; the picture keeps it within what there is.
+            Screen::Cell => {
+                let n = self.cells.selected().map_or(0, |id| self.cells.layers(id).len());
+                self.scroll = moved(self.scroll, n);
+            }
             Screen::Failure => self.cause = moved(self.cause, self.state.causes().len()),
             Screen::Waiting => self.scroll = moved(self.scroll, self.report.as_ref().map_or(0, |r| r.problems.len())),
             // As long as the page can be: the picture keeps it within what there is.
             Screen::End => self.scroll = moved(self.scroll, self.plan.steps.len() + self.plan.notes.len() + 20),
+            Screen::Held => {}
             Screen::Notes => self.scroll = moved(self.scroll, self.note_rows().len()),
             Screen::Ledger => self.scroll = moved(self.scroll, self.ledger_rows().len()),
             Screen::Diff => self.scroll = moved(self.scroll, self.diff_lines().len()),
@@ -402,7 +515,7 @@ impl App {
 
     /// A suspended tool cannot answer anybody: only while nothing is in flight.
     fn suspend_if_idle(&mut self) {
-        if words::in_flight(&self.state) == 0 {
+        if words::in_flight(&self.state) == 0 || self.watches() {
             self.suspend = true;
         } else {
             self.notice = Some((Level::Warn, "changes are in flight and cannot be left alone: P pauses first".to_owned()));
@@ -415,6 +528,8 @@ pub fn screen_place(screen: Screen) -> Place {
         Screen::Plan => Place::Plan,
         Screen::Overview => Place::Overview,
         Screen::Changes => Place::Changes,
+        Screen::Matrix => Place::Matrix,
+        Screen::Cell => Place::Cell,
         Screen::Notes | Screen::Ledger | Screen::Explain => Place::Page,
         Screen::Diff => Place::Diff,
         Screen::Log => Place::Log,
@@ -422,5 +537,6 @@ pub fn screen_place(screen: Screen) -> Place {
         Screen::Waiting => Place::Waiting,
         Screen::Resume => Place::Resume,
         Screen::End => Place::End,
+        Screen::Held => Place::Held,
     }
 }

@@ -74,7 +74,7 @@ impl App {
     }
 
     /// Looking at the list or the log puts the question away; enter on the step opens it anew.
-    fn look_from_question(&mut self, looks: Intent) -> Option<Command> {
+    pub fn look_from_question(&mut self, looks: Intent) -> Option<Command> {
         match looks {
             Intent::Recheck => return Some(Command::Recheck),
             Intent::MoveWindow => {

@@ -1,18 +1,20 @@
 //! The interface's own state: the run as the journal tells it, and what the operator looks at.
 //! Never draws, never asks the clock: times come in with keys, events and ticks.
 
+use super::cells::Cells;
 use super::copy::Wish;
 use super::facts::Facts;
 use super::find::Find;
+use super::grid::{Grid, Stand};
 use super::lines::{Line, Lines, of_entry};
 use super::palette::Palette;
 use super::question::{Field, HELD, NOT_YET, Purpose, Question};
 use super::sieve::LogView;
 use super::theme::Look;
-use super::{Left, Start};
+use super::{Left, Start, Watching};
 use crate::model::{
-    Ask, ChangeId, Command, Entry, Event, GateReport, Level, Loads, Next, Pace, Plan, Problem, Progress, Projection, Stamped,
-    State, Stop, SurveyLine, Wait, Window, hold, text,
+    Ask, ChangeId, Command, Entry, Event, Fault, GateReport, Level, Loads, Need, Next, Pace, Plan, Problem, Progress, Projection,
+    Stamped, State, Status, Stop, SurveyLine, Wait, Window, hold, text,
 };
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -26,6 +28,10 @@ pub enum Screen {
     Overview,
     /// The changes of the selected step.
     Changes,
+    /// The same as a grid of hosts and images.
+    Matrix,
+    /// One change of it.
+    Cell,
     Log,
     Notes,
     Ledger,
@@ -38,6 +44,8 @@ pub enum Screen {
     Waiting,
     Resume,
     End,
+    /// Another castoff holds the lock that was wanted.
+    Held,
 }
 
 /// What lies over it and takes the keys.
@@ -50,6 +58,8 @@ pub enum Popup {
         opened_ms: i64,
     },
     Question(Question),
+    /// The castoff of a run that was watched.
+    Gone,
 }
 
 /// How far the way out is; with the time at which it was asked.
@@ -97,6 +107,8 @@ pub struct App {
     pub arriving: BTreeMap<usize, u64>,
     /// What the plan says of each step.
     pub facts: Vec<Facts>,
+    /// Grids of the steps that are about images on hosts, and what the eye does there.
+    pub cells: Cells,
     pub pace: Pace,
     /// What every step has to do, and when the rest would end; reckoned once a second.
     pub loads: Loads,
@@ -124,6 +136,11 @@ pub struct App {
     pub put_off: Option<usize>,
     /// The stop that was shown already: it is not shown again when the operator looks elsewhere.
     pub shown: Option<Stop>,
+    /// What needed a person when it was last asked; for a gate, when it was reached.
+    pub heeded: Option<(Need, Option<i64>)>,
+    pub watching: Option<Watching>,
+    /// The window title that the terminal has.
+    pub titled: String,
     pub focused: bool,
     pub last_key_ms: i64,
     /// Taken by the loop: ring once, suspend, draw from scratch.
@@ -174,6 +191,7 @@ impl App {
             progress: BTreeMap::new(),
             arriving: BTreeMap::new(),
             facts: vec![],
+            cells: Cells::default(),
             pace: Pace::default(),
             loads: Loads::default(),
             projection: Projection::default(),
@@ -191,6 +209,9 @@ impl App {
             left: None,
             put_off: None,
             shown: None,
+            heeded: None,
+            watching: start.watching,
+            titled: String::new(),
             focused: true,
             last_key_ms: now_ms,
             bell: false,
@@ -206,10 +227,16 @@ impl App {
             app.lines.push(of_entry(stamped, &app.state));
         }
         app.facts = Facts::of(&app.plan);
+        app.cells.fold(&start.entries, &app.state, &app.progress, now_ms);
         app.loads = Loads::new(&app.plan);
         app.reckon();
         if screen == Screen::Plan {
             app.step = app.plan.steps.iter().position(|step| step.pending().next().is_some()).unwrap_or_default();
+        }
+        if let Some(watching) = &app.watching {
+            app.begun = watching.begun && app.state.plan.is_some();
+            app.screen = if watching.held.is_some() { Screen::Held } else { app.first_screen() };
+            app.settle(now_ms);
         }
         app.follow();
         if let Some(to) = start.rollback_to {
@@ -223,7 +250,11 @@ impl App {
         self.now_ms = now_ms;
         match event {
             Event::Entry(stamped) => self.entry(&stamped, now_ms),
-            Event::Progress(progress) => self.progressed(progress),
+            Event::Progress(progress) => {
+                self.cells.hear(&progress);
+                self.progressed(progress);
+            }
+            Event::Layers { change, layers } => self.cells.hear_layers(change, layers),
             Event::Gate(report) => {
                 if self.counts.last().is_none_or(|(_, n)| *n != report.problems.len()) {
                     self.counts.push((report.read_at_ms, report.problems.len()));
@@ -258,15 +289,19 @@ impl App {
                     self.notice = Some((Level::Error, why));
                 }
             }
+            // The answer to somebody else.
+            Event::Answered { .. } => {}
             Event::Said { level, at_ms, place, text } => {
                 self.lines.push(Line::remark(at_ms, level, &place, &text));
             }
         }
+        self.cells.live(self.begun && !self.over, &self.state, &self.progress, now_ms);
     }
 
     /// The clock went on.
     pub fn tick(&mut self, now_ms: i64) {
         self.now_ms = now_ms;
+        self.cells.tick(now_ms);
         self.look_for(false);
         if let Next::Apply(step) = self.state.next() {
             let (done, total) = self.bytes(step);
@@ -294,7 +329,11 @@ impl App {
 
     /// The engine's channel is closed: it has ended, well or not.
     pub fn engine_ended(&mut self) {
+        if self.watches() {
+            return self.castoff_is_gone();
+        }
         self.over = true;
+        self.cells.live(false, &self.state, &self.progress, self.now_ms);
         if self.state.finished.is_none() {
             self.left = Some(Left::Stopped);
         }
@@ -315,6 +354,10 @@ impl App {
             return;
         }
         self.lines.push(of_entry(stamped, &self.state));
+        if self.watches() && !self.begun {
+            self.begun = true;
+            self.show(Screen::Overview);
+        }
         if let Entry::Planned { plan, .. } = &stamped.entry {
             self.plan = plan.clone();
             self.facts = Facts::of(plan);
@@ -345,11 +388,11 @@ impl App {
             Entry::WindowMoved { .. } | Entry::WindowSet { .. } => {
                 self.close_question(|purpose| matches!(purpose, Purpose::Window { .. }));
             }
-            Entry::Paused { why, .. } if hold::is_hold_words(why) => self.ring(now_ms),
             Entry::Skipped { .. } => self.close_question(|purpose| matches!(purpose, Purpose::Skip(_))),
             Entry::Finished { .. } => self.close_question(|_| true),
             _ => {}
         }
+        self.cells.entry(stamped, &self.state, &self.progress);
         if !matches!(stamped.entry, Entry::Started { .. } | Entry::Done { .. } | Entry::Found { .. }) {
             self.notice = None;
         }
@@ -365,13 +408,16 @@ impl App {
         if !self.begun {
             return;
         }
+        self.heed(now_ms);
+        if self.screen == Screen::Held {
+            return;
+        }
         let next = self.state.next();
         if let Next::Stop(stop @ (Stop::Failed(_) | Stop::Stuck)) = &next {
             if self.shown.as_ref() != Some(stop) && self.popup.is_none() {
                 self.shown = Some(stop.clone());
                 self.cause = 0;
                 self.show(Screen::Failure);
-                self.ring(now_ms);
             }
         } else {
             self.shown = None;
@@ -387,7 +433,6 @@ impl App {
                 self.popup = None;
                 self.scroll = 0;
                 self.show(Screen::End);
-                self.ring(now_ms);
             }
             _ => {}
         }
@@ -402,7 +447,6 @@ impl App {
         let asks = self.state.gate(step).is_some_and(|gate| gate.ask != Ask::Nothing);
         if asks {
             self.ask_gate(step, now_ms);
-            self.ring(now_ms);
         } else if self.problems(step).is_some_and(|problems| !problems.is_empty()) && self.screen == Screen::Overview {
             self.scroll = 0;
             self.open(Screen::Waiting);
@@ -444,6 +488,8 @@ impl App {
 
     fn follow(&mut self) {
         if self.follows
+            // Who looks at cells goes on looking at those.
+            && !matches!(self.screen, Screen::Matrix | Screen::Cell)
             && self.state.plan.is_some()
             && let Some(step) = self.at()
             && self.step != step
@@ -456,6 +502,27 @@ impl App {
     /// What stands against a gate, if its checks have been asked.
     pub fn problems(&self, step: usize) -> Option<&[Problem]> {
         self.report.as_ref().filter(|report| report.step == step).map(|report| report.problems.as_slice())
+    }
+
+    /// Failed changes of one step by cause, as the state tells them of all steps.
+    pub fn causes_of(&self, step: usize) -> Vec<(Fault, Vec<ChangeId>)> {
+        let Some(grid) = self.cells.grid(step) else {
+            return self.state.causes().into_iter().filter(|(_, ids)| ids.iter().any(|id| id.step == step)).collect();
+        };
+        let failed = grid.causes().into_iter().filter(|(cause, _)| cause.stand == Stand::Failed);
+        let of = |cells: &std::collections::BTreeSet<usize>| {
+            let ids: Vec<ChangeId> = cells.iter().map(|n| ChangeId { step, n: *n }).collect();
+            match &self.state.status(*ids.first()?).status {
+                Status::Failed(fault) | Status::UndoFailed(fault) => Some((fault.clone(), ids)),
+                _ => None,
+            }
+        };
+        failed.filter_map(|(_, cells)| of(cells)).collect()
+    }
+
+    /// The matrix of the selected step, if it is one to be shown as a matrix.
+    pub fn grid(&self) -> Option<&Grid> {
+        self.cells.grid(self.step).filter(|_| self.state.plan.is_some())
     }
 
     /// A word of the palette, or one to look for, is being typed.
@@ -486,11 +553,6 @@ impl App {
     /// What the window says against the gate of a step: only a person ends it.
     pub fn held(&self, step: usize) -> Option<&Problem> {
         self.problems(step)?.iter().find(|problem| hold::is_hold(problem))
-    }
-
-    /// Once, and only to somebody who does not look.
-    pub(super) fn ring(&mut self, now_ms: i64) {
-        self.bell |= !self.focused || now_ms - self.last_key_ms > 60_000;
     }
 
     /// The command that starts or continues the run, with what the operator sees meanwhile.

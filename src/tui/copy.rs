@@ -39,7 +39,9 @@ impl App {
                 .command_text()
                 .map_or_else(|| copy("the page", self.end_lines().join("\n")), |text| copy("the command", text)),
             Screen::Diff => copy("the diff", self.diff_text()),
-            Screen::Changes if self.cause_text().is_some() => copy("the cause", self.cause_text()?),
+            Screen::Changes | Screen::Matrix | Screen::Cell if self.cause_text().is_some() => {
+                copy("the cause", self.cause_text()?)
+            }
             _ => copy("the line", self.line_text()?),
         }
     }
@@ -49,7 +51,7 @@ impl App {
         let causes = self.state.causes();
         let (fault, ids) = match self.screen {
             Screen::Failure => causes.get(self.cause)?,
-            Screen::Changes => {
+            Screen::Changes | Screen::Matrix | Screen::Cell => {
                 let id = self.selected_change()?;
                 causes.iter().find(|(_, ids)| ids.contains(&id))?
             }
@@ -82,7 +84,7 @@ impl App {
                 let line = self.log_line()?;
                 format!("{}  {}", self.look.clock_with_zone(line.at_ms), line.words())
             }
-            Screen::Changes | Screen::Diff => {
+            Screen::Changes | Screen::Matrix | Screen::Cell | Screen::Diff => {
                 let id = self.selected_change()?;
                 format!("{}\n{}", self.plan.steps[id.step].title, self.change_text(id))
             }
@@ -107,6 +109,7 @@ impl App {
                 let new = line.new.as_ref().map_or_else(|| "(none)".to_owned(), ToString::to_string);
                 format!("{} -> {new}  {}: {}", line.old.familiar(), line.verdict, line.proof)
             }
+            Screen::Held => return None,
             Screen::Failure => return self.cause_text(),
             Screen::End => self.end_lines().get(self.scroll)?.clone(),
             Screen::Plan | Screen::Overview | Screen::Resume => {

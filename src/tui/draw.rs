@@ -19,6 +19,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
         Screen::Plan => " > plan",
         Screen::Overview => "",
         Screen::Changes => " > changes",
+        Screen::Matrix => " > matrix",
+        Screen::Cell => " > matrix > cell",
         Screen::Log => " > log",
         Screen::Notes => " > notes",
         Screen::Ledger => " > ledger",
@@ -28,6 +30,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
         Screen::Waiting => " > gate",
         Screen::Resume => " > resume",
         Screen::End => " > end",
+        Screen::Held => " > lock",
     };
     let crumb = if matches!(app.popup, Some(Popup::Question(_))) { " > question" } else { crumb };
     let body = parts::head(frame, app, area, crumb);
@@ -41,6 +44,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
         Screen::Plan => screens::plan::draw(frame, app, body),
         Screen::Overview => screens::overview::draw(frame, app, body),
         Screen::Changes => screens::changes::draw(frame, app, body),
+        Screen::Matrix => screens::matrix::draw(frame, app, body),
+        Screen::Cell => screens::cell::draw(frame, app, body),
         Screen::Log => screens::log::draw(frame, app, body),
         Screen::Notes => screens::notes::draw(frame, app, body),
         Screen::Ledger => screens::ledger::draw(frame, app, body),
@@ -50,11 +55,13 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
         Screen::Waiting => screens::waiting::draw(frame, app, body),
         Screen::Resume => screens::resume::draw(frame, app, body),
         Screen::End => screens::end::draw(frame, app, body),
+        Screen::Held => screens::held::draw(frame, app, body),
     }
     match &app.popup {
         Some(Popup::Help) => screens::help::draw(frame, app, body),
         Some(Popup::Leave) => screens::leave::draw(frame, app, body),
         Some(Popup::Retry { .. }) => screens::leave::draw_retry(frame, app, body),
+        Some(Popup::Gone) => screens::held::draw_gone(frame, app, body),
         Some(Popup::Question(_)) | None => {}
     }
     underline(frame, app, body);

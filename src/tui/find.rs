@@ -180,6 +180,11 @@ impl App {
                 steps.map(|(i, step)| format!("{} {} {} {}", i + 1, step.id, step.title, step.summary)).collect()
             }
             Screen::Changes => self.listed().into_iter().map(|n| self.change_words(n)).collect(),
+            Screen::Matrix => self.cells.row_names(),
+            Screen::Cell => {
+                let layers = self.cells.selected().map_or(&[][..], |id| self.cells.layers(id));
+                layers.iter().map(|layer| layer.id.clone()).collect()
+            }
             Screen::Explain => (0..self.plan.steps[self.step].changes.len()).map(|n| self.change_words(n)).collect(),
             Screen::Diff => self.diff_lines(),
             Screen::Failure => {
@@ -189,6 +194,7 @@ impl App {
             Screen::Waiting => self.report.iter().flat_map(|report| &report.problems).map(problem_words).collect(),
             Screen::Notes => self.note_rows().into_iter().map(|(_, problem)| problem_words(problem)).collect(),
             Screen::Ledger => self.ledger_rows().into_iter().map(ledger_words).collect(),
+            Screen::Held => vec![],
             Screen::End => self.end_lines(),
             Screen::Log => self.log_lines().map(super::lines::Line::words).collect(),
         }
@@ -217,6 +223,7 @@ impl App {
         match self.screen {
             Screen::Plan | Screen::Overview | Screen::Resume => self.step,
             Screen::Changes => self.change,
+            Screen::Matrix => self.cells.name_selected(),
             Screen::Failure => self.cause,
             Screen::Log => self.log_row(),
             _ => self.scroll,
@@ -231,6 +238,7 @@ impl App {
         match self.screen {
             Screen::Plan | Screen::Overview | Screen::Resume => self.go_to_step(row),
             Screen::Changes => self.change = row,
+            Screen::Matrix => self.cells.go_to_name(row),
             Screen::Failure => self.cause = row,
             Screen::Log => self.hold_at(row),
             _ => self.scroll = row,

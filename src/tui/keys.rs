@@ -9,6 +9,8 @@ pub enum Place {
     Plan,
     Overview,
     Changes,
+    Matrix,
+    Cell,
     /// The ledger, the notes and the explanation of a step.
     Page,
     /// Before and after, full screen.
@@ -22,6 +24,12 @@ pub enum Place {
     Question,
     Leave,
     RetryBox,
+    /// A gate that is answered at another terminal.
+    ShownGate,
+    /// The box of a castoff that has gone.
+    Gone,
+    /// The page of a lock that another castoff holds.
+    Held,
     /// The line of the `:` palette.
     Palette,
     /// The line in which what is looked for is typed.
@@ -36,6 +44,8 @@ pub enum Intent {
     Quit,
     Up,
     Down,
+    Left,
+    Right,
     PageUp,
     PageDown,
     Top,
@@ -49,6 +59,11 @@ pub enum Intent {
     Diff,
     Explain,
     FailedOnly,
+    /// The matrix by the other side.
+    Turn,
+    Zoom,
+    /// From the matrix to the list, and back.
+    OtherList,
     /// Of the log: 1 errors, 2 warnings too, 3 what was done too, 4 everything.
     Level(u8),
     OneStep,
@@ -71,12 +86,14 @@ pub enum Intent {
     List,
     NextField,
     Answer,
+    Watch,
     // From here on: what acts.
     Execute,
     GoOn,
     Pause,
     Retry,
     RetryCause,
+    RetryOne,
     Skip,
     RollBack,
     Abort,
@@ -110,6 +127,11 @@ impl Intent {
             Self::Diff => "diff",
             Self::Explain => "explain",
             Self::FailedOnly => "failed-only",
+            Self::Turn => "turn",
+            Self::Zoom => "zoom",
+            Self::OtherList => "other-list",
+            Self::Left => "left",
+            Self::Right => "right",
             Self::Level(_) => "level",
             Self::OneStep => "one-step",
             Self::OneAgent => "one-agent",
@@ -131,11 +153,13 @@ impl Intent {
             Self::List => "list",
             Self::NextField => "next-field",
             Self::Answer => "answer",
+            Self::Watch => "watch",
             Self::Execute => "execute",
             Self::GoOn => "continue",
             Self::Pause => "pause",
             Self::Retry => "retry",
             Self::RetryCause => "retry-cause",
+            Self::RetryOne => "retry-one",
             Self::Skip => "skip",
             Self::RollBack => "rollback",
             Self::Abort => "abort",
@@ -161,10 +185,24 @@ impl Intent {
 
     /// Whether it changes something outside the screen, at once or after a question.
     pub fn acts(self) -> bool {
-        use Intent::{Abort, Close, Execute, GoOn, Limit, MoveWindow, Pause, Retry, RetryCause, RollBack, Skip, StopAndLeave};
+        use Intent::{
+            Abort, Close, Execute, GoOn, Limit, MoveWindow, Pause, Retry, RetryCause, RetryOne, RollBack, Skip, StopAndLeave,
+        };
         matches!(
             self,
-            Execute | GoOn | MoveWindow | Pause | Retry | RetryCause | Skip | RollBack | Abort | Close | StopAndLeave | Limit
+            Execute
+                | GoOn
+                | MoveWindow
+                | Pause
+                | Retry
+                | RetryCause
+                | RetryOne
+                | Skip
+                | RollBack
+                | Abort
+                | Close
+                | StopAndLeave
+                | Limit
         )
     }
 
@@ -196,35 +234,38 @@ pub struct Binding {
     pub intent: Intent,
 }
 
-use KeyCode::{Backspace, Char, Down, End, Enter, Esc, F, Home, PageDown, PageUp, Tab, Up};
+use KeyCode::{Backspace, Char, Down, End, Enter, Esc, F, Home, Left, PageDown, PageUp, Right, Tab, Up};
 use Place::{
-    Changes, Diff, End as EndPage, Failure, Find, Help, Leave, Log, Overview, Page, Palette, Plan, Question, Resume, RetryBox,
-    Waiting,
+    Cell, Changes, Diff, End as EndPage, Failure, Find, Gone, Held, Help, Leave, Log, Matrix, Overview, Page, Palette, Plan,
+    Question, Resume, RetryBox, ShownGate, Waiting,
 };
 
-const LISTS: &[Place] = &[Plan, Overview, Changes, Page, Diff, Log, Failure, Waiting, Resume, EndPage, Help];
-const RUN: &[Place] = &[Overview, Changes, Log, Failure, Waiting];
-const SCREENS: &[Place] = &[Plan, Overview, Changes, Page, Diff, Log, Failure, Waiting, Resume, EndPage, Leave, RetryBox];
+const LISTS: &[Place] = &[Plan, Overview, Changes, Matrix, Cell, Page, Diff, Log, Failure, Waiting, Resume, EndPage, Help];
+const RUN: &[Place] = &[Overview, Changes, Matrix, Cell, Log, Failure, Waiting];
+const SCREENS: &[Place] = &[
+    Plan, Overview, Changes, Matrix, Cell, Page, Diff, Log, Failure, Waiting, Resume, EndPage, Leave, RetryBox, ShownGate, Gone,
+    Held,
+];
 /// Where something can be selected and taken along.
-const TAKES: &[Place] = &[Plan, Overview, Changes, Page, Diff, Log, Failure, Waiting, Resume, EndPage];
-const STEPS: &[Place] = &[Plan, Overview, Changes, Failure, Waiting, Resume];
+const TAKES: &[Place] = &[Plan, Overview, Changes, Matrix, Cell, Page, Diff, Log, Failure, Waiting, Resume, EndPage];
+const STEPS: &[Place] = &[Plan, Overview, Changes, Cell, Failure, Waiting, Resume];
 const WORDS: &[Place] =
-    &[Plan, Overview, Changes, Page, Diff, Log, Failure, Waiting, Resume, EndPage, Help, Leave, RetryBox, Question];
+    &[Plan, Overview, Changes, Matrix, Cell, Page, Diff, Log, Failure, Waiting, Resume, EndPage, Help, Leave, RetryBox, Question];
 
 /// In the order of importance: what does not fit into the footer is left out from the end.
 pub const TABLE: &[Binding] = &[
     bind(SCREENS, &[Char('?')], "?", "help", "this help", Intent::Help),
     bind(
-        &[Plan, Overview, Failure, Waiting, Resume, EndPage],
+        &[Plan, Overview, Failure, Waiting, Resume, EndPage, ShownGate, Gone, Held],
         &[Char('q')],
         "q",
         "leave",
         "leave; asks while a run is open",
         Intent::Quit,
     ),
-    bind(&[Changes, Page, Diff, Log, Help], &[Char('q')], "q", "", "back to the first screen", Intent::Quit),
+    bind(&[Changes, Matrix, Cell, Page, Diff, Log, Help], &[Char('q')], "q", "", "back to the first screen", Intent::Quit),
     bind(
-        &[Changes, Page, Diff, Log, Failure, Waiting, EndPage, Help, Leave, RetryBox],
+        &[Changes, Matrix, Cell, Page, Diff, Log, Failure, Waiting, EndPage, Help, Leave, RetryBox, ShownGate, Gone],
         &[Esc, Backspace],
         "esc",
         "back",
@@ -233,6 +274,7 @@ pub const TABLE: &[Binding] = &[
     ),
     bind(&[Plan, Overview, Resume], &[Esc, Backspace], "esc", "", "clear what is looked for, back", Intent::Back),
     bind(&[Question], &[Esc], "esc", "not now", "close the question; the run goes on waiting", Intent::Back),
+    bind(&[Held], &[Char('w')], "w", "watch", "watch the run that holds it, read-only", Intent::Watch),
     bind(&[Palette], &[Esc], "esc", "close", "close the words", Intent::Back),
     bind(&[Palette], &[Enter], "enter", "run", "run the word; what acts asks for its capital", Intent::Run),
     bind(&[Palette], &[Tab], "tab", "complete", "complete the word", Intent::Complete),
@@ -244,11 +286,12 @@ pub const TABLE: &[Binding] = &[
     bind(&[Leave], &[Char('L')], "L", "stop and leave", "finish what is in flight, write, leave", Intent::StopAndLeave),
     bind(&[RetryBox], &[Char('R')], "R", "all causes", "retry every failed change", Intent::Retry),
     bind(&[RetryBox], &[Char('T')], "T", "this cause", "retry the changes with the selected cause", Intent::RetryCause),
+    bind(&[RetryBox], &[Char('O')], "O", "only this", "retry the selected change alone", Intent::RetryOne),
     bind(&[Question], &[Enter], "enter", "answer", "give the answer, when all is typed", Intent::Answer),
     bind(&[Question], &[Tab], "tab", "next field", "go to the other field", Intent::NextField),
     bind(&[Question], &[F(6)], "F6", "window", "give the window another end (asks)", Intent::MoveWindow),
     bind(&[Question], &[F(1)], "F1", "help", "help for questions", Intent::Help),
-    bind(&[Question], &[F(2)], "F2", "list", "what stands in the way, or every change", Intent::List),
+    bind(&[Question, ShownGate], &[F(2)], "F2", "list", "what stands in the way, or every change", Intent::List),
     bind(&[Question], &[F(3)], "F3", "log", "the log", Intent::Log),
     bind(&[Question], &[F(4)], "F4", "explain", "every request the step makes", Intent::Explain),
     bind(&[Question], &[F(5)], "F5", "check again", "read the cluster again for the checks", Intent::Recheck),
@@ -260,18 +303,26 @@ pub const TABLE: &[Binding] = &[
         "look deeper; never acts",
         Intent::Open,
     ),
+    bind(&[Matrix], &[Enter], "enter", "cell", "the selected cell with its layers; unfolds a folded line", Intent::Open),
     bind(&[Log], &[End, Char('G')], "End", "follow", "to the newest line; the log follows again", Intent::Bottom),
     bind(&[Waiting], &[Char('c')], "c", "check again", "read the cluster again now", Intent::Recheck),
     bind(RUN, &[Char('P')], "P", "pause", "pause at the safe point, or go on", Intent::Pause),
     bind(
-        &[Overview, Changes, Failure],
+        &[Overview, Changes, Matrix, Cell, Failure],
         &[Char('R')],
         "R",
         "retry",
         "retry what failed; asks if there are more causes",
         Intent::Retry,
     ),
-    bind(&[Changes, Failure], &[Char('S')], "S", "skip", "leave out what failed, with a reason (asks)", Intent::Skip),
+    bind(
+        &[Changes, Matrix, Cell, Failure],
+        &[Char('S')],
+        "S",
+        "skip",
+        "leave out what failed, with a reason (asks)",
+        Intent::Skip,
+    ),
     bind(
         &[Overview, Failure, Waiting, Resume, EndPage],
         &[Char('B')],
@@ -286,13 +337,17 @@ pub const TABLE: &[Binding] = &[
     bind(&[Plan, Diff], &[Char(']')], "[ ]", "change", "next and previous change of the step", Intent::NextChange),
     bind(&[Plan, Diff], &[Char('[')], "", "", "previous change of the step", Intent::PreviousChange),
     bind(
-        &[Overview, Changes, Failure, Waiting, Resume, EndPage, Page, Diff],
+        &[Overview, Changes, Cell, Failure, Waiting, Resume, EndPage, Page, Diff, ShownGate],
         &[Char('l')],
         "l",
         "log",
         "what happened, line by line",
         Intent::Log,
     ),
+    bind(&[Matrix], &[Char('f')], "f", "failed only", "only what failed, and all again", Intent::FailedOnly),
+    bind(&[Matrix], &[Char('t')], "t", "by image", "by agent, or by image", Intent::Turn),
+    bind(&[Matrix], &[Char('z')], "z", "zoom", "one sign for each agent, and back", Intent::Zoom),
+    bind(&[Matrix], &[Tab], "tab", "list", "the same changes as a list; tab comes back", Intent::OtherList),
     bind(LISTS, &[Char('/')], "/", "find", "find a word; !word leaves its lines out", Intent::Find),
     bind(LISTS, &[Char('n')], "n N", "next", "next and previous line with the word", Intent::FindNext),
     bind(LISTS, &[Char('N')], "", "", "previous line with the word", Intent::FindPrevious),
@@ -301,7 +356,14 @@ pub const TABLE: &[Binding] = &[
     bind(&[Log], &[Char('3')], "", "", "and what was done", Intent::Level(3)),
     bind(&[Log], &[Char('4')], "", "", "everything", Intent::Level(4)),
     bind(&[Log, Diff], &[Char('w')], "w", "wrap", "break long lines, and cut them again", Intent::Wrap),
-    bind(&[Plan, Overview, Changes, Failure, Resume], &[Char('d')], "d", "diff", "before and after, full screen", Intent::Diff),
+    bind(
+        &[Plan, Overview, Changes, Cell, Failure, Resume],
+        &[Char('d')],
+        "d",
+        "diff",
+        "before and after, full screen",
+        Intent::Diff,
+    ),
     bind(STEPS, &[Char('x')], "x", "explain", "every request, its answer, how it is undone", Intent::Explain),
     bind(TAKES, &[Char('y')], "y", "copy", "copy what is selected: to a file and the clipboard", Intent::Copy),
     bind(&[Log], &[Char('s')], "s", "step", "only the step of this line, and all again", Intent::OneStep),
@@ -318,6 +380,9 @@ pub const TABLE: &[Binding] = &[
     bind(&[Plan, Overview, EndPage], &[Char('i')], "i", "notes", "what to know, and to do by hand", Intent::Notes),
     bind(&[Plan, Overview, EndPage], &[Char('v')], "v", "ledger", "for every old name the proven new one", Intent::Ledger),
     bind(&[Changes], &[Char('f')], "f", "failed only", "only what failed, and all again", Intent::FailedOnly),
+    bind(&[Changes], &[Tab], "tab", "matrix", "the same changes as a matrix of agents and images", Intent::OtherList),
+    bind(&[Matrix], &[Char('l'), Right], "h l", "", "a column to the left or right", Intent::Right),
+    bind(&[Matrix], &[Char('h'), Left], "", "", "a column to the left", Intent::Left),
     bind(WORDS, &[Char(':')], ":", "words", "every action by word", Intent::Palette),
     bind(LISTS, &[Char('j'), Down], "j k", "", "down and up", Intent::Down),
     bind(LISTS, &[Char('k'), Up], "", "", "up", Intent::Up),
@@ -325,7 +390,7 @@ pub const TABLE: &[Binding] = &[
     bind(LISTS, &[PageUp], "", "", "a page up", Intent::PageUp),
     bind(LISTS, &[Char('g'), Home], "g G", "", "to the top, to the bottom", Intent::Top),
     bind(
-        &[Plan, Overview, Changes, Page, Diff, Failure, Waiting, Resume, EndPage, Help],
+        &[Plan, Overview, Changes, Matrix, Cell, Page, Diff, Failure, Waiting, Resume, EndPage, Help],
         &[Char('G'), End],
         "",
         "",
@@ -376,9 +441,9 @@ pub fn words(place: Place) -> Vec<&'static Binding> {
 mod tests {
     use super::*;
 
-    const ALL: [Place; 16] = [
-        Plan, Overview, Changes, Page, Diff, Log, Failure, Waiting, Resume, EndPage, Help, Question, Leave, RetryBox, Palette,
-        Find,
+    const ALL: [Place; 18] = [
+        Plan, Overview, Changes, Matrix, Cell, Page, Diff, Log, Failure, Waiting, Resume, EndPage, Help, Question, Leave,
+        RetryBox, Palette, Find,
     ];
 
     #[test]

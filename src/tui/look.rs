@@ -90,6 +90,10 @@ impl App {
         } else {
             self.step
         };
+        let of_cells = |screen: Screen| matches!(screen, Screen::Matrix | Screen::Cell);
+        if of_cells(self.screen) || self.behind.last().is_some_and(|screen| of_cells(*screen)) {
+            return self.cells.selected();
+        }
         let inside = self.screen == Screen::Changes || self.behind.last() == Some(&Screen::Changes);
         let n = if inside { self.listed().get(self.change).copied()? } else { self.change };
         (n < self.plan.steps.get(step)?.changes.len()).then_some(ChangeId { step, n })
@@ -104,7 +108,7 @@ impl App {
         if let Some(id) = from {
             self.step = id.step;
         }
-        let all = !matches!(self.screen, Screen::Changes | Screen::Failure);
+        let all = !matches!(self.screen, Screen::Changes | Screen::Cell | Screen::Failure);
         self.open(Screen::Explain);
         self.scroll = if all { 0 } else { from.map_or(0, |id| id.n) };
     }
@@ -125,7 +129,9 @@ impl App {
             (Some(Popup::Help), _) => Place::Help,
             (Some(Popup::Leave), _) => Place::Leave,
             (Some(Popup::Retry { .. }), _) => Place::RetryBox,
+            (Some(Popup::Question(_)), _) if self.shows_a_gate() => Place::ShownGate,
             (Some(Popup::Question(_)), _) => Place::Question,
+            (Some(Popup::Gone), _) => Place::Gone,
             (None, screen) => super::act::screen_place(screen),
         }
     }

@@ -4,11 +4,15 @@
 pub mod act;
 mod answer;
 pub mod app;
+mod cells;
 mod copy;
 mod detached;
 pub mod draw;
 mod facts;
 mod find;
+mod flow;
+mod grid;
+mod heed;
 mod input;
 pub mod keys;
 mod lines;
@@ -22,6 +26,7 @@ mod screens;
 mod sieve;
 mod terminal;
 mod theme;
+mod watching;
 mod waves;
 mod words;
 
@@ -32,7 +37,7 @@ use crossterm::{
     event::{Event as Terminal, KeyCode, KeyEvent, KeyModifiers, MouseEventKind},
     execute,
     style::Print,
-    terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate},
+    terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate, SetTitle},
 };
 use input::{Input, Keyboard};
 use outside::Away;
@@ -44,10 +49,11 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 
-pub use detached::OnHangup;
+pub use crate::model::OnHangup;
 pub use opening::{Opened, opening};
 pub use screens::end::end_page;
 pub use theme::Look;
+pub use watching::{Held, Watching};
 
 /// What the interface opens with.
 #[derive(Clone, Debug)]
@@ -66,6 +72,8 @@ pub struct Start {
     pub rollback_to: Option<usize>,
     /// The window the run would begin with, or is given when it is taken up again; without it the journal's.
     pub window: Option<Window>,
+    /// Another castoff drives the run; here it is looked at.
+    pub watching: Option<Watching>,
     /// The options that make an offered command whole: ` --state /srv/castoff`, or nothing.
     pub again: String,
     /// Nothing is drawn for the clock alone.
@@ -102,15 +110,18 @@ const GRACE: Duration = Duration::from_secs(20);
 pub async fn run(start: Start, mut events: Receiver<Event>, commands: Sender<Command>) -> anyhow::Result<Left> {
     let on_hangup = start.on_hangup;
     let mut app = App::new(start, now_ms())?;
-    let title = format!("castoff {}", app.plan.cluster);
+    let title = app.window_title();
+    app.titled.clone_from(&title);
     let (sender, mut inputs) = mpsc::unbounded_channel();
     let mut signals = Signals::new()?;
     let (guard, mut screen) = terminal::enter(&title)?;
     let mut keyboard = Keyboard::take(sender)?;
-    let left = turn(&mut app, &mut screen, &title, (&mut keyboard, &mut inputs), &mut signals, (&mut events, &commands)).await;
+    let left = turn(&mut app, &mut screen, (&mut keyboard, &mut inputs), &mut signals, (&mut events, &commands)).await;
     if matches!(left, Ok(Left::Detached)) {
         keyboard.forget();
-        detached::follow(&mut app, on_hangup, &mut events, &commands, &mut signals).await;
+        if !app.watches() {
+            detached::follow(&mut app, on_hangup, &mut events, &commands, &mut signals).await;
+        }
     } else {
         drop(keyboard);
     }
@@ -122,7 +133,6 @@ pub async fn run(start: Start, mut events: Receiver<Event>, commands: Sender<Com
 async fn turn(
     app: &mut App,
     screen: &mut terminal::Screen,
-    title: &str,
     (keyboard, inputs): (&mut Keyboard, &mut UnboundedReceiver<Input>),
     signals: &mut Signals,
     (events, commands): (&mut Receiver<Event>, &Sender<Command>),
@@ -178,7 +188,7 @@ async fn turn(
             }
             ended = over(&mut away), if away.is_some() => {
                 let said = away.take().and_then(|away| away.settle(&ended));
-                if terminal::take(title).is_err() || keyboard.take_again().is_err() {
+                if terminal::take(&app.titled).is_err() || keyboard.take_again().is_err() {
                     return Ok(lost());
                 }
                 app.notice = said;
@@ -194,7 +204,7 @@ async fn turn(
                 }
                 Heard::Continued if away.is_some() => {}
                 Heard::Continued => {
-                    if terminal::take(title).is_err() {
+                    if terminal::take(&app.titled).is_err() {
                         return Ok(lost());
                     }
                     app.redraw = true;
@@ -210,9 +220,14 @@ async fn turn(
                 // Ctrl-C of the program that has the terminal.
                 Heard::Terminate(number)
                     if number == SignalKind::interrupt().as_raw_value() && (away.is_some() || back.is_some_and(|at: Instant| at.elapsed() < ECHO)) => {}
+                Heard::Status => {
+                    let log = app.folder.join("run.log");
+                    app.notice = Some((crate::model::Level::Info, format!("how the run stands is written to {}", log.display())));
+                    due = Some(Instant::now());
+                }
                 Heard::Hangup => return Ok(lost()),
                 Heard::Terminate(number) => {
-                    if !app.begun || app.over {
+                    if !app.begun || app.over || app.watches() {
                         return Ok(Left::Signal(number));
                     }
                     killed = Some((number, Instant::now()));
@@ -259,7 +274,7 @@ async fn turn(
                         app.focused = false;
                     }
                     Err(why) => {
-                        if terminal::take(title).is_err() || keyboard.take_again().is_err() {
+                        if terminal::take(&app.titled).is_err() || keyboard.take_again().is_err() {
                             return Ok(lost());
                         }
                         app.notice = Some((crate::model::Level::Warn, why));
@@ -283,7 +298,7 @@ async fn turn(
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
             // The stop comes a moment later; until somebody continues the process nothing touches the terminal.
             signals.continued.recv().await;
-            if terminal::take(title).is_err() {
+            if terminal::take(&app.titled).is_err() {
                 return Ok(lost());
             }
             app.redraw = true;
@@ -328,6 +343,11 @@ fn take(app: &mut App, event: Terminal, at_ms: i64) -> Option<Command> {
 /// Draws what has changed since the last picture; nothing at all if nothing has.
 fn picture(app: &mut App, screen: &mut terminal::Screen, last: &mut Buffer) -> io::Result<()> {
     ring(app);
+    let title = app.window_title();
+    if title != app.titled {
+        execute!(io::stdout(), SetTitle(&title))?;
+        app.titled = title;
+    }
     let redraw = std::mem::take(&mut app.redraw);
     if redraw {
         // `clear` would ask the terminal where the cursor is; a late answer would be typed text.
@@ -380,6 +400,8 @@ enum Heard {
     Resize,
     Continued,
     Suspend,
+    /// Who looks after the log has answered; the operator is told where.
+    Status,
     Hangup,
     Terminate(i32),
 }
@@ -388,6 +410,7 @@ struct Signals {
     resize: Signal,
     continued: Signal,
     suspend: Signal,
+    status: Signal,
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
@@ -400,6 +423,7 @@ impl Signals {
             resize: signal(SignalKind::window_change())?,
             continued: signal(raw(rustix::process::Signal::CONT))?,
             suspend: signal(raw(rustix::process::Signal::TSTP))?,
+            status: signal(SignalKind::user_defined1())?,
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
@@ -411,6 +435,7 @@ impl Signals {
             _ = self.resize.recv() => Heard::Resize,
             _ = self.continued.recv() => Heard::Continued,
             _ = self.suspend.recv() => Heard::Suspend,
+            _ = self.status.recv() => Heard::Status,
             _ = self.hangup.recv() => Heard::Hangup,
             _ = self.terminate.recv() => Heard::Terminate(SignalKind::terminate().as_raw_value()),
             _ = self.interrupt.recv() => Heard::Terminate(SignalKind::interrupt().as_raw_value()),

@@ -40,6 +40,8 @@ pub async fn opening<T>(look: &Look, what: &str, work: impl Future<Output = T>) 
                 Some(Input::Lost) | None => break Left::Detached,
             },
             signal = signals.next() => match signal {
+                // There is no run yet that could stand somehow.
+                Heard::Status => {}
                 Heard::Hangup => break Left::Detached,
                 Heard::Terminate(number) => break Left::Signal(number),
                 Heard::Resize | Heard::Continued | Heard::Suspend => {}

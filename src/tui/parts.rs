@@ -162,7 +162,13 @@ pub fn head(frame: &mut Frame<'_>, app: &App, area: Rect, crumb: &str) -> Rect {
     let (face, state) = words::title_state(app);
     let sign = look.sign(face);
     let side = if face == super::theme::Face::ToDo { format!("{state} ") } else { format!("{sign} {state} ") };
-    let rehearsal = if app.simulated { "REHEARSAL " } else { "" };
+    let looks_on = app.watches() && app.screen != super::app::Screen::Held;
+    let rehearsal = match (looks_on, app.simulated) {
+        (true, true) => "WATCHING A REHEARSAL ",
+        (true, false) => "WATCHING ",
+        (false, true) => "REHEARSAL ",
+        (false, false) => "",
+    };
     let left = format!("| {} > {}{crumb}", app.plan.cluster, app.plan.runbook);
     let mut run = if app.run.is_empty() { String::new() } else { format!("  run {} ", app.run) };
     // The run id gives way first, then the words of the window, then the crumbs, then its clock; never the state.
@@ -227,7 +233,12 @@ pub fn foot(frame: &mut Frame<'_>, app: &App, area: Rect, place: Place) -> Rect 
         }
         // One key for both: what it would do now is what it is called.
         let goes_on = binding.intent == Intent::Pause && app.state.paused.is_some();
-        let word = if goes_on { "go on" } else { binding.word };
+        let by_host = binding.intent == Intent::Turn && app.cells.view.side != super::cells::Side::Hosts;
+        let word = match binding.word {
+            _ if goes_on => "go on",
+            _ if by_host => "by agent",
+            word => word,
+        };
         let (key, word) = (format!(" {}", binding.shown), format!(" {word}  "));
         if used + key.width() + word.width() > width + 2 {
             break;
@@ -236,7 +247,7 @@ pub fn foot(frame: &mut Frame<'_>, app: &App, area: Rect, place: Place) -> Rect 
         spans.push(Span::styled(key, look.style(Tone::Strong)));
         spans.push(Span::raw(word));
     }
-    let lesson = "capital = acts";
+    let lesson = if app.watches() { "you look on: nothing acts" } else { "capital = acts" };
     if used + lesson.len() + 1 < width && !matches!(place, Place::Question | Place::Palette | Place::Find) {
         spans.push(right(lesson, width - used - 1, look.style(Tone::Dim)));
     }

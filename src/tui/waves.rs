@@ -16,7 +16,6 @@ impl App {
     pub(super) fn canary_done(&mut self, step: usize, now_ms: i64) {
         if self.popup.is_none() && !self.is_typing() && self.put_off != Some(step) {
             self.ask_canary(step, now_ms);
-            self.ring(now_ms);
         }
     }
 

@@ -103,6 +103,12 @@ pub fn step_face(state: &State, step: usize, stalled: bool) -> (Face, &'static s
 pub fn title_state(app: &App) -> (Face, String) {
     let state = &app.state;
     let n = state.steps.len();
+    if app.watches() && app.over && state.finished.is_none() {
+        return match state.paused {
+            Some(_) => (Face::Paused, format!("STOPPED at {}", app.look.clock_with_zone(state.last_ms))),
+            None => (Face::Unknown, format!("GONE after {}", app.look.clock_with_zone(state.last_ms))),
+        };
+    }
     if !app.begun {
         return if state.seq == 0 {
             (Face::ToDo, format!("DRY RUN   plan {}   read {} ago", app.plan.plan, text::age(app.now_ms - app.plan.read_at_ms)))
@@ -167,6 +173,9 @@ pub fn who(problems: &[Problem]) -> String {
 /// What runs, and what it wants from the operator: the second line of every screen.
 pub fn headline(app: &App) -> String {
     let state = &app.state;
+    if let Some(sentence) = app.watching_headline() {
+        return sentence;
+    }
     if let Some(sentence) = not_running(app) {
         return sentence;
     }

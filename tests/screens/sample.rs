@@ -2,9 +2,9 @@
 //! Never a claim about what the engine does: only about what the screens show.
 
 use castoff::model::{
-    Ask, Change, ChangeId, Check, Digest, Entry, Fault, FaultKind, Gate, GateReport, ImageRef, Kept, KeyDiff, Known, LedgerLine,
-    Limits, Outcome, Plan, PlannedChange, PlannedStep, Problem, Progress, Row, RowDiff, Service, Stamped, SurveyLine, Totals,
-    Value, Verdict, Window,
+    Ask, Change, ChangeId, Check, Digest, Entry, Fault, FaultKind, Gate, GateReport, ImageRef, Kept, KeyDiff, Known, LayerPhase,
+    LayerProgress, LedgerLine, Limits, Outcome, Plan, PlannedChange, PlannedStep, Problem, Progress, Row, RowDiff, Service,
+    Stamped, SurveyLine, Totals, Value, Verdict, Window,
 };
 use castoff::tui::{Look, OnHangup, Start};
 use jiff::tz::TimeZone;
@@ -38,6 +38,7 @@ pub fn start(plan: Plan, entries: Vec<Stamped>) -> Start {
         look: look(),
         rollback_to: None,
         window: None,
+        watching: None,
         again: " --state /srv/castoff".to_owned(),
         still: false,
         on_hangup: OnHangup::Pause,
@@ -602,4 +603,105 @@ pub fn stuck() -> Story {
         }
     }
     story
+}
+
+/// A big cluster: 200 agents x 40 images, as the night of a university might be.
+pub fn big_plan() -> Plan {
+    let mut plan = plan();
+    let names = ["python", "tf", "torch", "r-base", "julia", "octave", "ngc-pytorch", "jax"];
+    let image_of = |i: usize| image(&format!("{NEW}/{}:{}.{}", names[i % 8], 2 + i / 8, i % 5));
+    let change = |n: usize| {
+        let (h, i) = (n / 40, n % 40);
+        let host = format!("agent-{:03}", h + 1);
+        Change::Pull {
+            host,
+            image: image_of(i),
+            digest: digest(200 + i),
+            id: digest(100 + i),
+            before: None,
+            size_bytes: 600_000_000,
+        }
+    };
+    let pulls = (0..8000).map(|n| PlannedChange::new(ChangeId { step: 1, n }, change(n), false));
+    plan.steps[1].changes = pulls.collect();
+    "pull 40 images on 200 agents, 4.8 TB".clone_into(&mut plan.steps[1].summary);
+    plan
+}
+
+/// Two agents without space, one image that is gone, one agent that does not answer, eight that pull, the rest done or to do.
+pub fn big() -> Story {
+    let mut story = Story::of(big_plan());
+    story.step(0).gate(1).approve(1);
+    let gone = || Fault::new(FaultKind::Missing, "cannot pull `cr.backend.ai/stable/r-base:6.1` on an agent", "manifest unknown");
+    for h in 0..155 {
+        let last = match h {
+            16 | 117 => 27,
+            1 | 38 | 75 | 90 | 112 | 127 | 164 => 31,
+            43 | 100 => 30 + h % 7,
+            132 => 20,
+            _ => 40,
+        };
+        story.wait(700);
+        for i in 0..last {
+            let n = h * 40 + i;
+            story.start(1, n);
+            match (h, i) {
+                (1 | 38 | 90 | 112 | 127, 27) => story.fail(1, n, gone()),
+                _ => story.done(1, n),
+            };
+        }
+        if last < 40 {
+            match h {
+                16 | 117 => {
+                    for i in 27..34 {
+                        let what = format!("cannot pull `{}` on `agent-{:03}`", story.plan.steps[1].changes[i].subject, h + 1);
+                        story.start(1, h * 40 + i).wait(3000).fail(1, h * 40 + i, Fault { what, ..no_space() });
+                    }
+                    story.start(1, h * 40 + 34).start(1, h * 40 + 35);
+                }
+                132 => {
+                    let change = ChangeId { step: 1, n: h * 40 + 20 };
+                    let why = "cannot reach `agent-133`: connection refused".to_owned();
+                    story.start(1, h * 40 + 20).push(Entry::Retried { change, why, after_ms: 30_000 });
+                }
+                _ => {
+                    story.start(1, h * 40 + last).start(1, h * 40 + last + 1);
+                }
+            }
+        }
+    }
+    story.wait(8000);
+    story
+}
+
+/// What the engines say of the pulls of a big cluster, `second` seconds later.
+pub fn big_progress(story: &Story, second: i64) -> Vec<Progress> {
+    let state = castoff::model::State::fold(&story.entries).unwrap();
+    let running = state.steps[1].changes.iter().enumerate().filter(|(_, c)| c.status == castoff::model::Status::Running);
+    let of = |(n, _): (usize, &castoff::model::ChangeState)| {
+        let total = 600_000_000;
+        let done = (n as u64 % 7 * 70_000_000 + second.unsigned_abs() * 4_000_000).min(total);
+        let phase = if done == total { "unpacking" } else { "pulling" }.to_owned();
+        Progress { change: ChangeId { step: 1, n }, phase, done, total, at_ms: story.at_ms + second * 1000 }
+    };
+    running.map(of).collect()
+}
+
+/// The layers of a pull on its way.
+pub fn layers() -> Vec<LayerProgress> {
+    let layer = |n: usize, phase, done, total, unpacked| LayerProgress {
+        id: digest(900 + n).short().to_owned(),
+        phase,
+        done,
+        total,
+        unpacked,
+    };
+    vec![
+        layer(0, LayerPhase::There, 0, 0, 0),
+        layer(1, LayerPhase::Done, 28_000_000, 28_000_000, 28_000_000),
+        layer(2, LayerPhase::Unpacking, 210_000_000, 210_000_000, 88_000_000),
+        layer(3, LayerPhase::Pulled, 4_100_000, 4_100_000, 0),
+        layer(4, LayerPhase::Pulling, 120_000_000, 298_000_000, 0),
+        layer(5, LayerPhase::Waiting, 0, 0, 0),
+    ]
 }

@@ -205,11 +205,17 @@ impl Terminal {
         }
     }
 
-    /// Waits for the end: the exit code, and what stays in the terminal after the alternate screen.
-    pub fn end(mut self) -> (u32, String) {
+    /// The exit code, when everything that the program said has been read.
+    pub fn ended(&mut self) -> u32 {
         let code = self.code();
         // Ends with the last holder of the terminal.
         self.reader.take().map(thread::JoinHandle::join);
+        code
+    }
+
+    /// Waits for the end: the exit code, and what stays in the terminal after the alternate screen.
+    pub fn end(mut self) -> (u32, String) {
+        let code = self.ended();
         self.is_given_back();
         let raw = self.raw();
         let (_, rest) = raw.rsplit_once("\x1b[?1049l").expect("it was left");

@@ -20,14 +20,14 @@ pub(super) fn secrets(table: &DeTable) -> Vec<Problem> {
 fn in_table(table: &DeTable, path: &mut Vec<String>, problems: &mut Vec<Problem>) {
     for (key, value) in table {
         path.push(key.get_ref().to_string());
-        if key.get_ref() == "password" {
+        if let word @ ("password" | "token") = key.get_ref().as_ref() {
             if !names_a_secret(value.get_ref()) {
                 problems.push(Problem {
                     path: path.clone(),
-                    message: "`password` must say where the password is, not what it is".to_owned(),
-                    hint:
-                        "`password = { env = \"NAME\" }`, `{ file = \"/path\" }` or `{ command = [\"program\", \"argument\"] }`"
-                            .to_owned(),
+                    message: format!("`{word}` must say where the {word} is, not what it is"),
+                    hint: format!(
+                        "`{word} = {{ env = \"NAME\" }}`, `{{ file = \"/path\" }}` or `{{ command = [\"program\", \"argument\"] }}`"
+                    ),
                 });
             }
         } else {
@@ -73,6 +73,7 @@ pub(super) fn all(file: &ClusterFile) -> Vec<Problem> {
     checks.agents(file);
     checks.discover(file);
     checks.registries(file);
+    checks.notify(file);
     checks.problems
 }
 
@@ -242,6 +243,31 @@ impl Checks {
         }
     }
 
+    fn notify(&mut self, file: &ClusterFile) {
+        let notify = &file.notify;
+        let at = |field: &'static str| ["notify", field];
+        if notify.command.as_ref().is_some_and(|command| command.trim().is_empty()) {
+            self.wrong(
+                &at("command"),
+                "the command is empty",
+                "`command = \"mail -s castoff ops@example.com\"`, or leave it out",
+            );
+        }
+        match &notify.webhook {
+            // Not the address itself: it may hold a secret.
+            Some(url) if !has_scheme(url, &["http", "https"]) => {
+                self.wrong(&at("webhook"), "this is no address of a webhook", "`https://host/path`");
+            }
+            None if notify.token.is_some() => {
+                self.wrong(&at("token"), "`token` is for a webhook, and there is none", "set `webhook`, or take `token` out");
+            }
+            _ => {}
+        }
+        if notify.token.is_some() {
+            self.named(&["notify"], notify.token.as_ref(), "token");
+        }
+    }
+
     fn login(&mut self, path: &[&str], username: Option<&String>, password: Option<&Secret>) {
         if username.is_some() != password.is_some() {
             self.wrong(path, "`username` and `password` belong together", "set both or none");
@@ -250,6 +276,11 @@ impl Checks {
     }
 
     fn secret(&mut self, path: &[&str], secret: Option<&Secret>) {
+        self.named(path, secret, "password");
+    }
+
+    /// A secret has a name, whatever its field is called.
+    fn named(&mut self, path: &[&str], secret: Option<&Secret>, field: &str) {
         let empty = match secret {
             Some(Secret::Env(name)) => name.is_empty(),
             Some(Secret::File(file)) => file.as_os_str().is_empty(),
@@ -257,7 +288,8 @@ impl Checks {
             None => false,
         };
         if empty {
-            self.wrong(&[path, &["password"]].concat(), "the secret's name is empty", "`password = { env = \"NAME\" }`");
+            let hint = format!("`{field} = {{ env = \"NAME\" }}`");
+            self.wrong(&[path, &[field]].concat(), "the secret's name is empty", hint);
         }
     }
 

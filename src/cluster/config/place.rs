@@ -106,7 +106,9 @@ pub(super) fn masked(text: &str) -> String {
 fn masked_value(line: &str) -> String {
     let lower = line.to_ascii_lowercase();
     let mut from = 0;
-    while let Some(word) = ["pas", "pwd", "secret", "token"].iter().filter_map(|w| Some(from + lower[from..].find(w)?)).min() {
+    while let Some(word) =
+        ["pas", "pwd", "secret", "token", "webhook"].iter().filter_map(|w| Some(from + lower[from..].find(w)?)).min()
+    {
         let end = line[word..].find([' ', '\t', '=', ':', '"', '\'', ',']).map_or(line.len(), |length| word + length);
         let value = line[end..].find(|c| !matches!(c, ' ' | '\t' | '=' | ':' | '"' | '\'')).map_or(line.len(), |skip| end + skip);
         let told = line[value..].strip_prefix('{').and_then(|rest| rest.split_once('}')).map(|(inside, _)| inside.trim_start());

@@ -4,7 +4,7 @@
 use super::{DockerEngine, ask, name_it, named, words};
 use crate::{
     cluster::Report,
-    model::{Digest, Fault, FaultKind, ImageRef},
+    model::{Digest, Fault, FaultKind, ImageRef, LayerPhase, LayerProgress, text},
 };
 use bollard::{auth::DockerCredentials, models::CreateImageInfo, query_parameters::CreateImageOptionsBuilder};
 use futures::{Stream, StreamExt};
@@ -30,6 +30,11 @@ const PATIENCE: Patience = Patience {
     give_up: Duration::from_mins(5),
     tick: Duration::from_secs(1),
 };
+
+/// So often at most the layers are told.
+const LAYERS_EVERY: Duration = Duration::from_millis(500);
+/// No image has more layers; what a stream names beyond that is not kept.
+const MOST_LAYERS: usize = 256;
 
 /// What is to be there in the end.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +101,8 @@ impl DockerEngine {
     }
 }
 
-/// Listens to the end of a pull. Ends with `Ok` only after the engine's own closing words.
+/// Listens to the end of a pull. Ends with `Ok` only after the engine's own closing words. However it ends, how far the
+/// layers were is the last that is told of them.
 async fn follow(
     events: impl Stream<Item = super::Answer<CreateImageInfo>>,
     what: &str,
@@ -104,13 +110,29 @@ async fn follow(
     patience: Patience,
     report: Report<'_>,
 ) -> Result<(), Fault> {
-    let mut events = pin!(events);
     let mut tally = Tally::new(size_bytes);
+    let ended = listen(events, what, patience, &mut tally, report).await;
+    report.layers(tally.layers());
+    if ended.is_ok() {
+        report.progress(tally.phase(), tally.total(), tally.total());
+    }
+    ended
+}
+
+async fn listen(
+    events: impl Stream<Item = super::Answer<CreateImageInfo>>,
+    what: &str,
+    patience: Patience,
+    tally: &mut Tally,
+    report: Report<'_>,
+) -> Result<(), Fault> {
+    let mut events = pin!(events);
+    let mut layers_at = Instant::now();
     let mut ended_well = false;
     let (mut heard_at, mut moved_at) = (Instant::now(), Instant::now());
     loop {
         match timeout(patience.tick, events.next()).await {
-            Ok(None) if ended_well => break,
+            Ok(None) if ended_well => return Ok(()),
             Ok(None) => {
                 return Err(Fault::new(FaultKind::Passing, what, "the engine's answer broke off")
                     .hint("the Docker Engine was probably restarted"));
@@ -130,10 +152,12 @@ async fn follow(
             return Err(Fault::new(FaultKind::Passing, what, why));
         }
         let stalled = heard_at.elapsed() >= patience.silent || moved_at.elapsed() >= patience.still;
-        report(if stalled { "stalled" } else { tally.phase() }, tally.done(), tally.total());
+        report.progress(if stalled { "stalled" } else { tally.phase() }, tally.done(), tally.total());
+        if layers_at.elapsed() >= LAYERS_EVERY {
+            layers_at = Instant::now();
+            report.layers(tally.layers());
+        }
     }
-    report(tally.phase(), tally.total(), tally.total());
-    Ok(())
 }
 
 /// The layers of one pull, added up.
@@ -142,12 +166,19 @@ struct Tally {
     layers: BTreeMap<String, Part>,
 }
 
+/// One layer: bytes that count, and what the engine said of it last.
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Part {
+    /// In the order of the engine's first words, lowest layer first.
+    order: usize,
     done: u64,
     total: u64,
     loaded: bool,
     unpacked: u64,
+    complete: bool,
+    /// The host had it: none of its bytes count.
+    there: bool,
 }
 
 impl Tally {
@@ -162,11 +193,15 @@ impl Tally {
         if status.starts_with("Pulling from") || status.starts_with("Retrying") || layer == "WARNING" {
             return false;
         }
+        let order = self.layers.len();
+        if order >= MOST_LAYERS && !self.layers.contains_key(layer) {
+            return false;
+        }
+        let part = self.layers.entry(layer.to_owned()).or_insert(Part { order, ..Part::default() });
         if status == "Already exists" {
-            self.layers.remove(layer);
+            *part = Part { order: part.order, there: true, ..Part::default() };
             return true;
         }
-        let part = self.layers.entry(layer.to_owned()).or_default();
         let was = *part;
         let detail = event.progress_detail.as_ref();
         let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).unwrap_or(0);
@@ -185,6 +220,7 @@ impl Tally {
             }
             "Pull complete" => {
                 part.loaded = true;
+                part.complete = true;
                 part.unpacked = part.total;
             }
             _ => {}
@@ -209,7 +245,29 @@ impl Tally {
     }
 
     fn all_loaded(&self) -> bool {
-        !self.layers.is_empty() && self.layers.values().all(|part| part.loaded)
+        let mut coming = self.layers.values().filter(|part| !part.there).peekable();
+        coming.peek().is_some() && coming.all(|part| part.loaded)
+    }
+
+    /// What a person is shown of them.
+    fn layers(&self) -> Vec<LayerProgress> {
+        let mut parts: Vec<_> = self.layers.iter().collect();
+        parts.sort_by_key(|(_, part)| part.order);
+        let layer = |(id, part): (&String, &Part)| LayerProgress {
+            id: text::clean(id).chars().take(12).collect(),
+            phase: match part {
+                Part { there: true, .. } => LayerPhase::There,
+                Part { complete: true, .. } => LayerPhase::Done,
+                Part { unpacked: 1.., .. } => LayerPhase::Unpacking,
+                Part { loaded: true, .. } => LayerPhase::Pulled,
+                Part { done: 1.., .. } => LayerPhase::Pulling,
+                _ => LayerPhase::Waiting,
+            },
+            done: part.done,
+            total: part.total,
+            unpacked: part.unpacked,
+        };
+        parts.into_iter().map(layer).collect()
     }
 }
 
@@ -259,6 +317,46 @@ mod tests {
         assert_eq!(steps[12].1, "unpacking");
         assert!(!steps[6].0, "a retry is no progress");
         assert!(!steps[7].0, "counting again from the start is no progress");
+    }
+
+    #[test]
+    fn every_layer_is_told_with_what_came_and_what_is_unpacked() {
+        let mut tally = Tally::new(1000);
+        for (id, status, current, total) in [
+            ("sha256:00", "Pulling from stable/python", 0, 0),
+            ("ffffffffffff", "Pulling fs layer", 0, 0),
+            ("aaaaaaaaaaaa", "Pulling fs layer", 0, 0),
+            ("bbbbbbbbbbbb", "Pulling fs layer", 0, 0),
+            ("cccccccccccc", "Waiting", 0, 0),
+            ("ffffffffffff", "Already exists", 0, 0),
+            ("aaaaaaaaaaaa", "Downloading", 600, 600),
+            ("aaaaaaaaaaaa", "Extracting", 150, 600),
+            ("bbbbbbbbbbbb", "Downloading", 100, 400),
+        ] {
+            tally.hear(&event(id, status, current, total));
+        }
+        let told: Vec<_> = tally.layers().into_iter().map(|l| (l.id, l.phase, l.done, l.total, l.unpacked)).collect();
+        let layer = |id: &str, phase, done, total, unpacked| (id.to_owned(), phase, done, total, unpacked);
+        assert_eq!(
+            told,
+            [
+                layer("ffffffffffff", LayerPhase::There, 0, 0, 0),
+                layer("aaaaaaaaaaaa", LayerPhase::Unpacking, 600, 600, 150),
+                layer("bbbbbbbbbbbb", LayerPhase::Pulling, 100, 400, 0),
+                layer("cccccccccccc", LayerPhase::Waiting, 0, 0, 0),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_stream_that_names_layers_without_end_is_not_kept() {
+        let mut tally = Tally::new(1000);
+        for n in 0..10_000 {
+            tally.hear(&event(&format!("{n:012}\u{1b}[2J"), "Downloading", 1, 2));
+        }
+        let layers = tally.layers();
+        assert_eq!(layers.len(), MOST_LAYERS);
+        assert!(layers.iter().all(|layer| layer.id.len() == 12));
     }
 
     fn run(events: Vec<super::super::Answer<CreateImageInfo>>, silent_at_the_end: bool) -> (Result<(), Fault>, Vec<String>) {

@@ -7,7 +7,8 @@ pub use demo::demo;
 
 use super::{Cluster, Report};
 use crate::model::{
-    Change, ContainerState, Fault, FaultKind, Inventory, Part, Standing, Wants, check::is_old, image::DOCKER_HUB,
+    Change, ContainerState, Digest, Fault, FaultKind, ImageRef, Inventory, LayerPhase, LayerProgress, Part, Standing, Wants,
+    check::is_old, image::DOCKER_HUB,
 };
 use async_trait::async_trait;
 use std::{
@@ -89,23 +90,56 @@ impl Sim {
         }
     }
 
+    /// The layers of an image of which so many bytes came and so many are unpacked: one layer after the other.
+    fn layers(&self, host: &str, image: &ImageRef, mut done: u64, mut unpacked: u64) -> Vec<LayerProgress> {
+        let world = self.lock();
+        let held =
+            |id: &Digest| world.hosts.get(host).is_some_and(|host| host.images.values().any(|local| local.layers.contains(id)));
+        let all = world.manifest(image).map_or(&[][..], |manifest| &manifest.layers);
+        let layer = |layer: &crate::model::Layer| {
+            let id = layer.digest.short().to_owned();
+            let total = layer.size_bytes;
+            if held(&layer.diff_id) {
+                return LayerProgress { id, phase: LayerPhase::There, done: 0, total, unpacked: 0 };
+            }
+            let (came, laid) = (done.min(total), unpacked.min(total));
+            (done, unpacked) = (done - came, unpacked - laid);
+            let phase = match () {
+                () if laid == total => LayerPhase::Done,
+                () if laid > 0 => LayerPhase::Unpacking,
+                () if came == total => LayerPhase::Pulled,
+                () if came > 0 => LayerPhase::Pulling,
+                () => LayerPhase::Waiting,
+            };
+            LayerProgress { id, phase, done: came, total, unpacked: laid }
+        };
+        all.iter().map(layer).collect()
+    }
+
     async fn spend(&self, change: &Change, report: Report<'_>) {
         if self.pace == Pace::Instant {
             return;
         }
         match change {
-            Change::Pull { size_bytes, .. } => {
+            Change::Pull { host, image, size_bytes, .. } => {
                 let steps = 12 + size_bytes / 180_000_000;
                 for step in 0..=steps {
-                    report("pulling", size_bytes * step / steps, *size_bytes);
+                    let done = size_bytes * step / steps;
+                    report.progress("pulling", done, *size_bytes);
+                    if step % 6 == 5 {
+                        report.layers(self.layers(host, image, done, 0));
+                    }
                     self.take_ms(90).await;
                 }
-                report("unpacking", *size_bytes, *size_bytes);
-                self.take_ms(300).await;
+                for tenth in [3, 7, 10] {
+                    report.progress("unpacking", *size_bytes, *size_bytes);
+                    report.layers(self.layers(host, image, *size_bytes, size_bytes * tenth / 10));
+                    self.take_ms(if tenth < 10 { 250 } else { 0 }).await;
+                }
             }
             Change::Rescan { expect, .. } => {
                 for n in 0..=expect.len() as u64 {
-                    report("reading", n, expect.len() as u64);
+                    report.progress("reading", n, expect.len() as u64);
                     self.take_ms(150).await;
                 }
             }
@@ -153,5 +187,25 @@ impl Cluster for Sim {
         self.spend(change, report).await;
         self.lock().undo(change);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_come_one_after_the_other_and_those_a_host_has_do_not_come_again() {
+        let sim = Sim::new(demo(0), Pace::Instant);
+        let image: ImageRef = "cr.backend.ai/stable/python-pytorch:1.6-py36-cuda10.1".parse().unwrap();
+        let (host, size) = ("gpu-01", 3_400_000_000 + 60_000_000 - 28_000_000);
+        let phases = |done, unpacked| sim.layers(host, &image, done, unpacked).into_iter().map(|l| l.phase).collect::<Vec<_>>();
+        use LayerPhase::{Done, Pulled, Pulling, There, Unpacking, Waiting};
+        assert_eq!(phases(0, 0), [There, Waiting, Waiting, Waiting, Waiting, Waiting]);
+        assert_eq!(phases(size / 2, 0), [There, Pulled, Pulling, Waiting, Waiting, Waiting]);
+        assert_eq!(phases(size, size / 2), [There, Done, Unpacking, Pulled, Pulled, Pulled]);
+        assert_eq!(phases(size, size), [There, Done, Done, Done, Done, Done]);
+        let came: u64 = sim.layers(host, &image, size / 2, 0).iter().map(|layer| layer.done).sum();
+        assert_eq!(came, size / 2);
     }
 }

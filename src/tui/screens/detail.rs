@@ -121,7 +121,7 @@ fn counts(app: &App, room: (usize, usize)) -> Vec<Line<'static>> {
 }
 
 /// Between which minutes the rest is through.
-fn ends(app: &App, from_ms: i64, to_ms: i64) -> String {
+pub fn ends(app: &App, from_ms: i64, to_ms: i64) -> String {
     let end = End { earliest_ms: from_ms, latest_ms: Some(to_ms), measured: true };
     match app.window() {
         Some(window) => end.words_in(window),
@@ -138,13 +138,12 @@ fn against(app: &App) -> String {
 /// Failures of the step by cause: count, words, places, and where there is room, what helps.
 fn causes(app: &App, width: usize, hints: bool) -> Vec<Line<'static>> {
     let look = &app.look;
-    let causes = app.state.causes();
-    let of_step: Vec<_> = causes.iter().filter(|(_, ids)| ids.iter().any(|id| id.step == app.step)).collect();
+    let of_step = app.causes_of(app.step);
     let mut out = vec![];
     if of_step.is_empty() {
         return out;
     }
-    for (fault, ids) in of_step {
+    for (fault, ids) in &of_step {
         out.push(cause(app, fault, ids, width));
         if let Some(hint) = fault.hint.as_ref().filter(|_| hints) {
             let style = look.style(Tone::Plain);

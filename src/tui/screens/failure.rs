@@ -137,6 +137,11 @@ fn ways(app: &App, stuck: bool, width: usize) -> Vec<Line<'static>> {
             ("q", "leave", way_on(app, width.saturating_sub(16))),
         ]
     };
+    let rows = match &app.watching {
+        // Who looks on chooses nothing.
+        Some(watching) => vec![("q", "leave", format!("what is done about it is chosen by {}", text::clean(&watching.holder)))],
+        None => rows,
+    };
     let row = |(key, word, what): (&str, &str, String)| {
         Line::from(vec![
             Span::styled(format!(" {key}  "), app.look.style(Tone::Strong)),

@@ -43,7 +43,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, question: &Question, area: Rect) {
         Purpose::Abort => abort(app, width),
         Purpose::Window { .. } => window::case(app, question, width),
     };
-    let mut foot = foot(app, question, case.act, width);
+    let mut foot =
+        if app.shows_a_gate() { super::held::answered_elsewhere(app, width) } else { foot(app, question, case.act, width) };
     if area.height < LOW {
         foot.remove(0);
     }

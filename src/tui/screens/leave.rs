@@ -39,7 +39,14 @@ pub fn draw_retry(frame: &mut Frame<'_>, app: &App, area: Rect) {
         format!("There are {}. Each change is looked at before it is tried again.", text::count(causes.len() as u64, "cause"));
     let every = format!("every failed change: {}", text::count(all as u64, "change"));
     let this = format!("only {}: {}", text::count(n as u64, "change"), text::clean(why));
-    draw_box(frame, app, area, "RETRY", &[&sentence], &[("T", &this), ("R", &every)], "Not now");
+    let mut ways = vec![("T", this.as_str()), ("R", every.as_str())];
+    let only = app.cells.selected_failed().filter(|_| app.screen == crate::tui::app::Screen::Matrix);
+    let only = only.map(|id| {
+        let planned = app.plan.change(id);
+        format!("only {} on {}", text::clean(&planned.subject), text::clean(&planned.place))
+    });
+    ways.splice(0..0, only.as_ref().map(|only| ("O", only.as_str())));
+    draw_box(frame, app, area, "RETRY", &[&sentence], &ways, "Not now");
 }
 
 fn draw_box(frame: &mut Frame<'_>, app: &App, area: Rect, title: &str, words: &[&str], ways: &[(&str, &str)], safe: &str) {

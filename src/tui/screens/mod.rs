@@ -1,7 +1,10 @@
 //! The screens and boxes, one a file. Each draws a part of the interface's state.
 //! Never holds a state of its own.
 
+mod by_host;
+mod by_image;
 mod canary;
+pub mod cell;
 pub mod changes;
 mod detail;
 pub mod diff;
@@ -9,10 +12,12 @@ pub mod end;
 pub mod explain;
 pub mod failure;
 pub mod gate;
+pub mod held;
 pub mod help;
 pub mod leave;
 pub mod ledger;
 pub mod log;
+pub mod matrix;
 pub mod notes;
 pub mod overview;
 pub mod palette;
@@ -24,5 +29,6 @@ mod steps;
 pub mod too_small;
 pub mod waiting;
 pub mod window;
+mod zoom;
 
 pub use detail::places;

@@ -215,6 +215,11 @@ fn ways(app: &App, width: usize) -> Vec<Line<'static>> {
         ("B", "roll back", "undo what this run has done; shows the way back first".to_owned()),
         ("X", "close", "mark the run as abandoned; the cluster stays as it is".to_owned()),
     ];
+    let rows = match &app.watching {
+        // Who looks on chooses nothing.
+        Some(watching) => vec![("q", "leave", format!("how it goes on is chosen by {}", text::clean(&watching.holder)))],
+        None => rows.into(),
+    };
     let row = |(key, word, what): (&str, &str, String)| {
         Line::from(vec![
             Span::styled(format!(" {key}  "), app.look.style(Tone::Strong)),

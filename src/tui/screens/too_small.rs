@@ -10,6 +10,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, (columns, rows): (u16, u16)) {
     let area = frame.area();
     let goes_on = match app.state.next() {
         _ if !app.begun => "Nothing is running.",
+        Next::Apply(_) | Next::Undo(_) if app.watches() => "The run goes on.",
         Next::Apply(_) | Next::Undo(_) => "The run goes on. P pauses it.",
         _ => "Nothing is running; the run waits.",
     };
