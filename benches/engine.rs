@@ -61,11 +61,11 @@ async fn whole(plan: Plan) -> Duration {
         asked: mpsc::channel(1).1,
         by: "bench".to_owned(),
         approvals: BTreeMap::new(),
-        window: None,
         lingers: false,
         now_ms: cluster::now_ms,
         recheck: Duration::from_secs(1),
         backoff: Duration::from_secs(1),
+        window: None,
     };
     let engine = Engine::new(setup).await.expect("an engine");
     let since = Instant::now();

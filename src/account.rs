@@ -2,10 +2,10 @@
 //! Prints nothing, asks no clock, and never says what no event told.
 
 use crate::model::{
-    ChangeId, Entry, Event, GateReport, Level, Loads, Pace, Problem, Progress, Stamped, State, Status, SurveyLine, Wait, hold,
-    pace, run::IllegalEntry, text,
+    ChangeId, Entry, Event, GateReport, Level, Loads, Pace, Problem, Progress, Stamped, State, Status, SurveyLine, Wait, pace,
+    run::IllegalEntry, text,
 };
-use crate::report::{clock, entry_text, minute, status_text, zone};
+use crate::report::{clock, entry_text, status_text};
 use std::{collections::BTreeMap, fmt::Write as _};
 
 /// A silence this long is broken by a line that says how far the run is.
@@ -52,11 +52,9 @@ pub struct Account {
     pub counts: Vec<usize>,
     /// What holds back changes of this step.
     pub waits: (usize, Vec<Wait>),
-    /// The window has paused the run while it was looked at, with its words.
-    pub held: Option<String>,
-    /// What every step has to do, and how fast the running one goes.
-    loads: Loads,
     pace: Pace,
+    /// What every step has to do.
+    loads: Loads,
     /// When the last line was made, and how far its step was then.
     told_ms: i64,
     told: Option<(usize, u64)>,
@@ -101,11 +99,7 @@ impl Account {
 
     /// The clock went on: a line if nothing was told for ten seconds and something is under way or waited for.
     pub fn tick(&mut self, now_ms: i64) -> Vec<Line> {
-        if let Some(((done, total), step)) = self.under_way().map(|step| (self.bytes(step), step))
-            && total > 0
-        {
-            self.pace.sample(step, now_ms, done);
-        }
+        self.sample(now_ms);
         if now_ms - self.told_ms < SILENCE_MS {
             return vec![];
         }
@@ -123,10 +117,6 @@ impl Account {
         if let Entry::Planned { plan, .. } = &stamped.entry {
             self.loads = Loads::new(plan);
         }
-        self.held = match &stamped.entry {
-            Entry::Paused { why, .. } if hold::is_hold_words(why) => Some(why.clone()),
-            _ => None,
-        };
         self.gate = None;
         self.waiting_since = None;
         self.counts.clear();
@@ -231,19 +221,24 @@ impl Account {
         ))
     }
 
-    fn bytes(&self, step: usize) -> (u64, u64) {
-        self.state.plan.as_ref().map_or((0, 0), |plan| pace::bytes(plan, &self.state, &self.progress, step))
+    fn sample(&mut self, now_ms: i64) {
+        let (Some(plan), Some(step)) = (&self.state.plan, self.under_way()) else { return };
+        let (done, total) = pace::bytes(plan, &self.state, &self.progress, step);
+        if total > 0 {
+            self.pace.sample(step, now_ms, done);
+        }
     }
 
     /// When the running step and the rest would end, and what is left of the window.
     fn rest(&self, step: usize, now_ms: i64) -> String {
         let Some(plan) = &self.state.plan else { return String::new() };
-        let (done, total) = self.bytes(step);
+        let (done, total) = pace::bytes(plan, &self.state, &self.progress, step);
         let window = self.state.window.as_ref();
         let projection = self.loads.project(plan, &self.state, now_ms, self.pace.ends(step, done, total));
         let mut out = String::new();
         if let Some(end) = projection.steps.get(step).copied().flatten().filter(|end| end.measured) {
-            let words = window.map_or_else(|| end.words(minute, &zone(now_ms)), |window| end.words_in(window));
+            let words =
+                window.map_or_else(|| end.words(|ms| local(ms, "%H:%M"), &local(now_ms, "%Z")), |window| end.words_in(window));
             let _ = write!(out, "; ends {words}, if the rate holds");
         }
         let Some(window) = window else { return out };
@@ -322,6 +317,12 @@ impl Account {
         }
         out
     }
+}
+
+/// A time of this machine's zone.
+fn local(at_ms: i64, how: &str) -> String {
+    let at = jiff::Timestamp::from_millisecond(at_ms).map(|at| at.to_zoned(jiff::tz::TimeZone::system()));
+    at.map(|at| at.strftime(how).to_string()).unwrap_or_default()
 }
 
 /// `session train-7 of kim on gpu-1: running, uses …, for 3 h 12 min`.

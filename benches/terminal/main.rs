@@ -140,7 +140,8 @@ fn first_frames(starts: usize) -> bool {
 fn draws(rounds: usize, seconds: u64) -> bool {
     let screens = [
         ("drawing the overview", "", "3 000 running"),
-        ("drawing the changes", "\r", "> changes"),
+        ("drawing the matrix", "\r", "> matrix"),
+        ("drawing the list of changes", "\r\t", "> changes"),
         ("drawing the log", "l", "> log"),
     ];
     let mut memory = Figure::new("peak memory, interface and its run", "MB", 150.0);
@@ -174,7 +175,7 @@ fn delays(rounds: usize, keys: usize) -> bool {
     type Key = fn(usize) -> (&'static str, &'static str);
     let screens: [(&str, &str, Key); 2] = [
         ("key to screen on the overview, 99th percentile", "", |n| if n % 2 == 0 { ("k", "STEP 1 ") } else { ("j", "STEP 2 ") }),
-        ("key to screen on the changes, 99th percentile", "\r", |n| {
+        ("key to screen on the list, 99th percentile", "\r\t", |n| {
             if n % 2 == 0 { ("j", " 2.2  pull") } else { ("k", " 2.1  pull") }
         }),
     ];

@@ -188,11 +188,11 @@ pub fn start(
         folder: running.folder(),
         look: common.look(),
         rollback_to: None,
-        window: None,
         on_hangup: tui::OnHangup::Pause,
         again: common.again(),
         still: false,
         watching: Some(watching),
+        window: None,
     })
 }
 

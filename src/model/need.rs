@@ -9,8 +9,8 @@ pub enum Need {
     Question(usize),
     /// The canary of this step is done, and the others wait for an approval.
     Canary(usize),
-    /// The window holds this step: only a later end or the way back helps.
-    Held(usize),
+    /// The window holds the run before this step, and only a person ends that.
+    Window(usize),
     /// Changes of this step failed, and nothing else starts.
     Failed(usize),
     /// An undo failed.
@@ -23,10 +23,10 @@ pub enum Need {
 pub fn need(state: &State, report: Option<&GateReport>) -> Option<Need> {
     match state.next() {
         Next::Gate(step) if report.is_some_and(|report| report.step == step && report.problems.iter().any(hold::is_hold)) => {
-            Some(Need::Held(step))
+            Some(Need::Window(step))
         }
         Next::Stop(Stop::Paused) if state.paused.as_ref().is_some_and(|(why, _)| hold::is_hold_words(why)) => {
-            state.current_step().map(Need::Held)
+            state.current_step().map(Need::Window)
         }
         Next::Gate(step) => {
             let asks = state.gate(step).is_some_and(|gate| gate.ask != Ask::Nothing);

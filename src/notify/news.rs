@@ -80,7 +80,7 @@ impl News {
                 What::Question
             }
             Need::Canary(_) => What::Question,
-            Need::Held(_) => What::Held,
+            Need::Window(_) => What::Held,
             Need::Failed(_) => What::Failed,
             Need::Stuck => What::Stuck,
             Need::Over(Outcome::Done | Outcome::DoneWithSkips) => What::Done,

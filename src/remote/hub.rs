@@ -285,7 +285,6 @@ fn not_from_afar(command: &Command) -> Option<String> {
     let name = match command {
         Command::Pause | Command::Continue | Command::Stop | Command::SetLimit(_) | Command::Recheck => return None,
         Command::Begin => "begin",
-        Command::MoveWindow { .. } => "window",
         Command::Approve { .. } | Command::ApproveCanary { .. } => "approve",
         Command::Verify => "verify",
         Command::Retry(_) => "retry",
@@ -293,6 +292,7 @@ fn not_from_afar(command: &Command) -> Option<String> {
         Command::RollBack { .. } => "roll back",
         Command::StopNow => "stop at once",
         Command::Abort { .. } => "abort",
+        Command::MoveWindow { .. } => "move the window",
     };
     Some(format!("`{name}` is taken only where the run is; from here: pause, go-on, stop, limit"))
 }

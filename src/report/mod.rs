@@ -23,16 +23,6 @@ pub fn clock(ms: i64) -> String {
     at.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string()
 }
 
-/// `02:14`, in the zone of this machine.
-pub fn minute(ms: i64) -> String {
-    clock(ms).chars().take(5).collect()
-}
-
-/// `KST`: the zone of this machine at that time.
-pub fn zone(ms: i64) -> String {
-    moment(ms).rsplit(' ').next().unwrap_or_default().to_owned()
-}
-
 /// The way back of a step in one word, written out where there is none.
 pub fn undo_word(step: &PlannedStep) -> &'static str {
     if step.pending().next().is_none() {

@@ -70,10 +70,10 @@ pub struct Start {
     pub look: Look,
     /// The first thing asked is a rollback to this step.
     pub rollback_to: Option<usize>,
-    /// The window the run would begin with, or is given when it is taken up again; without it the journal's.
-    pub window: Option<Window>,
     /// Another castoff drives the run; here it is looked at.
     pub watching: Option<Watching>,
+    /// The window the run would begin with, or is given when it is taken up again; without it the journal's.
+    pub window: Option<Window>,
     /// The options that make an offered command whole: ` --state /srv/castoff`, or nothing.
     pub again: String,
     /// Nothing is drawn for the clock alone.

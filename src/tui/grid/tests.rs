@@ -59,11 +59,11 @@ fn app() -> App {
         folder,
         look,
         rollback_to,
-        window: None,
         on_hangup,
         again,
         still: false,
         watching: None,
+        window: None,
     };
     let mut app = App::new(start, 0).unwrap();
     tell(&mut app, Entry::Planned { plan: plan().into(), by: "kim".to_owned() }, 0);
