@@ -58,6 +58,7 @@ async fn whole(plan: Plan) -> Duration {
         journal: Journal::create(folder.path(), "run", "bench").await.expect("a journal"),
         commands,
         events,
+        asked: mpsc::channel(1).1,
         by: "bench".to_owned(),
         approvals: BTreeMap::new(),
         lingers: false,

@@ -91,11 +91,11 @@ impl Talk {
             asked: mpsc::channel(1).1,
             by: "kim".to_owned(),
             approvals: BTreeMap::new(),
+            window: None,
             lingers: false,
             now_ms,
             recheck: Duration::from_millis(50),
             backoff: Duration::from_millis(1),
-            window: None,
         };
         let engine = tokio::spawn(Engine::new(setup).await.unwrap().run(Some(Arc::new(plan.clone()))));
         let (lines, typed) = mpsc::unbounded_channel();
@@ -106,6 +106,7 @@ impl Talk {
             run: RUN.to_owned(),
             simulated: true,
             rollback_to,
+            window: None,
             width: 120,
             color: false,
             on_hangup: OnHangup::default(),

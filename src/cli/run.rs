@@ -308,6 +308,7 @@ impl Going {
                     run: self.run.clone(),
                     simulated: self.simulated,
                     rollback_to: self.rollback_to,
+                    window: self.window.clone(),
                     width: columns(),
                     color: common.color == When::Always,
                     on_hangup: front.on_hangup.into(),

@@ -11,6 +11,7 @@ const PATIENCE_MS: i64 = 15 * 60_000;
 #[serde(rename_all = "kebab-case")]
 pub enum What {
     Question,
+    Held,
     Waits,
     Failed,
     Stuck,
@@ -78,7 +79,8 @@ impl News {
                 self.asked = gate;
                 What::Question
             }
-            Need::Canary(_) | Need::Window(_) => What::Question,
+            Need::Canary(_) => What::Question,
+            Need::Window(_) => What::Held,
             Need::Failed(_) => What::Failed,
             Need::Stuck => What::Stuck,
             Need::Over(Outcome::Done | Outcome::DoneWithSkips) => What::Done,
@@ -103,10 +105,11 @@ impl News {
     pub fn about(&self, what: What) -> Notice {
         let at = jiff::Timestamp::from_millisecond((self.run.now_ms)()).unwrap_or_default();
         let step = match self.state.next() {
+            Next::Stop(crate::model::Stop::Paused) if what == What::Held => self.state.current_step(),
             Next::Gate(step) | Next::Canary(step) | Next::Stop(crate::model::Stop::Failed(step)) => Some(step),
             _ => self.state.causes().first().and_then(|(_, ids)| ids.first()).map(|id| id.step),
         };
-        let step = step.filter(|_| matches!(what, What::Question | What::Waits | What::Failed | What::Stuck));
+        let step = step.filter(|_| matches!(what, What::Question | What::Held | What::Waits | What::Failed | What::Stuck));
         let plan = self.state.plan.as_ref();
         Notice {
             v: 1,
@@ -139,6 +142,12 @@ impl News {
             What::Question => {
                 let (n, all) = question(&self.state, step.unwrap_or_default());
                 format!("{named} waits for your answer: question {n} of {all}. Nothing is running.")
+            }
+            What::Held => {
+                let problems = self.report.as_ref().map_or(&[][..], |report| report.problems.as_slice());
+                let of_gate = problems.iter().map(|problem| format!("{}: {}", problem.subject, problem.why)).next_back();
+                let paused = || self.state.paused.as_ref().map(|(why, _)| why.clone());
+                format!("{named} is held: {}.", of_gate.or_else(paused).unwrap_or_default())
             }
             What::Waits => {
                 let problems = self.report.as_ref().map_or(&[][..], |report| &report.problems);

@@ -6,7 +6,7 @@ mod pages;
 mod talk;
 mod words;
 
-use crate::model::{Command, Event, OnHangup, Plan, Stamped};
+use crate::model::{Command, Event, OnHangup, Plan, Stamped, Window};
 pub use input::Input;
 use input::Reader;
 use std::{
@@ -31,6 +31,8 @@ pub struct Start {
     pub simulated: bool,
     /// The first thing asked is a rollback to this step.
     pub rollback_to: Option<usize>,
+    /// The window the run would begin with.
+    pub window: Option<Window>,
     /// Columns, for the text of the plan.
     pub width: usize,
     /// Headings stand out. Only if it was asked for.

@@ -44,6 +44,8 @@ pub enum Word {
     Ask,
     Check,
     Limit(LimitChange),
+    /// Another end of the window, as it is typed.
+    Window(String),
     Stop,
     StopNow,
     Status,
@@ -85,6 +87,12 @@ const TABLE: &[Row] = &[
         &[Waiting, Gate, Canary, PutOff, Paused, Failed, Stuck, Resume],
     ),
     row("limit", "limit NAME=NUMBER", "change a limit: pulls, hosts, registry, requests, total", &[Running, Waiting, Paused]),
+    row(
+        "window",
+        "window END",
+        "give the window another end, on purpose, as in window 04:30",
+        &[Running, Waiting, PutOff, Paused],
+    ),
     row("stop", "stop", "finish what is in flight, then leave; castoff resume goes on", &[Running]),
     row("stop now", "stop now", "leave at once; what is in flight is looked up on resume", &[Leaving]),
     row("leave", "leave", "leave; nothing has been begun", &[Plan]),
@@ -157,6 +165,7 @@ pub fn read(line: &str, place: Place) -> Result<Word, String> {
         "ask" => alone(Word::Ask),
         "check" => alone(Word::Check),
         "limit" => rest.parse().map(Word::Limit).map_err(|error: BadLimit| error.to_string()),
+        "window" => Ok(Word::Window(rest.to_owned())),
         "stop" | "leave" => alone(Word::Stop),
         "stop now" => alone(Word::StopNow),
         "status" => alone(Word::Status),
@@ -203,6 +212,7 @@ mod tests {
         check("skip 2 retired image", Failed, Ok(Word::Skip(Some(2), "retired image".to_owned())));
         check("limit pulls=4", Running, Ok(Word::Limit("pulls=4".parse().unwrap())));
         check("limit pulls", Running, Err("NAME=NUMBER"));
+        check("window 04:30", Waiting, Ok(Word::Window("04:30".to_owned())));
         check("roll back 3", Gate, Ok(Word::RollBack(Some(3))));
         check("yes", Running, Err("`yes` is no word here"));
         check("é", Running, Err("no word here"));

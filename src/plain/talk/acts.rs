@@ -119,6 +119,7 @@ impl Talk {
                 self.send(Command::Recheck);
             }
             Word::Limit(change) => self.send(Command::SetLimit(change)),
+            Word::Window(end) => self.move_window(&end, now_ms),
             Word::Stop => self.leave(now_ms),
             Word::StopNow => self.stop_now(),
             Word::Status => self.status(now_ms),
@@ -131,6 +132,17 @@ impl Talk {
                 self.out.push("Words possible now; each is typed whole, then enter:".to_owned());
                 self.out.extend(words::list(self.place()));
                 self.out.extend(self.sentence().map(|sentence| pages::ask(&sentence)).unwrap_or_default());
+            }
+        }
+    }
+
+    fn move_window(&mut self, end: &str, now_ms: i64) {
+        match self.account.state.window.as_ref().map(|window| window.moved(end, now_ms)) {
+            Some(Ok(window)) => self.send(Command::MoveWindow { window }),
+            Some(Err(wrong)) => self.out.push(text::clean(&wrong.to_string())),
+            None => {
+                let words = format!("This run has no window: castoff resume {} --window 02:00-04:00 gives it one.", self.run);
+                self.out.push(words);
             }
         }
     }
@@ -279,6 +291,7 @@ mod tests {
             run: "r".to_owned(),
             simulated: false,
             rollback_to: None,
+            window: None,
             width: 80,
             color: false,
             on_hangup: OnHangup::default(),

@@ -5,8 +5,10 @@ use super::pages;
 use super::words::{self, Place};
 use super::{Left, Start};
 use crate::account::Account;
-use crate::model::{CANARY_SENTENCE, ChangeId, Command, Entry, Event, Gate, Next, OnHangup, Plan, Stop, run::IllegalEntry, text};
-use crate::report::plan_text;
+use crate::model::{
+    CANARY_SENTENCE, ChangeId, Command, Entry, Event, Gate, Next, OnHangup, Plan, Stop, hold, run::IllegalEntry, text,
+};
+use crate::report::{plan_text, window_text};
 use std::sync::Arc;
 
 /// Lines that come in this soon after a question were not meant for it.
@@ -103,12 +105,12 @@ impl Talk {
             out: vec![],
             commands: vec![],
         };
-        talk.open(start);
+        talk.open(start, now_ms);
         Ok(talk)
     }
 
     /// The first page.
-    fn open(&mut self, start: &Start) {
+    fn open(&mut self, start: &Start, now_ms: i64) {
         if self.account.state.plan.is_some() {
             match start.rollback_to {
                 Some(to) => self.ask_heavy(Heavy::RollBack(to)),
@@ -125,6 +127,10 @@ impl Talk {
             self.out.push(format!("Nothing is asked: {why}. Nothing has been changed."));
             self.left = Some(Left::Stopped);
             return;
+        }
+        if let Some(window) = &start.window {
+            let lines = window_text(&self.plan, &self.account.state, window, now_ms);
+            self.out.extend(lines.lines().map(text::clean));
         }
         self.ask(Asked::Plan);
         self.out.push(format!("QUESTION: run this plan, {}? Nothing has been changed.", self.plan.plan));
@@ -184,7 +190,16 @@ impl Talk {
                 }
                 _ => {}
             },
-            Event::Gate(report) if !report.problems.is_empty() => self.explain(report.step),
+            Event::Gate(report) if !report.problems.is_empty() => {
+                let first = self.explained != Some(report.step);
+                self.explain(report.step);
+                if first && report.problems.iter().any(hold::is_hold) {
+                    lines.push(
+                        "HELD by the window. Type window END, as in window 04:30, to give it a later end, or: roll back"
+                            .to_owned(),
+                    );
+                }
+            }
             Event::Survey(_) => {
                 self.out.append(&mut lines);
                 if self.asked.is_none() && !self.begun {
