@@ -59,7 +59,6 @@ async fn whole(plan: Plan) -> Duration {
         commands,
         asked: mpsc::channel(1).1,
         events,
-        asked: mpsc::channel(1).1,
         by: "bench".to_owned(),
         approvals: BTreeMap::new(),
         lingers: false,
