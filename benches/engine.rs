@@ -57,7 +57,6 @@ async fn whole(plan: Plan) -> Duration {
         cluster: Arc::new(Sim::new(world, Pace::Instant)),
         journal: Journal::create(folder.path(), "run", "bench").await.expect("a journal"),
         commands,
-        asked: mpsc::channel(1).1,
         events,
         by: "bench".to_owned(),
         approvals: BTreeMap::new(),
@@ -65,6 +64,7 @@ async fn whole(plan: Plan) -> Duration {
         now_ms: cluster::now_ms,
         recheck: Duration::from_secs(1),
         backoff: Duration::from_secs(1),
+        window: None,
     };
     let engine = Engine::new(setup).await.expect("an engine");
     let since = Instant::now();

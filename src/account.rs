@@ -2,11 +2,11 @@
 //! Prints nothing, asks no clock, and never says what no event told.
 
 use crate::model::{
-    ChangeId, Entry, Event, GateReport, Level, Problem, Progress, Stamped, State, Status, SurveyLine, Wait, run::IllegalEntry,
-    text,
+    ChangeId, Entry, Event, GateReport, Level, Loads, Pace, Problem, Progress, Stamped, State, Status, SurveyLine, Wait, pace,
+    run::IllegalEntry, text,
 };
 use crate::report::{clock, entry_text, status_text};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 /// A silence this long is broken by a line that says how far the run is.
 pub const SILENCE_MS: i64 = 10_000;
@@ -52,6 +52,9 @@ pub struct Account {
     pub counts: Vec<usize>,
     /// What holds back changes of this step.
     pub waits: (usize, Vec<Wait>),
+    pace: Pace,
+    /// What every step has to do.
+    loads: Loads,
     /// When the last line was made, and how far its step was then.
     told_ms: i64,
     told: Option<(usize, u64)>,
@@ -60,7 +63,9 @@ pub struct Account {
 impl Account {
     /// Of a run with these entries; none for a new run.
     pub fn new(entries: &[Stamped], now_ms: i64) -> Result<Self, IllegalEntry> {
-        Ok(Self { state: State::fold(entries)?, told_ms: now_ms, ..Self::default() })
+        let state = State::fold(entries)?;
+        let loads = state.plan.as_deref().map(Loads::new).unwrap_or_default();
+        Ok(Self { state, loads, told_ms: now_ms, ..Self::default() })
     }
 
     /// Folds an event in and tells it.
@@ -94,6 +99,7 @@ impl Account {
 
     /// The clock went on: a line if nothing was told for ten seconds and something is under way or waited for.
     pub fn tick(&mut self, now_ms: i64) -> Vec<Line> {
+        self.sample(now_ms);
         if now_ms - self.told_ms < SILENCE_MS {
             return vec![];
         }
@@ -107,6 +113,9 @@ impl Account {
         let at_ms = stamped.at_ms;
         if let Err(illegal) = self.state.apply(stamped) {
             return Line::remark(at_ms, format!("warning: {illegal}"));
+        }
+        if let Entry::Planned { plan, .. } = &stamped.entry {
+            self.loads = Loads::new(plan);
         }
         self.gate = None;
         self.waiting_since = None;
@@ -203,12 +212,41 @@ impl Account {
             return Some(format!("{title}: {} undone, {} being undone{bytes}", tally.undone, tally.running));
         }
         Some(format!(
-            "{title}: {} done, {} running, {} to do, {} %{bytes}",
+            "{title}: {} done, {} running, {} to do, {} %{bytes}{}",
             tally.done + tally.found,
             tally.running,
             tally.waiting + tally.retrying,
-            self.percent(step)
+            self.percent(step),
+            self.rest(step, now_ms)
         ))
+    }
+
+    fn sample(&mut self, now_ms: i64) {
+        let (Some(plan), Some(step)) = (&self.state.plan, self.under_way()) else { return };
+        let (done, total) = pace::bytes(plan, &self.state, &self.progress, step);
+        if total > 0 {
+            self.pace.sample(step, now_ms, done);
+        }
+    }
+
+    /// When the running step and the rest would end, and what is left of the window.
+    fn rest(&self, step: usize, now_ms: i64) -> String {
+        let Some(plan) = &self.state.plan else { return String::new() };
+        let (done, total) = pace::bytes(plan, &self.state, &self.progress, step);
+        let window = self.state.window.as_ref();
+        let projection = self.loads.project(plan, &self.state, now_ms, self.pace.ends(step, done, total));
+        let mut out = String::new();
+        if let Some(end) = projection.steps.get(step).copied().flatten().filter(|end| end.measured) {
+            let words =
+                window.map_or_else(|| end.words(|ms| local(ms, "%H:%M"), &local(now_ms, "%Z")), |window| end.words_in(window));
+            let _ = write!(out, "; ends {words}, if the rate holds");
+        }
+        let Some(window) = window else { return out };
+        if let Some(rest) = projection.rest(Some(window), clock, "") {
+            let _ = write!(out, "; the rest {}", rest.sentence());
+        }
+        let _ = write!(out, "; window {}", window.left(now_ms));
+        out
     }
 
     /// Where the waves of the running step are, who is set aside, and what holds the others back.
@@ -279,6 +317,12 @@ impl Account {
         }
         out
     }
+}
+
+/// A time of this machine's zone.
+fn local(at_ms: i64, how: &str) -> String {
+    let at = jiff::Timestamp::from_millisecond(at_ms).map(|at| at.to_zoned(jiff::tz::TimeZone::system()));
+    at.map(|at| at.strftime(how).to_string()).unwrap_or_default()
 }
 
 /// `session train-7 of kim on gpu-1: running, uses …, for 3 h 12 min`.

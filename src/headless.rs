@@ -2,7 +2,9 @@
 //! or the run stops there and can be resumed.
 
 use crate::account::{Account, Line};
-use crate::model::{Ask, ChangeId, Command, Event, Fault, FaultKind, Next, OnHangup, Outcome, Progress, Stamped, Stop, text};
+use crate::model::{
+    Ask, ChangeId, Command, Entry, Event, Fault, FaultKind, Next, OnHangup, Outcome, Progress, Stamped, Stop, hold, text,
+};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,6 +39,8 @@ pub enum Left {
         drift: bool,
     },
     Stuck,
+    /// By the window, with its words: only a later end or the way back helps.
+    Held(String),
     Stopped,
 }
 
@@ -48,8 +52,13 @@ pub async fn run(
     first: Command,
     options: Options,
 ) -> Left {
-    let mut view =
-        View { account: Account::new(entries, now_ms()).unwrap_or_default(), options, told: BTreeMap::new(), out: true };
+    let mut view = View {
+        account: Account::new(entries, now_ms()).unwrap_or_default(),
+        options,
+        told: BTreeMap::new(),
+        held: None,
+        out: true,
+    };
     let mut left = None;
     // The terminal is lost: how far the run goes, and in which step it was. Taken once it is asked to stop.
     let mut lost: Option<(OnHangup, Option<usize>)> = None;
@@ -88,8 +97,13 @@ pub async fn run(
 /// Shows what happens to a run that another castoff drives, until it is over or that castoff has gone. Asks nothing.
 pub async fn watch(entries: &[Stamped], mut events: mpsc::Receiver<Event>, json: bool) {
     let options = Options { json, approved: BTreeSet::new(), wait: None, lost: mpsc::channel(1).1 };
-    let mut view =
-        View { account: Account::new(entries, now_ms()).unwrap_or_default(), options, told: BTreeMap::new(), out: true };
+    let mut view = View {
+        account: Account::new(entries, now_ms()).unwrap_or_default(),
+        options,
+        told: BTreeMap::new(),
+        held: None,
+        out: true,
+    };
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     while view.account.state.finished.is_none() {
         tokio::select! {
@@ -110,12 +124,20 @@ struct View {
     options: Options,
     /// The progress that was written last, for machines.
     told: BTreeMap<ChangeId, Progress>,
+    /// The window has paused this run, while we looked on.
+    held: Option<String>,
     /// Whether standard output still takes lines: a closed pipe ends the output, not the run.
     out: bool,
 }
 
 impl View {
     fn show(&mut self, event: &Event) {
+        if let Event::Entry(stamped) = event {
+            self.held = match &stamped.entry {
+                Entry::Paused { why, .. } if hold::is_hold_words(why) => Some(why.clone()),
+                _ => None,
+            };
+        }
         // A gate that is asked again and again is news only when the answer is another.
         let same =
             matches!(event, Event::Gate(new) if self.account.gate.as_ref().is_some_and(|old| old.problems == new.problems));
@@ -183,12 +205,17 @@ impl View {
                 if gate.ask != Ask::Nothing && !self.options.approved.contains(id) {
                     return Some(Left::GateNeedsAnswer(id.clone()));
                 }
-                self.account.gate.as_ref().filter(|report| report.step == step && !report.problems.is_empty())?;
-                let tired = self
-                    .options
-                    .wait
-                    .zip(self.account.waiting_since)
-                    .is_some_and(|(wait, since)| u128::try_from(now_ms() - since).is_ok_and(|ms| ms >= wait.as_millis()));
+                let report = self.account.gate.as_ref().filter(|report| report.step == step && !report.problems.is_empty())?;
+                if let Some(problem) = report.problems.iter().find(|problem| hold::is_hold(problem)) {
+                    return Some(Left::Held(format!("{}: {}", problem.subject, problem.why)));
+                }
+                // A window opens by itself.
+                if report.problems.iter().all(hold::is_early) {
+                    return None;
+                }
+                let waited = self.options.wait.zip(self.account.waiting_since);
+                let tired =
+                    waited.is_some_and(|(wait, since)| u128::try_from(now_ms() - since).is_ok_and(|ms| ms >= wait.as_millis()));
                 (!gate.wait || tired).then(|| Left::GateClosed { step: id.clone(), preflight: gate.ask == Ask::Nothing })
             }
             Next::Canary(step) => {
@@ -200,6 +227,7 @@ impl View {
                 Some(Left::Failed { drift })
             }
             Next::Stop(Stop::Stuck) => Some(Left::Stuck),
+            Next::Stop(Stop::Paused) => self.held.clone().map(Left::Held),
             _ => None,
         }
     }
@@ -220,6 +248,10 @@ impl View {
                     let hint = problem.hint.as_ref().map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
                     self.say(&format!("  {}: {}{hint}", text::clean(&problem.subject), text::clean(&problem.why)));
                 }
+            }
+            Left::Held(why) => {
+                self.say(&text::clean(why));
+                self.say("hint: a later end, on purpose: castoff resume --window 02:00-05:00; or castoff rollback");
             }
             Left::Failed { .. } | Left::Stuck => {
                 let step = self.account.state.current_step().filter(|_| *left != Left::Stuck);

@@ -117,6 +117,7 @@ async fn process(state: &Path, sim: &Arc<Sim>, plan: &Plan, fuse: &Arc<Fuse>, tu
         events,
         by: "test".to_owned(),
         approvals: BTreeMap::new(),
+        window: None,
         lingers: false,
         now_ms,
         recheck: Duration::from_millis(1),

@@ -95,6 +95,7 @@ impl Talk {
             now_ms,
             recheck: Duration::from_millis(50),
             backoff: Duration::from_millis(1),
+            window: None,
         };
         let engine = tokio::spawn(Engine::new(setup).await.unwrap().run(Some(Arc::new(plan.clone()))));
         let (lines, typed) = mpsc::unbounded_channel();

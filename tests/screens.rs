@@ -76,11 +76,14 @@ fn blocked() -> App {
 }
 
 fn pulling() -> App {
-    let story = sample::pulling();
-    let mut app = running(&story);
+    pulled(&sample::pulling())
+}
+
+fn pulled(story: &Story) -> App {
+    let mut app = running(story);
     // A minute of pulling, so that there is a rate and an end.
     for second in 0..=60 {
-        for progress in sample::progress(&story, second) {
+        for progress in sample::progress(story, second) {
             app.event(Event::Progress(progress), story.at_ms + second * 1000);
         }
         app.tick(story.at_ms + second * 1000);
@@ -691,6 +694,74 @@ fn down_goes_further_back_as_the_list_is_drawn() {
 }
 
 #[test]
+fn a_window_is_always_in_sight() {
+    let mut app = fresh();
+    app.given = Some(sample::window(80));
+    app.tick(NIGHT_MS);
+    check("window-plan", &mut app);
+    check("window", &mut pulled(&sample::pulling().within(sample::window(80))));
+    let mut over = running(&sample::over().within(sample::window(80)));
+    assert!(picture(&mut over, (120, 36)).contains(" of a 1 h 30 min window"), "{}", picture(&mut over, (120, 36)));
+}
+
+#[test]
+fn a_window_that_is_too_short_is_amber() {
+    let mut app = pulled(&sample::pulling().within(sample::window(26)));
+    check("window-overrun", &mut app);
+    let drawn = styled(&mut app, (80, 24));
+    let row = drawn.lines().find(|line| line.contains("left")).unwrap();
+    assert!(row.contains("! 0:16:02 left") || row.contains("! window 0:1"), "{row}");
+    assert!(drawn.contains("fg: Yellow, bg: Reset, underline: Reset, modifier: BOLD"), "amber");
+}
+
+/// The question before the removal, which the window does not let through.
+fn held() -> App {
+    let story = sample::asking().within(sample::window(4));
+    let mut app = running(&story);
+    let now_ms = story.at_ms + 4000;
+    let window = app.state.window.clone().unwrap();
+    let problem = castoff::model::hold::at_gate(&story.plan, &app.state, &window, now_ms, 10).expect("it is too short");
+    let report = castoff::model::GateReport { step: 10, problems: vec![problem], read_at_ms: now_ms };
+    app.event(Event::Gate(report), now_ms);
+    app.tick(now_ms);
+    app
+}
+
+#[test]
+fn the_hold_is_ended_by_typing_a_later_end() {
+    let mut app = held();
+    check("window-held", &mut app);
+    type_in(&mut app, "remove 57 images from prod-a");
+    assert_eq!(press(&mut app, KeyCode::Enter), None, "the window stands against it");
+    assert!(picture(&mut app, (120, 36)).contains("F6 moves it"));
+    assert_eq!(press(&mut app, KeyCode::F(6)), None);
+    app.now_ms += 1000;
+    type_in(&mut app, "03:1");
+    assert_eq!(press(&mut app, KeyCode::Enter), None, "03:1 is no time");
+    type_in(&mut app, "0");
+    check("window-move", &mut app);
+    let Some(Command::MoveWindow { window }) = press(&mut app, KeyCode::Enter) else { panic!("no command") };
+    assert_eq!(window, sample::window(30));
+}
+
+#[test]
+fn the_line_of_no_return_is_never_selected() {
+    let mut app = running(&sample::pulling());
+    for step in 0..11 {
+        app.step = step;
+        for size in SIZES {
+            app.size = size;
+            let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
+            terminal.draw(|frame| draw(frame, &app)).unwrap();
+            let buffer = terminal.backend().buffer();
+            let reversed = (0..size.1).filter(|y| buffer[(4, *y)].modifier.contains(ratatui::style::Modifier::REVERSED));
+            let rows: Vec<String> = reversed.map(|y| (0..size.0).map(|x| buffer[(x, y)].symbol()).collect()).collect();
+            assert!(rows[0].contains(&format!(" {} ", step + 1)) && !rows[0].contains("no return"), "{rows:?}");
+        }
+    }
+}
+
+#[test]
 fn ends() {
     check("end", &mut running(&sample::over()));
     check("rolled-back", &mut running(&sample::rolled_back()));
@@ -956,6 +1027,10 @@ fn everywhere() -> Vec<App> {
     let mut out =
         vec![canary, fresh(), blocked(), pulling(), draining(), resumed(), closed, retry, leave, cells, box_of_matrix, cell];
     out.extend([watching(&sample::pulling(), None), watching(&sample::failed(), None), watching(&sample::asking(), None)]);
+    let mut paused = sample::pulling().within(sample::window(5));
+    let why = "window over: it ended at 02:45 KST; step 4 has no whole way back".to_owned();
+    paused.push(Entry::Paused { why, by: "the window".to_owned() });
+    out.push(running(&paused));
     out.extend([sample::failed(), sample::over(), sample::rolled_back(), sample::stuck()].iter().map(running));
     out
 }
@@ -989,7 +1064,7 @@ const OTHERS: [KeyCode; 24] = [
 ];
 
 /// Every word of the palette that acts, and some that look.
-const WORDS: [&str; 20] = [
+const WORDS: [&str; 21] = [
     "retry-one",
     "execute",
     "continue",
@@ -1003,6 +1078,7 @@ const WORDS: [&str; 20] = [
     "rollback",
     "abort",
     "close",
+    "window",
     "stop",
     "limit pulls=4",
     "limit total=1",

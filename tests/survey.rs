@@ -83,6 +83,7 @@ async fn a_resumed_run_is_verified_again_and_writes_nothing() {
         events,
         by: "test".to_owned(),
         approvals: BTreeMap::new(),
+        window: None,
         lingers: false,
         now_ms,
         recheck: Duration::from_millis(1),

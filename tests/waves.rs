@@ -179,6 +179,7 @@ async fn run(plan: &Plan, cluster: Arc<Watched>, ahead: &[&str], script: &mut Sc
         events,
         by: "kim".to_owned(),
         approvals: ahead.iter().map(|name| ((*name).to_owned(), plan.plan.clone())).collect(),
+        window: None,
         lingers: false,
         now_ms,
         recheck: Duration::from_millis(1),

@@ -51,6 +51,7 @@ fn child(per_s: u32) -> ExitCode {
         folder: "/var/lib/castoff/runs/7f3a".into(),
         look,
         rollback_to: None,
+        window: None,
         on_hangup: OnHangup::Pause,
         again: String::new(),
         still: false,

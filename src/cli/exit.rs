@@ -78,7 +78,7 @@ impl Exit {
             Left::Failed { drift: true } => Self::Drifted,
             Left::Failed { drift: false } => Self::StepFailed,
             Left::Stuck => Self::RollbackFailed,
-            Left::Stopped => Self::Stopped,
+            Left::Held(_) | Left::Stopped => Self::Stopped,
         }
     }
 }

@@ -43,7 +43,12 @@ pub async fn status(common: &Common, run: Option<String>) -> Result<Exit, Failur
     let (run, entries, folded) = find(&state, run).await?;
     let holder = journal::holder(&state, &run);
     match common.format {
-        Format::Text => print!("{}", report::status_text(&run, &folded, holder.as_deref())),
+        Format::Text => {
+            print!("{}", report::status_text(&run, &folded, holder.as_deref()));
+            if let Some((plan, window)) = folded.plan.as_ref().zip(folded.window.as_ref()) {
+                print!("{}", report::window_text(plan, &folded, window, super::run::now_ms()));
+            }
+        }
         Format::Json => {
             let mut value = report::report_json(&run, &folded, &entries);
             let fields = value.as_object_mut().expect("a report is an object");

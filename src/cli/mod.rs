@@ -14,6 +14,7 @@ mod signals;
 mod tmux;
 mod verify;
 mod watch;
+mod window;
 
 pub use exit::{Exit, Failure};
 
@@ -21,6 +22,7 @@ use crate::tui;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use face::Ui;
 use std::path::PathBuf;
+use window::WindowOption;
 
 #[derive(Debug, Parser)]
 #[command(
@@ -186,6 +188,8 @@ enum Command {
     Plan {
         #[command(flatten)]
         planned: Planned,
+        #[command(flatten)]
+        window: WindowOption,
         /// Write the plan to a file, for `castoff run FILE`
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
@@ -196,12 +200,16 @@ enum Command {
         planned: Planned,
         #[command(flatten)]
         front: Front,
+        #[command(flatten)]
+        window: WindowOption,
     },
     /// Go on with a run that was cut off, paused or failed [default: the newest that is not over]
     Resume {
         run: Option<String>,
         #[command(flatten)]
         front: Front,
+        #[command(flatten)]
+        window: WindowOption,
         /// Try failed changes again
         #[arg(long)]
         retry: bool,
@@ -217,6 +225,8 @@ enum Command {
         reason: String,
         #[command(flatten)]
         front: Front,
+        #[command(flatten)]
+        window: WindowOption,
     },
     /// Look on at a run that another terminal drives: the same screens, read-only [default: the one that runs]
     Watch { run: Option<String> },
@@ -294,10 +304,10 @@ pub async fn main() -> Result<Exit, Failure> {
         tmux::offer(front)?;
     }
     match cli.command {
-        Command::Plan { planned, out } => run::plan(common, &planned, out.as_deref()).await,
-        Command::Run { planned, front } => run::run(common, &planned, &front).await,
-        Command::Resume { run, front, retry } => run::resume(common, run, &front, retry).await,
-        Command::Rollback { run, to, reason, front } => run::rollback(common, run, to, &reason, &front).await,
+        Command::Plan { planned, window, out } => run::plan(common, &planned, &window, out.as_deref()).await,
+        Command::Run { planned, front, window } => run::run(common, &planned, &front, &window).await,
+        Command::Resume { run, front, window, retry } => run::resume(common, run, &front, &window, retry).await,
+        Command::Rollback { run, to, reason, front, window } => run::rollback(common, run, to, &reason, (&front, &window)).await,
         Command::Watch { run } => watch::watch(common, run).await,
         Command::Pause { run } => watch::ask(common, run, watch::Wanted::Pause).await,
         Command::GoOn { run } => watch::ask(common, run, watch::Wanted::GoOn).await,

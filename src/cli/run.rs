@@ -4,7 +4,7 @@ use super::beside::{self, Beside};
 use super::face::{self, Face};
 use super::run_log::Tee;
 use super::signals::stop_on_signals;
-use super::{Common, Exit, Failure, Format, Front, Planned, When, files, held, look_up};
+use super::{Common, Exit, Failure, Format, Front, Planned, When, WindowOption, files, held, look_up};
 use crate::cluster::{
     Cluster,
     config::ClusterFile,
@@ -13,7 +13,7 @@ use crate::cluster::{
 };
 use crate::engine::{Ending, Engine, EngineError, Setup};
 use crate::journal::{self, Journal, JournalError};
-use crate::model::{Command, Inventory, Next, Plan, Stamped, State, Stop, Waves};
+use crate::model::{Command, Inventory, Next, Plan, Stamped, State, Stop, Waves, Window};
 use crate::remote::{peer, wire::Hello};
 use crate::report;
 use crate::runbook::Runbook;
@@ -33,7 +33,8 @@ pub fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-pub async fn plan(common: &Common, planned: &Planned, out: Option<&Path>) -> Result<Exit, Failure> {
+pub async fn plan(common: &Common, planned: &Planned, window: &WindowOption, out: Option<&Path>) -> Result<Exit, Failure> {
+    let window = window.of_new_run(common, planned.simulate)?;
     let cluster = open(common, planned)?;
     let plan = make(&*cluster, planned).await?;
     let json = || serde_json::to_string_pretty(&plan).expect("a plan is plain data");
@@ -44,6 +45,9 @@ pub async fn plan(common: &Common, planned: &Planned, out: Option<&Path>) -> Res
     let text = if common.format == Format::Json { json() } else { report::plan_text(&plan, columns()) };
     // A closed pipe (`| head`) ends the output, nothing else.
     let _ = writeln!(std::io::stdout(), "{text}");
+    if let Some(window) = window.filter(|_| common.format == Format::Text && !plan.is_empty()) {
+        let _ = write!(std::io::stdout(), "{}", report::window_text(&plan, &State::default(), &window, now_ms()));
+    }
     Ok(match () {
         () if !plan.blockers.is_empty() => Exit::PreflightFailed,
         () if plan.is_empty() => Exit::Done,
@@ -65,7 +69,8 @@ pub async fn inventory(common: &Common, runbook: &str, out: &Path) -> Result<Exi
     Ok(if inventory.unanswered.is_empty() { Exit::Done } else { Exit::SomethingLeft })
 }
 
-pub async fn run(common: &Common, planned: &Planned, front: &Front) -> Result<Exit, Failure> {
+pub async fn run(common: &Common, planned: &Planned, front: &Front, window: &WindowOption) -> Result<Exit, Failure> {
+    let window = window.of_new_run(common, planned.simulate)?;
     let cluster = open(common, planned)?;
     let face = face::choose(front.ui())?;
     // The terminal stays open from the first picture on, also while the journal is made.
@@ -119,13 +124,21 @@ pub async fn run(common: &Common, planned: &Planned, front: &Front) -> Result<Ex
         entries: vec![],
         first: Command::Begin,
         rollback_to: None,
+        window,
     };
     let exit = going.go(common, front, Some(plan), face).await;
     drop(opened);
     exit
 }
 
-pub async fn resume(common: &Common, run: Option<String>, front: &Front, retry: bool) -> Result<Exit, Failure> {
+pub async fn resume(
+    common: &Common,
+    run: Option<String>,
+    front: &Front,
+    window: &WindowOption,
+    retry: bool,
+) -> Result<Exit, Failure> {
+    let window = window.of_known_run()?;
     let state = files::state_folder(common)?;
     let (run, _, folded) = look_up::find(&state, run).await?;
     if let Some(outcome) = &folded.finished {
@@ -160,6 +173,7 @@ pub async fn resume(common: &Common, run: Option<String>, front: &Front, retry: 
         entries,
         first: Command::Begin,
         rollback_to: None,
+        window,
     };
     going.go(common, front, None, face).await
 }
@@ -169,8 +183,9 @@ pub async fn rollback(
     run: Option<String>,
     to: Option<String>,
     reason: &str,
-    front: &Front,
+    (front, window): (&Front, &WindowOption),
 ) -> Result<Exit, Failure> {
+    let window = window.of_known_run()?;
     let state = files::state_folder(common)?;
     let (run, _, folded) = look_up::find(&state, run).await?;
     let plan = folded.plan.clone().ok_or_else(|| Failure::new(Exit::Usage, format!("run `{run}` never began")))?;
@@ -206,6 +221,7 @@ pub async fn rollback(
         entries,
         first,
         rollback_to: Some(to),
+        window,
     };
     going.go(common, front, None, face).await
 }
@@ -231,6 +247,8 @@ struct Going {
     entries: Vec<Stamped>,
     first: Command,
     rollback_to: Option<usize>,
+    /// Of a new run, or given on purpose to one that is taken up again.
+    window: Option<Window>,
 }
 
 impl Going {
@@ -258,6 +276,7 @@ impl Going {
             events: ends.events,
             by: operator(),
             approvals: self.approvals.clone(),
+            window: self.window.clone(),
             lingers: face == Face::Tui,
             now_ms,
             recheck: Duration::from_secs(if self.simulated { 2 } else { 5 }),
@@ -311,6 +330,7 @@ impl Going {
                     look: common.look(),
                     rollback_to: self.rollback_to,
                     watching: None,
+                    window: self.window,
                     again: common.again(),
                     still: front.still,
                     on_hangup: front.on_hangup.into(),

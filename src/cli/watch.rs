@@ -192,6 +192,7 @@ pub fn start(
         again: common.again(),
         still: false,
         watching: Some(watching),
+        window: None,
     })
 }
 

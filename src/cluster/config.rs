@@ -7,7 +7,10 @@ mod place;
 pub use place::ConfigError;
 
 use super::secret::Secret;
-use crate::model::image::canonical_registry;
+use crate::model::{
+    image::canonical_registry,
+    window::{self, Agreed, BadWindow},
+};
 use etcetera::BaseStrategy;
 use place::Place;
 use serde::Deserialize;
@@ -20,6 +23,7 @@ use toml::de::DeTable;
 pub struct ClusterFile {
     /// What is typed at gates.
     pub name: String,
+    pub window: Option<WindowConfig>,
     pub etcd: Option<Etcd>,
     pub postgres: Option<Postgres>,
     #[serde(default)]
@@ -125,6 +129,27 @@ fn usual_places() -> Vec<PathBuf> {
     places.extend(own);
     places.push(PathBuf::from("/etc/castoff/cluster.toml"));
     places
+}
+
+/// The agreed time in which the service may be down; `--window` goes before it.
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct WindowConfig {
+    /// `02:00`
+    pub from: String,
+    /// `04:00`; before `from` it is on the next day.
+    pub until: String,
+    /// `Asia/Seoul`; without it the zone of this machine.
+    pub zone: Option<String>,
+    /// `2026-11-22`; without it every day.
+    pub date: Option<String>,
+}
+
+impl WindowConfig {
+    pub fn agreed(&self) -> Result<Agreed, BadWindow> {
+        let date = self.date.as_deref().map(window::date).transpose()?;
+        Agreed::new(window::time(&self.from)?, window::time(&self.until)?, date, self.zone.clone())
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]

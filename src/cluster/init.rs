@@ -147,6 +147,11 @@ pub fn describe(found: &Found) -> String {
     }
     let name = if found.host_name.is_empty() { "backend-ai" } else { &found.host_name };
     let _ = writeln!(out, "\n# Typed by the operator at gates.\nname = {}", quoted(name));
+    out.push_str(
+        "\n# The agreed time in which the service may be down; --window goes before it. Nothing that cannot be undone\n\
+         # is begun when the rest would end after it. A `date` makes it one night only.\n\
+         # [window]\n# from = \"02:00\"\n# until = \"04:00\"\n# zone = \"Asia/Seoul\"\n",
+    );
     etcd(&mut out, found.etcd.as_ref());
     database(&mut out, found.database.as_ref());
     manager(&mut out, found);
@@ -291,6 +296,7 @@ mod tests {
         let text: Vec<String> = text.lines().map(active).collect();
         let file = ClusterFile::parse(&text.join("\n"), Path::new("castoff.toml")).expect("a good file");
         assert!(file.postgres.is_some() && file.discover.is_some() && file.agents.len() == 1);
+        assert!(file.window.is_some_and(|window| window.agreed().is_ok()));
     }
 
     #[test]

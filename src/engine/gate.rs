@@ -2,7 +2,7 @@
 //! only for this plan, with the exact sentence, on facts that hold now.
 
 use super::{Engine, EngineError, worker::Report};
-use crate::model::{Ask, Entry, Event, Gate, GateReport, Inventory, Next};
+use crate::model::{Ask, Entry, Event, Gate, GateReport, Inventory, Next, Problem};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -49,9 +49,10 @@ impl Engine {
         let due = self.gate.next_check.is_none_or(|at| Instant::now() >= at);
         if due && !self.gate.reading {
             if gate.checks.is_empty() {
-                let read_at_ms = (self.setup.now_ms)();
-                self.gate.next_check = Some(Instant::now() + Duration::from_hours(1));
-                self.tell(GateReport { step, problems: vec![], read_at_ms }).await;
+                // A window comes nearer by itself.
+                let every = if self.state.window.is_some() { self.gate.every } else { Duration::from_hours(1) };
+                self.gate.next_check = Some(Instant::now() + every);
+                self.tell(step, vec![]).await;
             } else {
                 self.gate.reading = true;
                 self.gate.next_check = None;
@@ -75,11 +76,14 @@ impl Engine {
         self.gate.next_check = Some(Instant::now() + self.gate.every);
         if let Some(gate) = self.state.gate(step) {
             let problems = gate.problems(inventory);
-            self.tell(GateReport { step, problems, read_at_ms: (self.setup.now_ms)() }).await;
+            self.tell(step, problems).await;
         }
     }
 
-    async fn tell(&mut self, report: GateReport) {
+    /// What stands against a gate: its checks, and the window.
+    async fn tell(&mut self, step: usize, mut problems: Vec<Problem>) {
+        problems.extend(self.window_at_gate(step));
+        let report = GateReport { step, problems, read_at_ms: (self.setup.now_ms)() };
         self.gate.report = Some(report.clone());
         let _ = self.setup.events.send(Event::Gate(report)).await;
     }
@@ -125,6 +129,7 @@ impl Engine {
         } else {
             self.gate.answer = Some(typed.to_owned());
             if gate.checks.is_empty() {
+                self.tell(step, vec![]).await;
                 return self.pass_if_clear(step, &gate).await;
             }
             // What was true when the operator looked has an age: it is read once more before the act.

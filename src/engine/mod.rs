@@ -7,13 +7,14 @@ mod flight;
 mod gate;
 pub mod survey;
 mod wave;
+mod window;
 mod worker;
 
 use crate::cluster::Cluster;
 use crate::journal::{Journal, JournalError};
 use crate::model::{
     Asked, ChangeId, Command, Entry, Event, Fault, FaultKind, Level, Limits, Next, Outcome, Plan, Stamped, Standing, State,
-    Status, Stop, Target, WayBack, run::IllegalEntry, text,
+    Status, Stop, Target, WayBack, Window, run::IllegalEntry, text,
 };
 use alike::Alike;
 use flight::{Flights, Held};
@@ -36,6 +37,8 @@ pub struct Setup {
     pub by: String,
     /// Gates answered ahead: id of a step to the id of the plan it was answered for.
     pub approvals: BTreeMap<String, String>,
+    /// The window of a new run, or the one that a resumed run gets on purpose; without it the journal's stays.
+    pub window: Option<Window>,
     /// Stay when the run is over, for a front end that may still ask for a rollback.
     pub lingers: bool,
     /// Unix time in milliseconds.
@@ -185,13 +188,15 @@ impl Engine {
         let by = self.setup.by.clone();
         if self.state.plan.is_none() {
             let plan = plan.expect("a new run is begun with a plan");
-            self.write(vec![Entry::Planned { plan, by }]).await?;
+            let entries = [Some(Entry::Planned { plan, by }), self.window_entry()];
+            self.write(entries.into_iter().flatten().collect()).await?;
         } else if self.state.finished.is_none() {
             let mut entries = vec![];
             if self.state.by != by {
                 entries.push(Entry::TakenOver { by: by.clone() });
             }
             entries.push(Entry::Continued { by });
+            entries.extend(self.window_entry());
             self.write(entries).await?;
         }
         Ok(None)
@@ -201,7 +206,8 @@ impl Engine {
     async fn advance(&mut self) -> Result<Option<Ending>, EngineError> {
         if self.flights.is_empty() {
             if let Some(entry) = self.after_flights.take() {
-                self.write(vec![entry]).await?;
+                let window = if matches!(entry, Entry::RollbackBegun { .. }) { self.window_entry() } else { None };
+                self.write(std::iter::once(entry).chain(window).collect()).await?;
             }
             if self.stopping.is_some() {
                 self.pause_for_stop().await?;
@@ -226,6 +232,7 @@ impl Engine {
             Next::Gate(step) => self.stand_at_gate(step).await?,
             Next::Turn(entries) => self.write(entries).await?,
             Next::Canary(step) => self.stand_at_canary(step).await?,
+            Next::Apply(step) if self.window_pauses(step).await? => {}
             Next::Apply(step) => self.start(step).await,
             Next::Undo(step) => self.undo(step).await?,
             Next::Stop(Stop::Paused | Stop::Failed(_) | Stop::Stuck) => {}
@@ -433,6 +440,10 @@ impl Engine {
                 self.write(vec![Entry::Paused { why, by }]).await?;
             }
             Command::Pause => self.refuse("the run is paused already").await,
+            Command::Continue if self.window_holds().is_some() => {
+                let why = self.window_holds().map_or_else(String::new, |problem| format!("{}: {}", problem.subject, problem.why));
+                self.refuse(&why).await;
+            }
             Command::Continue if self.state.paused.is_some() => self.write(vec![Entry::Continued { by }]).await?,
             Command::Continue => self.refuse("the run is not paused").await,
             Command::Retry(target) => {
@@ -459,6 +470,7 @@ impl Engine {
                 let limits = self.state.limits.with(change);
                 self.write(vec![Entry::LimitChanged { limits, by }]).await?;
             }
+            Command::MoveWindow { window } => self.move_window(window).await?,
             Command::RollBack { to, why } => {
                 if to >= self.state.steps.len() {
                     self.refuse("there is no such step").await;

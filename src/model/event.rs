@@ -1,6 +1,6 @@
 //! What a front end is told and what it may ask. Front ends know nothing else of the engine.
 
-use super::{ChangeId, LimitChange, Problem, Stamped};
+use super::{ChangeId, LimitChange, Problem, Stamped, Window};
 use serde::{Deserialize, Serialize};
 
 /// News for a front end. `Entry` must arrive and is on disk already; the others may be lost or come late.
@@ -156,6 +156,10 @@ pub enum Command {
         why: String,
     },
     SetLimit(LimitChange),
+    /// Another window, most often one that ends later: what it holds goes on.
+    MoveWindow {
+        window: Window,
+    },
     /// Undo every step from the last back to this one.
     RollBack {
         to: usize,

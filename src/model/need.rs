@@ -1,7 +1,7 @@
 //! What a run needs of a person at this moment, if anything: the bell, the window title and the notices ask here.
 //! Pure, and never a claim about what the person will do.
 
-use super::{Ask, GateReport, Next, Outcome, State, Stop};
+use super::{Ask, GateReport, Next, Outcome, State, Stop, hold};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Need {
@@ -9,6 +9,8 @@ pub enum Need {
     Question(usize),
     /// The canary of this step is done, and the others wait for an approval.
     Canary(usize),
+    /// The window holds the run before this step, and only a person ends that.
+    Window(usize),
     /// Changes of this step failed, and nothing else starts.
     Failed(usize),
     /// An undo failed.
@@ -20,6 +22,12 @@ pub enum Need {
 /// `report`: how the checks of the waiting gate stand, if they were asked.
 pub fn need(state: &State, report: Option<&GateReport>) -> Option<Need> {
     match state.next() {
+        Next::Gate(step) if report.is_some_and(|report| report.step == step && report.problems.iter().any(hold::is_hold)) => {
+            Some(Need::Window(step))
+        }
+        Next::Stop(Stop::Paused) if state.paused.as_ref().is_some_and(|(why, _)| hold::is_hold_words(why)) => {
+            state.current_step().map(Need::Window)
+        }
         Next::Gate(step) => {
             let asks = state.gate(step).is_some_and(|gate| gate.ask != Ask::Nothing);
             let holds = report.is_some_and(|report| report.step == step && report.problems.is_empty());

@@ -1,6 +1,6 @@
 //! A run is a fold of entries over a state. The engine, resume, the screens, `status` and the report share this fold.
 
-use super::{ChangeId, Counts, Fault, Gate, Limits, Plan, Tally, WaveState};
+use super::{ChangeId, Counts, Fault, Gate, Limits, Plan, Tally, WaveState, Window};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -82,6 +82,16 @@ pub enum Entry {
     },
     LimitChanged {
         limits: Limits,
+        by: String,
+    },
+    /// The window of the run, as it was agreed when it began.
+    WindowSet {
+        window: Window,
+        by: String,
+    },
+    /// Another window, given on purpose while the run went on or when it was resumed.
+    WindowMoved {
+        window: Window,
         by: String,
     },
     /// Every change of this step and of later steps will be undone.
@@ -213,6 +223,7 @@ pub struct State {
     /// Shared with the entry and with whoever shows it: a plan may have 100 000 changes.
     pub plan: Option<Arc<Plan>>,
     pub limits: Limits,
+    pub window: Option<Window>,
     pub steps: Vec<StepState>,
     pub by: String,
     pub begun_ms: i64,
@@ -329,6 +340,12 @@ impl State {
             Entry::Paused { why, .. } => self.paused = Some((why.clone(), at_ms)),
             Entry::Continued { .. } => self.paused = None,
             Entry::LimitChanged { limits, .. } => self.limits = *limits,
+            Entry::WindowSet { window, .. } | Entry::WindowMoved { window, .. } => {
+                if window.until_ms <= window.from_ms {
+                    return Err(illegal("the window ends before it opens".to_owned()));
+                }
+                self.window = Some(window.clone());
+            }
             Entry::RollbackBegun { to, .. } => {
                 if *to >= self.steps.len() {
                     return Err(illegal(format!("there is no step {}", to + 1)));

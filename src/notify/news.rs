@@ -78,7 +78,7 @@ impl News {
                 self.asked = gate;
                 What::Question
             }
-            Need::Canary(_) => What::Question,
+            Need::Canary(_) | Need::Window(_) => What::Question,
             Need::Failed(_) => What::Failed,
             Need::Stuck => What::Stuck,
             Need::Over(Outcome::Done | Outcome::DoneWithSkips) => What::Done,

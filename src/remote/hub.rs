@@ -292,6 +292,7 @@ fn not_from_afar(command: &Command) -> Option<String> {
         Command::RollBack { .. } => "roll back",
         Command::StopNow => "stop at once",
         Command::Abort { .. } => "abort",
+        Command::MoveWindow { .. } => "move the window",
     };
     Some(format!("`{name}` is taken only where the run is; from here: pause, go-on, stop, limit"))
 }

@@ -2,9 +2,11 @@
 
 mod plan;
 mod run;
+mod window;
 
 pub use plan::{ledger_text, plan_text, sum};
 pub use run::{entry_text, report_json, report_markdown, standing, status_text};
+pub use window::window_text;
 
 use crate::model::{PlannedStep, WayBack};
 use jiff::{Timestamp, tz::TimeZone};

@@ -1,7 +1,7 @@
 //! The dry run as plain text: list first, then what changes, before and after. Says `would`, never `did`.
 
-use super::{moment, undo_word};
-use crate::model::{Ask, Plan, PlannedChange, Problem, Verdict, WayBack, text};
+use super::{moment, undo_word, window::POINT};
+use crate::model::{Ask, Plan, PlannedChange, Problem, Verdict, WayBack, projection::point_of_no_return, text};
 use std::fmt::Write;
 
 /// The whole plan for a terminal or a file; `width` in characters.
@@ -15,7 +15,11 @@ pub fn plan_text(plan: &Plan, width: usize) -> String {
         problems(&mut out, &plan.blockers);
         out.push('\n');
     }
+    let point = point_of_no_return(plan);
     for (n, step) in plan.steps.iter().enumerate() {
+        if point == Some(n) {
+            let _ = writeln!(out, "  {POINT}");
+        }
         let _ = writeln!(out, "  {}  {:>2}  {:<28}  {:<7}  {}", step.sign(), n + 1, step.title, undo_word(step), step.summary);
     }
     for (n, step) in plan.steps.iter().enumerate() {

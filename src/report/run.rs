@@ -148,6 +148,10 @@ pub fn report_markdown(run: &str, state: &State, entries: &[Stamped]) -> String 
         moment(state.last_ms),
         state.by
     );
+    if let Some(window) = &state.window {
+        let used = window.used(state.begun_ms, state.last_ms);
+        let _ = writeln!(out, "Window {}: {used}.\n", window.words());
+    }
     let _ = writeln!(out, "{}\n\n## Steps\n", plan.found);
     let _ = writeln!(out, "| | step | result | took | changes | way back |\n|---|---|---|---|---|---|");
     for (n, step) in plan.steps.iter().enumerate() {
@@ -210,7 +214,7 @@ pub fn report_json(run: &str, state: &State, entries: &[Stamped]) -> serde_json:
     });
     json!({
         "v": 1, "run": run, "standing": standing(state), "outcome": state.finished, "by": state.by,
-        "begun-at-ms": state.begun_ms, "last-at-ms": state.last_ms, "steps": steps.collect::<Vec<_>>(),
+        "begun-at-ms": state.begun_ms, "last-at-ms": state.last_ms, "window": state.window, "steps": steps.collect::<Vec<_>>(),
         "plan": state.plan, "left-to-do": left_to_do(state), "entries": entries,
     })
 }
@@ -245,6 +249,8 @@ pub fn entry_text(state: &State, entry: &Entry) -> String {
         Entry::Paused { why, by } => format!("paused    {why} (by {by})"),
         Entry::Continued { by } => format!("goes on   by {by}"),
         Entry::LimitChanged { limits, by } => format!("limits    {} (by {by})", limits.words()),
+        Entry::WindowSet { window, by } => format!("window    {} (by {by})", window.words()),
+        Entry::WindowMoved { window, by } => format!("window    moved to {} (by {by})", window.words()),
         Entry::RollbackBegun { to, by, why } => format!("rollback  to {} by {by}: {why}", title(to)),
         Entry::UndoStarted { change } => of("undoing", change),
         Entry::Undone { change } => of("undone", change),

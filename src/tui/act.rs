@@ -101,8 +101,10 @@ impl App {
             return Some(why);
         }
         let no = |why: &str| Some(why.to_owned());
-        let acts_on_a_run =
-            matches!(intent, Intent::Pause | Intent::Retry | Intent::Skip | Intent::RollBack | Intent::Abort | Intent::Close);
+        let acts_on_a_run = matches!(
+            intent,
+            Intent::Pause | Intent::Retry | Intent::Skip | Intent::RollBack | Intent::Abort | Intent::Close | Intent::MoveWindow
+        );
         if acts_on_a_run && self.over {
             return match (intent, self.state.finished.is_some()) {
                 (Intent::RollBack, true) => {
@@ -123,6 +125,13 @@ impl App {
             Intent::GoOn if self.begun => no("the run goes on already"),
             Intent::GoOn if self.survey.is_none() => no("the cluster is still being looked at"),
             Intent::Pause | Intent::Abort if self.state.finished.is_some() => no("the run is over"),
+            Intent::MoveWindow if self.window().is_none() => {
+                Some(format!("this run has no window; castoff resume {} --window 02:00-04:00 gives it one", self.run))
+            }
+            Intent::MoveWindow if matches!(&self.popup, Some(Popup::Question(q)) if matches!(q.purpose, Purpose::Window { .. })) => {
+                no("its question is open")
+            }
+            Intent::MoveWindow if self.state.finished.is_some() => no("the run is over"),
             Intent::Pause if !self.begun => no("nothing is running"),
             Intent::Pause if self.state.paused.is_none() && matches!(self.state.next(), Next::Stop(_)) => {
                 no("nothing is running: q leaves it as it is")
@@ -225,6 +234,7 @@ impl App {
                 let to = if steps.contains(&self.step) { self.step } else { steps[0] };
                 self.ask_rollback(to, at_ms);
             }
+            Intent::MoveWindow => self.ask_window(at_ms),
             Intent::Abort | Intent::Close => {
                 let fields = vec![Field::reason("why"), Field::exactly("cluster", &self.plan.cluster, false)];
                 self.popup = Some(Popup::Question(Question::new(Purpose::Abort, at_ms, fields)));

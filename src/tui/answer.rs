@@ -3,8 +3,8 @@
 
 use super::app::{App, Popup, Screen};
 use super::keys::{Intent, Place, intent};
-use super::question::{Answer, DEAF_MS, NOT_YET, Purpose};
-use crate::model::Command;
+use super::question::{Answer, DEAF_MS, HELD, NOT_YET, Purpose};
+use crate::model::{Command, hold};
 use crossterm::event::KeyEvent;
 
 impl App {
@@ -14,7 +14,9 @@ impl App {
         // No answer begins with a colon: there it is the way to the words.
         let empty = question.fields[question.at].input.value().is_empty();
         let looks = match intent(Place::Question, key.code) {
-            Some(intent @ (Intent::Help | Intent::List | Intent::Log | Intent::Recheck | Intent::Explain)) => Some(intent),
+            Some(
+                intent @ (Intent::Help | Intent::List | Intent::Log | Intent::Recheck | Intent::Explain | Intent::MoveWindow),
+            ) => Some(intent),
             Some(Intent::Palette) if empty && !question.sent => Some(Intent::Palette),
             _ => None,
         };
@@ -25,17 +27,19 @@ impl App {
             return self.look_from_question(looks);
         }
         let problems = match question.purpose {
-            Purpose::Approve(step) => self.report.as_ref().filter(|r| r.step == step).map_or(0, |r| r.problems.len()),
-            _ => 0,
+            Purpose::Approve(step) => self.report.as_ref().filter(|r| r.step == step).map_or(&[][..], |r| r.problems.as_slice()),
+            _ => &[],
         };
+        let by_window = problems.iter().all(|problem| hold::is_hold(problem) || hold::is_early(problem));
+        let against = problems.first().map(|_| if by_window { HELD } else { NOT_YET });
         match question.key(key, at_ms) {
             Answer::Open => None,
             Answer::NotNow => {
                 self.back();
                 None
             }
-            Answer::Given(_) if problems > 0 => {
-                question.note = Some(NOT_YET.to_owned());
+            Answer::Given(_) if against.is_some() => {
+                question.note = against.map(str::to_owned);
                 None
             }
             Answer::Given(typed) => {
@@ -59,6 +63,9 @@ impl App {
                 Command::RollBack { to, why: typed[0].clone() }
             }
             Purpose::Skip(target) => Command::Skip { target, why: typed[0].clone() },
+            Purpose::Window { window, at_ms } => {
+                Command::MoveWindow { window: window.moved(&typed[0], at_ms).expect("the field holds a window") }
+            }
             Purpose::Abort => {
                 self.begun = true;
                 Command::Abort { why: typed[0].clone() }
@@ -70,6 +77,10 @@ impl App {
     pub fn look_from_question(&mut self, looks: Intent) -> Option<Command> {
         match looks {
             Intent::Recheck => return Some(Command::Recheck),
+            Intent::MoveWindow => {
+                self.back();
+                self.ask_window(self.last_key_ms);
+            }
             Intent::Palette | Intent::Explain => return self.look(looks),
             Intent::Help => {
                 self.back();

@@ -7,15 +7,14 @@ use super::facts::Facts;
 use super::find::Find;
 use super::grid::{Grid, Stand};
 use super::lines::{Line, Lines, of_entry};
-use super::pace::Pace;
 use super::palette::Palette;
-use super::question::{Field, NOT_YET, Purpose, Question};
+use super::question::{Field, HELD, NOT_YET, Purpose, Question};
 use super::sieve::LogView;
 use super::theme::Look;
 use super::{Left, Start, Watching};
 use crate::model::{
-    Ask, ChangeId, Command, Entry, Event, Fault, GateReport, Level, Need, Next, Plan, Problem, Progress, Stamped, State, Status,
-    Stop, SurveyLine, Wait, text,
+    Ask, ChangeId, Command, Entry, Event, Fault, GateReport, Level, Loads, Need, Next, Pace, Plan, Problem, Progress, Projection,
+    Stamped, State, Status, Stop, SurveyLine, Wait, Window, hold, text,
 };
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -111,6 +110,11 @@ pub struct App {
     /// Grids of the steps that are about images on hosts, and what the eye does there.
     pub cells: Cells,
     pub pace: Pace,
+    /// What every step has to do, and when the rest would end; reckoned once a second.
+    pub loads: Loads,
+    pub projection: Projection,
+    /// The window that was given at the start; once the journal has one, that counts.
+    pub given: Option<Window>,
     pub report: Option<GateReport>,
     /// What holds back changes of this step.
     pub waits: (usize, Vec<Wait>),
@@ -189,6 +193,9 @@ impl App {
             facts: vec![],
             cells: Cells::default(),
             pace: Pace::default(),
+            loads: Loads::default(),
+            projection: Projection::default(),
+            given: start.window,
             report: None,
             waits: (0, vec![]),
             counts: vec![],
@@ -221,6 +228,8 @@ impl App {
         }
         app.facts = Facts::of(&app.plan);
         app.cells.fold(&start.entries, &app.state, &app.progress, now_ms);
+        app.loads = Loads::new(&app.plan);
+        app.reckon();
         if screen == Screen::Plan {
             app.step = app.plan.steps.iter().position(|step| step.pending().next().is_some()).unwrap_or_default();
         }
@@ -252,7 +261,7 @@ impl App {
                 }
                 if report.problems.is_empty()
                     && let Some(Popup::Question(question)) = &mut self.popup
-                    && question.note.as_deref() == Some(NOT_YET)
+                    && question.note.as_deref().is_some_and(|note| [NOT_YET, HELD].contains(&note))
                 {
                     question.note = None;
                 }
@@ -294,11 +303,28 @@ impl App {
         self.now_ms = now_ms;
         self.cells.tick(now_ms);
         self.look_for(false);
-        let Next::Apply(step) = self.state.next() else { return };
-        let (done, total) = self.bytes(step);
-        if total > 0 {
-            self.pace.sample(step, now_ms, done);
+        if let Next::Apply(step) = self.state.next() {
+            let (done, total) = self.bytes(step);
+            if total > 0 {
+                self.pace.sample(step, now_ms, done);
+            }
         }
+        self.reckon();
+    }
+
+    /// The window of the run: as the journal has it, or as the run would begin with it.
+    pub fn window(&self) -> Option<&Window> {
+        let before = self.given.as_ref().filter(|_| !self.begun && self.state.finished.is_none());
+        before.or(self.state.window.as_ref())
+    }
+
+    /// When the rest would end, seen from now.
+    fn reckon(&mut self) {
+        let ends = self.at().filter(|_| self.begun).and_then(|step| {
+            let (done, total) = self.bytes(step);
+            self.pace.ends(step, done, total)
+        });
+        self.projection = self.loads.project(&self.plan, &self.state, self.now_ms, ends);
     }
 
     /// The engine's channel is closed: it has ended, well or not.
@@ -335,6 +361,7 @@ impl App {
         if let Entry::Planned { plan, .. } = &stamped.entry {
             self.plan = plan.clone();
             self.facts = Facts::of(plan);
+            self.loads = Loads::new(&self.plan);
             self.begun = true;
             self.show(Screen::Overview);
         }
@@ -358,6 +385,9 @@ impl App {
                 self.show(Screen::Overview);
                 self.follows = true;
             }
+            Entry::WindowMoved { .. } | Entry::WindowSet { .. } => {
+                self.close_question(|purpose| matches!(purpose, Purpose::Window { .. }));
+            }
             Entry::Skipped { .. } => self.close_question(|purpose| matches!(purpose, Purpose::Skip(_))),
             Entry::Finished { .. } => self.close_question(|_| true),
             _ => {}
@@ -365,6 +395,10 @@ impl App {
         self.cells.entry(stamped, &self.state, &self.progress);
         if !matches!(stamped.entry, Entry::Started { .. } | Entry::Done { .. } | Entry::Found { .. }) {
             self.notice = None;
+        }
+        let turns = matches!(stamped.entry, Entry::Planned { .. } | Entry::GateReached { .. } | Entry::RollbackBegun { .. });
+        if turns || matches!(stamped.entry, Entry::WindowSet { .. } | Entry::WindowMoved { .. }) {
+            self.reckon();
         }
         self.settle(now_ms);
     }
@@ -427,6 +461,13 @@ impl App {
         self.put_off = None;
         self.notice = None;
         self.popup = Some(Popup::Question(Question::new(Purpose::Approve(step), now_ms, vec![field])));
+    }
+
+    /// Opens the question for another end of the window.
+    pub fn ask_window(&mut self, now_ms: i64) {
+        let Some(window) = self.window().cloned() else { return };
+        let fields = vec![Field::window(&window, now_ms)];
+        self.popup = Some(Popup::Question(Question::new(Purpose::Window { window, at_ms: now_ms }, now_ms, fields)));
     }
 
     /// Opens the page of the way back.
@@ -507,6 +548,11 @@ impl App {
         if matches!(&self.popup, Some(Popup::Question(question)) if which(&question.purpose)) {
             self.popup = None;
         }
+    }
+
+    /// What the window says against the gate of a step: only a person ends it.
+    pub fn held(&self, step: usize) -> Option<&Problem> {
+        self.problems(step)?.iter().find(|problem| hold::is_hold(problem))
     }
 
     /// The command that starts or continues the run, with what the operator sees meanwhile.

@@ -3,7 +3,7 @@
 
 use super::app::App;
 use super::{Heard, Signals};
-use crate::model::{Command, Event, OnHangup};
+use crate::model::{Command, Event, OnHangup, hold};
 use tokio::sync::mpsc::{Receiver, Sender};
 
 /// Follows the run to where it stops, and takes the engine's last words so that it can end.
@@ -27,6 +27,11 @@ pub async fn follow(
         tokio::select! {
             event = events.recv() => match event {
                 Some(Event::Entry(stamped)) => drop(app.state.apply(&stamped)),
+                // Only a person ends what the window holds.
+                Some(Event::Gate(report)) if !asked && report.problems.iter().any(hold::is_hold) => {
+                    asked = true;
+                    let _ = commands.send(Command::Stop).await;
+                }
                 Some(_) => {}
                 None => return,
             },

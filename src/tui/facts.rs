@@ -214,6 +214,7 @@ mod tests {
                 look: Look { mono: true, ascii: true, colorblind: false, zone: jiff::tz::TimeZone::UTC },
                 rollback_to: None,
                 watching: None,
+                window: None,
                 on_hangup: crate::tui::OnHangup::Pause,
                 again: String::new(),
                 still: false,

@@ -37,6 +37,7 @@ impl App {
             _ if self.over && state.finished.is_none() => "x gone".to_owned(),
             _ if !self.begun && state.finished.is_none() => "\" resume".to_owned(),
             Next::Gate(step) => match need(state, self.report.as_ref()) {
+                Some(Need::Window(_)) => "# window".to_owned(),
                 Some(_) => {
                     let (at, all) = question(state, step);
                     format!("# question {at}/{all}")
@@ -47,6 +48,7 @@ impl App {
             Next::Turn(_) => "> goes on".to_owned(),
             Next::Apply(step) => format!("> {}/{n}", step + 1),
             Next::Undo(step) => format!("< {}/{n}", step + 1),
+            Next::Stop(Stop::Paused) if need(state, None).is_some() => "# window".to_owned(),
             Next::Stop(Stop::Paused) => "\" paused".to_owned(),
             Next::Stop(Stop::Failed(step)) => format!("x failed {}/{n}", step + 1),
             Next::Stop(Stop::Stuck) => "x stuck".to_owned(),

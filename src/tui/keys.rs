@@ -97,6 +97,7 @@ pub enum Intent {
     Skip,
     RollBack,
     Abort,
+    MoveWindow,
     /// A run that was cut off is marked as abandoned.
     Close,
     StopAndLeave,
@@ -162,6 +163,7 @@ impl Intent {
             Self::Skip => "skip",
             Self::RollBack => "rollback",
             Self::Abort => "abort",
+            Self::MoveWindow => "window",
             Self::Close => "close",
             Self::StopAndLeave => "stop",
             Self::Limit => "limit",
@@ -183,16 +185,30 @@ impl Intent {
 
     /// Whether it changes something outside the screen, at once or after a question.
     pub fn acts(self) -> bool {
-        use Intent::{Abort, Close, Execute, GoOn, Limit, Pause, Retry, RetryCause, RetryOne, RollBack, Skip, StopAndLeave};
+        use Intent::{
+            Abort, Close, Execute, GoOn, Limit, MoveWindow, Pause, Retry, RetryCause, RetryOne, RollBack, Skip, StopAndLeave,
+        };
         matches!(
             self,
-            Execute | GoOn | Pause | Retry | RetryCause | RetryOne | Skip | RollBack | Abort | Close | StopAndLeave | Limit
+            Execute
+                | GoOn
+                | MoveWindow
+                | Pause
+                | Retry
+                | RetryCause
+                | RetryOne
+                | Skip
+                | RollBack
+                | Abort
+                | Close
+                | StopAndLeave
+                | Limit
         )
     }
 
     /// Whether its key opens a question to type in, so that nothing is done yet.
     pub fn asks(self) -> bool {
-        matches!(self, Self::Skip | Self::RollBack | Self::Abort | Self::Close)
+        matches!(self, Self::Skip | Self::RollBack | Self::Abort | Self::Close | Self::MoveWindow)
     }
 }
 
@@ -273,6 +289,7 @@ pub const TABLE: &[Binding] = &[
     bind(&[RetryBox], &[Char('O')], "O", "only this", "retry the selected change alone", Intent::RetryOne),
     bind(&[Question], &[Enter], "enter", "answer", "give the answer, when all is typed", Intent::Answer),
     bind(&[Question], &[Tab], "tab", "next field", "go to the other field", Intent::NextField),
+    bind(&[Question], &[F(6)], "F6", "window", "give the window another end (asks)", Intent::MoveWindow),
     bind(&[Question], &[F(1)], "F1", "help", "help for questions", Intent::Help),
     bind(&[Question, ShownGate], &[F(2)], "F2", "list", "what stands in the way, or every change", Intent::List),
     bind(&[Question], &[F(3)], "F3", "log", "the log", Intent::Log),
@@ -316,6 +333,7 @@ pub const TABLE: &[Binding] = &[
     ),
     bind(&[Overview, Failure, Waiting], &[Char('A')], "A", "abort", "end the run for good, here (asks)", Intent::Abort),
     bind(&[Resume], &[Char('X')], "X", "close", "mark the run as abandoned; the cluster stays (asks)", Intent::Close),
+    bind(RUN, &[Char('W')], "W", "window", "give the window another end, on purpose (asks)", Intent::MoveWindow),
     bind(&[Plan, Diff], &[Char(']')], "[ ]", "change", "next and previous change of the step", Intent::NextChange),
     bind(&[Plan, Diff], &[Char('[')], "", "", "previous change of the step", Intent::PreviousChange),
     bind(
@@ -440,7 +458,8 @@ mod tests {
 
     #[test]
     fn what_acts_is_a_capital() {
-        for binding in TABLE.iter().filter(|binding| binding.intent.acts()) {
+        // In a question letters go into the text: its F keys open another question, no more.
+        for binding in TABLE.iter().filter(|binding| binding.intent.acts() && binding.places != [Question]) {
             let capital = |code: &KeyCode| matches!(code, Char(c) if c.is_ascii_uppercase());
             assert!(binding.codes.iter().all(capital), "{}", binding.help);
         }

@@ -89,6 +89,8 @@ pub fn of_entry(stamped: &Stamped, state: &State) -> Line {
             let (word, said) = state.wave_entry(&stamped.entry);
             (level, Some(*step), format!("{word} {said}"))
         }
+        Entry::WindowSet { window, by } => (Level::Info, None, format!("the window is {}, by {by}", window.words())),
+        Entry::WindowMoved { window, by } => (Level::Warn, None, format!("window moved by {by}: now {}", window.words())),
         Entry::Paused { why, by } => (Level::Warn, None, format!("paused by {by}: {why}")),
         Entry::Continued { by } => (Level::Info, None, format!("continued by {by}")),
         Entry::LimitChanged { limits, by } => (Level::Info, None, format!("limits set by {by}: {}", limits.words())),

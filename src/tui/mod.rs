@@ -19,7 +19,6 @@ mod lines;
 mod look;
 mod opening;
 mod outside;
-mod pace;
 mod palette;
 mod parts;
 mod question;
@@ -31,7 +30,7 @@ mod watching;
 mod waves;
 mod words;
 
-use crate::model::{Command, Event, Plan, Stamped};
+use crate::model::{Command, Event, Plan, Stamped, Window};
 use app::App;
 use copy::Wish;
 use crossterm::{
@@ -73,6 +72,8 @@ pub struct Start {
     pub rollback_to: Option<usize>,
     /// Another castoff drives the run; here it is looked at.
     pub watching: Option<Watching>,
+    /// The window the run would begin with, or is given when it is taken up again; without it the journal's.
+    pub window: Option<Window>,
     /// The options that make an offered command whole: ` --state /srv/castoff`, or nothing.
     pub again: String,
     /// Nothing is drawn for the clock alone.

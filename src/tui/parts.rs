@@ -3,6 +3,7 @@
 
 use super::app::App;
 use super::keys::{self, Intent, Place};
+use super::screens::window::fitted as window_clock;
 use super::theme::{Look, Tone};
 use super::words;
 use crate::model::{Level, text};
@@ -151,6 +152,9 @@ pub fn rule(frame: &mut Frame<'_>, area: Rect, look: &Look) {
     frame.render_widget(Line::styled(sign.repeat(area.width as usize), look.style(Tone::Dim)), area);
 }
 
+/// So much of the crumbs stays beside the clock of the window.
+const CRUMBS: usize = 8;
+
 /// The first two rows: who, where, how it stands; then the sentence. Gives back what is left.
 pub fn head(frame: &mut Frame<'_>, app: &App, area: Rect, crumb: &str) -> Rect {
     let look = &app.look;
@@ -167,17 +171,23 @@ pub fn head(frame: &mut Frame<'_>, app: &App, area: Rect, crumb: &str) -> Rect {
     };
     let left = format!("| {} > {}{crumb}", app.plan.cluster, app.plan.runbook);
     let mut run = if app.run.is_empty() { String::new() } else { format!("  run {} ", app.run) };
-    // The run id gives way first, then the crumbs; never the state.
-    if 10 + rehearsal.len() + left.width() + side.width() + run.width() + 2 > width {
+    // The run id gives way first, then the words of the window, then the crumbs, then its clock; never the state.
+    let fixed = 9 + rehearsal.len() + side.width();
+    let crumbs = left.width().min(CRUMBS);
+    if fixed + 3 + left.width() + run.width() + window_clock(app, usize::MAX).0.width() > width {
         run.clear();
     }
-    let room = width.saturating_sub(9 + rehearsal.len() + side.width() + run.width());
+    let whole = window_clock(app, width.saturating_sub(fixed + left.width() + run.width()));
+    let (clock, tone) =
+        if whole.0.is_empty() { window_clock(app, width.saturating_sub(fixed + crumbs + run.width())) } else { whole };
+    let room = width.saturating_sub(fixed + run.width() + clock.width());
     let row = Line::from(vec![
         Span::styled(" castoff ", look.style(Tone::Strong)),
         Span::styled(rehearsal, look.style(Tone::Warning)),
         prose(&left, room, look.style(Tone::Plain)),
         Span::styled(side, look.style(face.tone())),
         Span::styled(run, look.style(Tone::Dim)),
+        Span::styled(clock, look.style(tone)),
     ]);
     let [title, sentence, line, body] = rows(area, [1, 1, 1]);
     frame.render_widget(row, title);

@@ -1,7 +1,7 @@
 //! A question that is answered by typing: the gate's sentence, a reason, the cluster's name.
 //! Never answered by one key, by keys typed before it was there, or by pasting where the class forbids it.
 
-use crate::model::{Target, text};
+use crate::model::{Target, Window, text};
 use crossterm::event::{KeyCode, KeyEvent};
 use tui_input::{Input, backend::crossterm::EventHandler};
 
@@ -9,6 +9,8 @@ use tui_input::{Input, backend::crossterm::EventHandler};
 pub const DEAF_MS: i64 = 400;
 /// Why enter does not answer yet; taken back when the checks hold.
 pub const NOT_YET: &str = "not yet: the checks above do not hold; F5 reads the cluster again";
+/// As above, when it is the window that stands against it.
+pub const HELD: &str = "not yet: the window stands against it; F6 moves it on purpose";
 /// Fewer letters are no reason.
 const SHORTEST_REASON: usize = 3;
 
@@ -35,6 +37,11 @@ pub enum Purpose {
     RollBack(usize),
     Skip(Target),
     Abort,
+    /// Another end of this window; asked at a unix time in milliseconds.
+    Window {
+        window: Window,
+        at_ms: i64,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -51,6 +58,8 @@ pub enum Wanted {
     Exactly(String),
     /// A few words of the operator's own.
     Reason,
+    /// Another end of this window, or a whole window; typed at a unix time in milliseconds.
+    End { window: Window, at_ms: i64 },
 }
 
 /// What came of a key.
@@ -74,11 +83,17 @@ impl Field {
         Self { label, wanted: Wanted::Reason, input: Input::default(), paste: true }
     }
 
+    pub fn window(window: &Window, at_ms: i64) -> Self {
+        let wanted = Wanted::End { window: window.clone(), at_ms };
+        Self { label: "new end", wanted, input: Input::default(), paste: false }
+    }
+
     /// Whether what is typed is what is wanted.
     pub fn holds(&self) -> bool {
         match &self.wanted {
             Wanted::Exactly(sentence) => self.input.value() == sentence,
             Wanted::Reason => self.input.value().trim().chars().count() >= SHORTEST_REASON,
+            Wanted::End { window, at_ms } => window.moved(self.input.value(), *at_ms).is_ok(),
         }
     }
 
@@ -88,6 +103,7 @@ impl Field {
             Wanted::Exactly(sentence) if sentence.starts_with(self.input.value()) => "it is not complete",
             Wanted::Exactly(_) => "this is not it, letter by letter",
             Wanted::Reason => "a reason is needed, in a few words",
+            Wanted::End { .. } => "a time is needed, such as 04:30",
         }
     }
 }
@@ -149,7 +165,7 @@ impl Question {
     fn enter(&mut self) -> Answer {
         let Some(open) = self.fields.iter().position(|field| !field.holds()) else {
             let typed = |field: &Field| match field.wanted {
-                Wanted::Exactly(_) => field.input.value().to_owned(),
+                Wanted::Exactly(_) | Wanted::End { .. } => field.input.value().to_owned(),
                 Wanted::Reason => text::clean(field.input.value().trim()),
             };
             return Answer::Given(self.fields.iter().map(typed).collect());

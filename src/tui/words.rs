@@ -3,9 +3,10 @@
 
 use super::app::{App, Leaving, Screen};
 use super::lines::outcome_words;
+use super::screens::window::{self, held_words};
 use super::theme::Face;
 use super::waves;
-use crate::model::{Ask, ChangeState, Gate, Next, Outcome, PlannedStep, Problem, State, Status, Stop, WayBack, text};
+use crate::model::{Ask, ChangeState, Gate, Next, Outcome, PlannedStep, Problem, State, Status, Stop, WayBack, hold, text};
 
 /// One verb for one act, in three tenses.
 pub struct Verb {
@@ -124,6 +125,7 @@ pub fn title_state(app: &App) -> (Face, String) {
         Next::Gate(step) if state.gate(step).is_some_and(|gate| gate.ask == Ask::Nothing) => {
             (Face::Waiting, format!("waiting at step {} of {n}", step + 1))
         }
+        Next::Gate(step) if app.held(step).is_some() => (Face::NeedsYou, "NEEDS YOU".to_owned()),
         // A question that cannot be answered yet needs nobody.
         Next::Gate(step) if !app.problems(step).is_none_or(<[_]>::is_empty) => {
             (Face::Waiting, format!("waiting at step {} of {n}", step + 1))
@@ -134,6 +136,9 @@ pub fn title_state(app: &App) -> (Face, String) {
         Next::Turn(_) => (Face::Running, format!("RUNNING step {} of {n}", state.current_step().unwrap_or_default() + 1)),
         Next::Apply(step) => (Face::Running, format!("RUNNING step {} of {n}", step + 1)),
         Next::Undo(step) => (Face::Running, format!("ROLLING BACK step {} of {n}", step + 1)),
+        Next::Stop(Stop::Paused) if state.paused.as_ref().is_some_and(|(why, _)| hold::is_hold_words(why)) => {
+            (Face::NeedsYou, "HELD".to_owned())
+        }
         Next::Stop(Stop::Paused) => (Face::Paused, "PAUSED".to_owned()),
         Next::Stop(Stop::Failed(step)) => (Face::Failed, format!("FAILED step {} of {n}", step + 1)),
         Next::Stop(Stop::Stuck) => (Face::Failed, "STUCK".to_owned()),
@@ -183,6 +188,9 @@ pub fn headline(app: &App) -> String {
         Next::Gate(step) => {
             let waited = state.steps[step].gate_reached_ms.map_or_else(String::new, |at| text::duration(app.now_ms - at));
             let against = app.problems(step).unwrap_or_default();
+            if let Some(problem) = window::against(app, step) {
+                return held_words(app, step, problem);
+            }
             if asks(state.gate(step)) && !against.is_empty() {
                 return format!(
                     "Step {} waits for {}, {waited} so far. Your answer counts once none is left.",
@@ -239,6 +247,10 @@ pub fn headline(app: &App) -> String {
         }
         Next::Stop(Stop::Paused) => {
             let (why, at) = state.paused.clone().unwrap_or_default();
+            if hold::is_hold_words(&why) {
+                let keys = "W gives it another end, B rolls back";
+                return format!("Held since {}: {}. {keys}.", app.look.clock(at), text::clean(&why));
+            }
             let running = in_flight(state);
             let still = if running > 0 { format!(" {} still in flight.", text::count(running, "change")) } else { String::new() };
             format!("Paused since {}: {}.{still} P goes on.", app.look.clock(at), text::clean(&why))

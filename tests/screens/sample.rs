@@ -4,7 +4,7 @@
 use castoff::model::{
     Ask, Change, ChangeId, Check, Digest, Entry, Fault, FaultKind, Gate, GateReport, ImageRef, Kept, KeyDiff, Known, LayerPhase,
     LayerProgress, LedgerLine, Limits, Outcome, Plan, PlannedChange, PlannedStep, Problem, Progress, Row, RowDiff, Service,
-    Stamped, SurveyLine, Totals, Value, Verdict,
+    Stamped, SurveyLine, Totals, Value, Verdict, Window,
 };
 use castoff::tui::{Look, OnHangup, Start};
 use jiff::tz::TimeZone;
@@ -38,6 +38,7 @@ pub fn start(plan: Plan, entries: Vec<Stamped>) -> Start {
         look: look(),
         rollback_to: None,
         watching: None,
+        window: None,
         again: " --state /srv/castoff".to_owned(),
         still: false,
         on_hangup: OnHangup::Pause,
@@ -384,6 +385,16 @@ impl Story {
         story
     }
 
+    /// The same night in a window: set with the first entry.
+    pub fn within(mut self, window: Window) -> Self {
+        let entry = Entry::WindowSet { window, by: "kim on ops-01".to_owned() };
+        self.entries.insert(1, Stamped { seq: 2, at_ms: NIGHT_MS, entry });
+        for (stamped, seq) in self.entries.iter_mut().zip(1..) {
+            stamped.seq = seq;
+        }
+        self
+    }
+
     pub fn push(&mut self, entry: Entry) {
         self.entries.push(Stamped { seq: self.entries.len() as u64 + 1, at_ms: self.at_ms, entry });
     }
@@ -437,6 +448,11 @@ impl Story {
         }
         self
     }
+}
+
+/// Agreed for tonight: from 02:30 KST, until so many minutes after 02:40.
+pub fn window(until_min: i64) -> Window {
+    Window { from_ms: NIGHT_MS - 600_000, until_ms: NIGHT_MS + until_min * 60_000, zone: "KST-9".to_owned() }
 }
 
 /// Pulling: 30 pulled, 4 on the way, one waits for its next attempt.

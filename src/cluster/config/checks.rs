@@ -4,7 +4,10 @@
 use super::place::{Problem, password_in_url};
 use super::{ClusterFile, Tls};
 use crate::cluster::secret::Secret;
-use crate::model::image::canonical_registry;
+use crate::model::{
+    image::canonical_registry,
+    window::{self, BadWindow},
+};
 use toml::de::{DeTable, DeValue};
 
 /// Secrets written out where their name should stand. Asked before anything else, of the bare syntax.
@@ -63,6 +66,7 @@ fn names_a_secret(value: &DeValue) -> bool {
 pub(super) fn all(file: &ClusterFile) -> Vec<Problem> {
     let mut checks = Checks { problems: vec![] };
     checks.name(&["name"], &file.name);
+    checks.window(file);
     checks.etcd(file);
     checks.postgres(file);
     checks.managers(file);
@@ -86,6 +90,24 @@ impl Checks {
     fn name(&mut self, path: &[&str], name: &str) {
         if name.trim().is_empty() || name.chars().any(char::is_control) {
             self.wrong(path, "a name needs at least one letter, and no control characters", "it is shown, and typed at gates");
+        }
+    }
+
+    fn window(&mut self, file: &ClusterFile) {
+        let Some(config) = &file.window else { return };
+        let mut whole = true;
+        let mut field = |field: &'static str, wrong: Option<BadWindow>| {
+            whole &= wrong.is_none();
+            if let Some(BadWindow { what, expected }) = wrong {
+                self.wrong(&["window", field], what, expected);
+            }
+        };
+        field("from", window::time(&config.from).err());
+        field("until", window::time(&config.until).err());
+        field("zone", config.zone.as_deref().and_then(|zone| window::zone(zone).err()));
+        field("date", config.date.as_deref().and_then(|date| window::date(date).err()));
+        if let Some(BadWindow { what, expected }) = config.agreed().err().filter(|_| whole) {
+            self.wrong(&["window"], what, expected);
         }
     }
 

@@ -400,3 +400,62 @@ fn a_file_that_is_not_there_is_named() {
     let error = ClusterFile::load(Some(Path::new("/nonexistent/x.toml"))).expect_err("no file").to_string();
     assert_eq!(error, "cannot read the cluster file `/nonexistent/x.toml`: No such file or directory (os error 2)");
 }
+
+#[test]
+fn a_window_is_read_strictly() {
+    check(
+        r#"[window]
+from = "2 am"
+until = "04:00"
+zone = "Seoul""#,
+        r#"
+`2 am` is no time of day
+ --> castoff.toml:3:8
+  |
+3 | from = "2 am"
+  |        ^^^^^^
+  |
+  = hint: hours and minutes such as `02:00` are expected
+
+there is no time zone `Seoul`
+ --> castoff.toml:5:8
+  |
+5 | zone = "Seoul"
+  |        ^^^^^^^
+  |
+  = hint: a name such as `Asia/Seoul` or `UTC` is expected
+"#,
+    );
+    check(
+        r#"[window]
+from = "02:00"
+until = "02:00"
+date = "2026-11-22""#,
+        r"
+a window from 02:00 until 02:00 has no length
+ --> castoff.toml:2:1
+  |
+2 | [window]
+  | ^^^^^^^^
+  |
+  = hint: an end other than the beginning is expected
+",
+    );
+    check(
+        r#"[window]
+from = "02:00"
+to = "04:00""#,
+        r#"
+unknown field `to`, expected one of `from`, `until`, `zone`, `date`
+ --> castoff.toml:4:1
+  |
+4 | to = "04:00"
+  | ^^
+"#,
+    );
+    let text = "name = \"test\"\n[window]\nfrom = \"23:00\"\nuntil = \"01:00\"\nzone = \"UTC\"\n";
+    let file = ClusterFile::parse(text, Path::new("castoff.toml")).expect("a good file");
+    let agreed = file.window.expect("a window").agreed().expect("a good window");
+    let window = agreed.at(0, &jiff::tz::TimeZone::UTC).expect("a window");
+    assert_eq!((window.from_ms, window.until_ms), (-3_600_000, 3_600_000));
+}

@@ -63,6 +63,7 @@ fn app() -> App {
         again,
         still: false,
         watching: None,
+        window: None,
     };
     let mut app = App::new(start, 0).unwrap();
     tell(&mut app, Entry::Planned { plan: plan().into(), by: "kim".to_owned() }, 0);

@@ -1,7 +1,8 @@
 //! The detail pane of the selected step: what it does, how far it is, what failed, what it keeps, the way back.
 //! Never lists more than fits: the changes page has them all.
 
-use crate::model::{ChangeId, Fault, Status, text};
+use super::window;
+use crate::model::{ChangeId, End, Fault, Status, text};
 use crate::tui::app::App;
 use crate::tui::parts::{self, cell, cut, labelled, prose, right};
 use crate::tui::theme::{Face, Tone};
@@ -11,6 +12,8 @@ use std::fmt::Write as _;
 
 /// Column in which the words of the pane begin.
 const INDENT: usize = 9;
+/// So few rows leave no room for everything that is said elsewhere too.
+const LOW: usize = 5;
 
 /// The pane as lines; what is urgent first.
 pub fn lines(app: &App, width: usize, height: usize) -> Vec<Line<'static>> {
@@ -29,11 +32,27 @@ pub fn lines(app: &App, width: usize, height: usize) -> Vec<Line<'static>> {
     let does = labelled(does, &text::clean(&step.summary), room, (dim, plain));
     // What goes on matters more than what was planned, and must not fall out at the bottom.
     if face == Face::ToDo {
+        out.extend(window::detail(app, room));
         out.extend(does);
         out.extend(counts(app, room));
         out.extend(waves::planned(app, step, room));
     } else {
-        out.extend(counts(app, room));
+        let rest = window::rest(app, room);
+        // In one row, or too late: before everything else.
+        let (first, last) = if rest.len() == 1 || app.window().is_some_and(|window| app.projection.overruns(window)) {
+            (rest, vec![])
+        } else {
+            (vec![], rest)
+        };
+        let mut counts = counts(app, room);
+        if height <= LOW && !first.is_empty() && counts.len() == 2 {
+            // The count stands in the second line of the screen already.
+            counts.swap(0, 1);
+        }
+        out.extend(first);
+        out.extend(counts);
+        out.extend(last);
+        out.extend(window::detail(app, room));
         out.extend(waves::running(app, room));
         out.extend(causes(app, width, height > 8));
         // Below it: what the step does, its gate, the way back, what it keeps.
@@ -93,7 +112,7 @@ fn counts(app: &App, room: (usize, usize)) -> Vec<Line<'static>> {
             }
             ends => {
                 out.extend(labelled("bytes", &words, room, styles));
-                let held = ends.map(|ends| format!("{ends}, if the rate holds"));
+                let held = ends.map(|ends| format!("{ends}{}, if the rate holds", against(app)));
                 out.extend(held.iter().flat_map(|words| labelled("ends", words, room, styles)));
             }
         }
@@ -103,9 +122,17 @@ fn counts(app: &App, room: (usize, usize)) -> Vec<Line<'static>> {
 
 /// Between which minutes the rest is through.
 pub fn ends(app: &App, from_ms: i64, to_ms: i64) -> String {
-    let (from, to) = (app.look.minute(from_ms), app.look.minute(to_ms));
-    let zone = app.look.zone_name(to_ms);
-    if from == to { format!("about {to} {zone}") } else { format!("between {from} and {to} {zone}") }
+    let end = End { earliest_ms: from_ms, latest_ms: Some(to_ms), measured: true };
+    match app.window() {
+        Some(window) => end.words_in(window),
+        None => end.words(|ms| app.look.minute(ms), &app.look.zone_name(to_ms)),
+    }
+}
+
+/// The end of the running step against the window.
+fn against(app: &App) -> String {
+    let end = app.projection.steps.get(app.step).copied().flatten();
+    app.window().zip(end).map_or_else(String::new, |(window, end)| format!(", {}", end.against(window)))
 }
 
 /// Failures of the step by cause: count, words, places, and where there is room, what helps.

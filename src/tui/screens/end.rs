@@ -47,7 +47,10 @@ pub fn end_page(state: &State, run: &str, folder: &Path, look: &Look, width: u16
     out.push(" STEPS".to_owned());
     out.extend((0..plan.steps.len()).map(|step| step_line(state, step, look, width)));
     out.push(String::new());
-    let took = text::duration(state.last_ms - state.begun_ms);
+    let took = match &state.window {
+        Some(window) => window.used(state.begun_ms, state.last_ms),
+        None => text::duration(state.last_ms - state.begun_ms),
+    };
     let time = format!("{} to {}, {took}", look.clock(state.begun_ms), look.clock_with_zone(state.last_ms));
     out.push(cut_end(&format!(" time     {time}, by {}", text::clean(&state.by)), width));
     let mended = mended(state);

@@ -1,7 +1,7 @@
 //! A question that fills the screen: a gate's sentence, a rollback, a reason. Consequence first, the sentence last.
 //! Never hides the sentence, the way back or the safe way out, however small the screen.
 
-use super::{canary, detail::gap, rollback};
+use super::{canary, detail::gap, rollback, window};
 use crate::model::{Target, text};
 use crate::tui::app::App;
 use crate::tui::parts::{boxed, cell, cut_end, labelled, prose, wrap};
@@ -41,6 +41,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, question: &Question, area: Rect) {
         Purpose::RollBack(to) => rollback::case(app, *to, width),
         Purpose::Skip(target) => skip(app, target, width),
         Purpose::Abort => abort(app, width),
+        Purpose::Window { .. } => window::case(app, question, width),
     };
     let mut foot =
         if app.shows_a_gate() { super::held::answered_elsewhere(app, width) } else { foot(app, question, case.act, width) };
@@ -81,6 +82,7 @@ fn approve(app: &App, step: usize, width: usize) -> Case {
         let warning = look.style(Tone::Warning);
         head.extend(labelled(class, &text::clean(&why), room, (warning, warning)));
     }
+    head.extend(window::at_gate(app, step, room));
     let Some(gate) = &planned.gate else {
         return Case { title: text::clean(&planned.title), head, essence: vec![], facts: vec![], act: "Approve" };
     };
@@ -132,6 +134,9 @@ fn essence(app: &App, step: usize, width: usize) -> Vec<Line<'static>> {
     } else {
         row("way back", &why, (Tone::Dim, Tone::Plain))
     }];
+    if let Some(problem) = window::against(app, step) {
+        out.push(row("! window", &problem.why, (Tone::Warning, Tone::Warning)));
+    }
     out.push(row("will do", &planned.summary, (Tone::Dim, Tone::Plain)));
     if !planned.kept.is_empty() {
         out.push(row("will keep", &words::kept(planned), (Tone::Dim, Tone::Plain)));
@@ -248,6 +253,7 @@ fn foot(app: &App, question: &Question, act: &str, width: usize) -> Vec<Line<'st
                 Span::styled(cut_end(&text::clean(sentence), width.saturating_sub(20)), look.style(Tone::Strong)),
             ],
             Wanted::Reason => vec![Span::raw(" Say why, for the journal")],
+            Wanted::End { .. } => vec![Span::raw(" To do this, type the new end, such as 04:30")],
         };
         out.push(Line::from(label));
         out.push(typed(app, field, i == question.at && !question.sent, width));

@@ -28,6 +28,7 @@ pub mod sides;
 mod steps;
 pub mod too_small;
 pub mod waiting;
+pub mod window;
 mod zoom;
 
 pub use detail::places;

@@ -1,7 +1,7 @@
 //! The run: its steps, the selected one in detail, and the newest lines of the log.
 //! Never more than one screen: what is long is counted here and listed elsewhere.
 
-use super::{detail, log, steps};
+use super::{detail, log, steps, window};
 use crate::tui::app::App;
 use crate::tui::parts::{rows, rule};
 use crate::tui::theme::Tone;
@@ -12,11 +12,14 @@ const WIDE: u16 = 100;
 const LIST_WIDTH: u16 = 52;
 
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
-    let n = u16::try_from(app.plan.steps.len()).unwrap_or(u16::MAX);
+    let n = window::height(app);
     // The log gets what the steps leave, in bounds.
     let newest = match area.height {
         0..16 => 0,
-        16..27 => area.height.saturating_sub(n.saturating_add(9)).clamp(2, 3),
+        // The line at the point of no return takes its row from the log, not from the detail.
+        16..27 => {
+            area.height.saturating_sub(n.saturating_add(9)).clamp(if usize::from(n) > app.plan.steps.len() { 1 } else { 2 }, 3)
+        }
         27.. => area.height.saturating_sub(n.saturating_add(9)).clamp(5, 12),
     };
     let log_height = if newest == 0 { 0 } else { newest + 1 };

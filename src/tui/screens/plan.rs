@@ -1,10 +1,10 @@
 //! The plan: what every step would do, the selected change before and after, and the sum.
 //! Never green and never in the present tense: nothing has been done.
 
-use super::sides;
+use super::{sides, window};
 use crate::model::{PlannedStep, Problem, text};
 use crate::tui::app::App;
-use crate::tui::parts::{cell, cut_end, labelled, lines, prose, right, rows, rule, window};
+use crate::tui::parts::{cell, cut_end, labelled, lines, prose, right, rows, rule};
 use crate::tui::theme::Tone;
 use crate::tui::words;
 use ratatui::{
@@ -20,8 +20,9 @@ const WIDE: u16 = 100;
 const BLOCKERS: usize = 5;
 
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
-    let blockers = blockers(app, area.width as usize);
-    let n = u16::try_from(app.plan.steps.len()).unwrap_or(u16::MAX);
+    let mut blockers = blockers(app, area.width as usize);
+    blockers.extend(window::plan_rows(app, area.width as usize));
+    let n = window::height(app);
     let head = u16::from(area.width >= WIDE);
     let blocked = u16::try_from(blockers.len()).unwrap_or(0);
     let list_height = (n + head).min(area.height.saturating_sub(blocked + 5));
@@ -72,8 +73,8 @@ fn draw_steps(frame: &mut Frame<'_>, app: &App, area: Rect) {
         ));
     }
     let height = (area.height as usize).saturating_sub(out.len());
-    for step in window(app.step, app.plan.steps.len(), height) {
-        out.push(step_row(app, step, width, wide));
+    for step in window::rows(app, height) {
+        out.push(step.map_or_else(|| window::point_line(app, width), |step| step_row(app, step, width, wide)));
     }
     frame.render_widget(Paragraph::new(out), area);
 }

@@ -1,9 +1,10 @@
 //! The list of steps of a run: sign, number, title, gate and time.
 //! Never builds a row that is not visible.
 
+use super::window;
 use crate::model::{State, Status, text};
 use crate::tui::app::App;
-use crate::tui::parts::{cell, prose, right, window};
+use crate::tui::parts::{cell, prose, right};
 use crate::tui::theme::{Face, Tone};
 use crate::tui::{waves, words};
 use ratatui::{Frame, layout::Rect, text::Line, widgets::Paragraph};
@@ -13,8 +14,10 @@ const WIDE: usize = 60;
 
 /// Draws as many steps as fit, the selected one among them.
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
-    let shown = window(app.step, app.plan.steps.len(), area.height as usize);
-    let rows: Vec<Line<'_>> = shown.map(|step| row(app, step, area.width as usize)).collect();
+    let width = area.width as usize;
+    let shown = window::rows(app, area.height as usize).into_iter();
+    let rows: Vec<Line<'_>> =
+        shown.map(|step| step.map_or_else(|| window::point_line(app, width), |step| row(app, step, width))).collect();
     frame.render_widget(Paragraph::new(rows), area);
 }
 

@@ -1,7 +1,8 @@
 //! How fast bytes come in: rates over a window, and an honest range for the end.
 //! Never guesses early: no end before one percent and thirty seconds.
 
-use std::collections::VecDeque;
+use super::{ChangeId, Plan, Progress, State, Status};
+use std::collections::{BTreeMap, VecDeque};
 
 const SHORT_MS: i64 = 60_000;
 const LONG_MS: i64 = 600_000;
@@ -57,6 +58,25 @@ impl Pace {
         let took_ms = u64::try_from(last - first).ok().filter(|ms| *ms >= 2000)?;
         Some(((bytes - before).saturating_mul(1000) / took_ms, took_ms / 1000))
     }
+}
+
+/// Bytes of a step: (there, in all). What was already there when the plan was made counts in neither.
+pub fn bytes(plan: &Plan, state: &State, progress: &BTreeMap<ChangeId, Progress>, step: usize) -> (u64, u64) {
+    let mut done = 0;
+    let mut total = 0;
+    for planned in plan.steps[step].pending() {
+        let size = planned.change.size_bytes();
+        total += size;
+        let status = state.steps.get(step).map(|s| &s.changes[planned.id.n].status);
+        done += match status {
+            Some(Status::Done | Status::Found) => size,
+            Some(Status::Running | Status::Retrying(_)) => {
+                progress.get(&planned.id).map_or(0, |progress| progress.done.min(size))
+            }
+            _ => 0,
+        };
+    }
+    (done, total)
 }
 
 #[cfg(test)]
