@@ -103,7 +103,7 @@ fn the_first_picture_does_not_wait_for_the_cluster() {
     assert!(at("Reading") < at("DRY"), "{raw}");
     assert!(!terminal.screen().contains("Reading the cluster"), "what was waited for is gone:\n{}", terminal.screen());
     assert_eq!(raw.matches("\x1b[?1049h").count(), 1, "the screen is taken once");
-    assert!(raw.contains("\x1b]0;castoff prod-a"), "the title names the cluster, once it is known");
+    assert!(raw.contains("\x1b]0;plan prod-a"), "the title names the cluster, once it is known");
 }
 
 #[test]

@@ -224,7 +224,7 @@ fn every_screen_follows_a_resize() {
     let mut stage = Stage::running("run", &[]);
     // The key that opens a screen, what it shows at any size, and the way back.
     for (key, words) in
-        [("", "backend-ai"), ("\r", "changes"), ("l", "log"), ("i", "note"), ("v", "ledger"), ("?", "help"), ("q", "leave")]
+        [("", "backend-ai"), ("\r", "matrix"), ("l", "log"), ("i", "note"), ("v", "ledger"), ("?", "help"), ("q", "leave")]
     {
         stage.terminal.press(key);
         for size in [(120, 36), (60, 16), (200, 50), (80, 24)] {

@@ -184,7 +184,7 @@ pub fn head(frame: &mut Frame<'_>, app: &App, area: Rect, crumb: &str) -> Rect {
     let row = Line::from(vec![
         Span::styled(" castoff ", look.style(Tone::Strong)),
         Span::styled(rehearsal, look.style(Tone::Warning)),
-        prose(&left, room, look.style(Tone::Plain)),
+        prose(&shortest(left, &app.plan.cluster, crumb, room), room, look.style(Tone::Plain)),
         Span::styled(side, look.style(face.tone())),
         Span::styled(run, look.style(Tone::Dim)),
         Span::styled(clock, look.style(tone)),
@@ -194,6 +194,13 @@ pub fn head(frame: &mut Frame<'_>, app: &App, area: Rect, crumb: &str) -> Rect {
     frame.render_widget(sentence_line(app, width), sentence);
     rule(frame, line, look);
     body
+}
+
+/// Where the operator is: on a narrow screen the runbook's name gives way first, then the cluster's; what this page is stays.
+fn shortest(whole: String, cluster: &str, crumb: &str, room: usize) -> String {
+    let forms = [whole, format!("| {cluster}{crumb}"), crumb.trim_start().to_owned()];
+    let fits = |form: &&String| form.width() < room;
+    forms.iter().find(fits).or(forms.iter().rfind(|form| !form.is_empty())).cloned().unwrap_or_default()
 }
 
 /// The sentence, and at its right what a filter leaves out or what is looked for: it stays there until `esc`.
