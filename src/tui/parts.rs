@@ -52,6 +52,14 @@ pub fn whole_sentences(words: &str, width: usize) -> String {
     fitting.map_or_else(|| cut_end(words, width), |end| words[..end].to_owned())
 }
 
+/// The end of a cause says more than its beginning: `write …: no space left on device`.
+pub fn brief(why: &str, width: usize) -> String {
+    match why.rsplit_once(": ") {
+        Some((_, end)) if why.width() > width && end.width() >= 6 => end.to_owned(),
+        _ => why.to_owned(),
+    }
+}
+
 /// A cell of a row: cut in the middle, filled up to its width.
 pub fn cell(words: &str, width: usize, style: Style) -> Span<'static> {
     Span::styled(pad(cut(words, width), width), style)
@@ -154,6 +162,8 @@ pub fn rule(frame: &mut Frame<'_>, area: Rect, look: &Look) {
 
 /// So much of the crumbs stays beside the clock of the window.
 const CRUMBS: usize = 8;
+/// From so many columns on the footer keeps room for the lesson.
+const TEACHING: usize = 100;
 
 /// The first two rows: who, where, how it stands; then the sentence. Gives back what is left.
 pub fn head(frame: &mut Frame<'_>, app: &App, area: Rect, crumb: &str) -> Rect {
@@ -232,6 +242,10 @@ pub fn foot(frame: &mut Frame<'_>, app: &App, area: Rect, place: Place) -> Rect 
         body.height = body.height.saturating_sub(1);
         super::screens::palette::find_line(frame, app, Rect { y: area.y + body.height, height: 1, ..area });
     }
+    let lesson = if app.watches() { "you look on: nothing acts" } else { "capital = acts" };
+    let teaches = !matches!(place, Place::Question | Place::Palette | Place::Find);
+    // The one sentence to learn stays where there is room for it and for the keys that matter.
+    let room = if teaches && width >= TEACHING { width - lesson.len() - 3 } else { width };
     let mut spans = vec![];
     let mut used = 0;
     for binding in keys::here(place).filter(|binding| !binding.word.is_empty()) {
@@ -247,15 +261,14 @@ pub fn foot(frame: &mut Frame<'_>, app: &App, area: Rect, place: Place) -> Rect 
             word => word,
         };
         let (key, word) = (format!(" {}", binding.shown), format!(" {word}  "));
-        if used + key.width() + word.width() > width + 2 {
+        if used + key.width() + word.width() > room + 2 {
             break;
         }
         used += key.width() + word.width();
         spans.push(Span::styled(key, look.style(Tone::Strong)));
         spans.push(Span::raw(word));
     }
-    let lesson = if app.watches() { "you look on: nothing acts" } else { "capital = acts" };
-    if used + lesson.len() + 1 < width && !matches!(place, Place::Question | Place::Palette | Place::Find) {
+    if used + lesson.len() + 1 < width && teaches {
         spans.push(right(lesson, width - used - 1, look.style(Tone::Dim)));
     }
     frame.render_widget(Line::from(spans), Rect { y: area.bottom().saturating_sub(1), height: 1, ..area });

@@ -3,6 +3,7 @@
 
 use super::app::{App, Leaving, Screen};
 use super::lines::outcome_words;
+use super::screens::end::left_to_do;
 use super::screens::window::{self, held_words};
 use super::theme::Face;
 use super::waves;
@@ -112,8 +113,8 @@ pub fn title_state(app: &App) -> (Face, String) {
     if !app.begun {
         return if state.seq == 0 {
             (Face::ToDo, format!("DRY RUN   plan {}   read {} ago", app.plan.plan, text::age(app.now_ms - app.plan.read_at_ms)))
-        } else if let Some(outcome) = &state.finished {
-            outcome_face(outcome)
+        } else if state.finished.is_some() {
+            end_face(state)
         } else if state.paused.is_some() {
             (Face::Paused, format!("STOPPED at {}", app.look.clock_with_zone(state.last_ms)))
         } else {
@@ -143,7 +144,19 @@ pub fn title_state(app: &App) -> (Face, String) {
         Next::Stop(Stop::Failed(step)) => (Face::Failed, format!("FAILED step {} of {n}", step + 1)),
         Next::Stop(Stop::Stuck) => (Face::Failed, "STUCK".to_owned()),
         Next::Finish(outcome) => outcome_face(&outcome),
-        Next::Over => state.finished.as_ref().map_or((Face::Unknown, String::new()), outcome_face),
+        Next::Over => end_face(state),
+    }
+}
+
+/// How a run ended, with what is left for a person to do.
+pub fn end_face(state: &State) -> (Face, String) {
+    match &state.finished {
+        Some(outcome @ (Outcome::Done | Outcome::DoneWithSkips)) => match left_to_do(state).len() {
+            0 => outcome_face(outcome),
+            n => (Face::Warning, format!("DONE, {n} LEFT TO DO")),
+        },
+        Some(outcome) => outcome_face(outcome),
+        None => (Face::Unknown, String::new()),
     }
 }
 

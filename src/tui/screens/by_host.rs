@@ -1,12 +1,12 @@
 //! The matrix with a row for each host, the worst first, the quiet ones folded into a line.
 //! Never a row that is not visible, nor a column that would be cut.
 
-use super::matrix::{Drawn, brief, numbers, part, signs, state_of_host};
+use super::matrix::{Drawn, numbers, part, signs, state_of_host};
 use crate::model::{ChangeId, text};
 use crate::tui::app::App;
 use crate::tui::cells::{Row, grouped};
 use crate::tui::grid::{Grid, Rank, Stand};
-use crate::tui::parts::{cell, prose, right, selected, window};
+use crate::tui::parts::{brief, cell, prose, right, selected, window};
 use crate::tui::theme::Tone;
 use ratatui::text::{Line, Span};
 use std::ops::Range;

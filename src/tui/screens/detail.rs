@@ -4,11 +4,12 @@
 use super::window;
 use crate::model::{ChangeId, End, Fault, Status, text};
 use crate::tui::app::App;
-use crate::tui::parts::{self, cell, cut, labelled, prose, right};
+use crate::tui::parts::{self, brief, cell, cut, labelled, prose, right};
 use crate::tui::theme::{Face, Tone};
 use crate::tui::{waves, words};
 use ratatui::text::{Line, Span};
 use std::fmt::Write as _;
+use unicode_width::UnicodeWidthStr;
 
 /// Column in which the words of the pane begin.
 const INDENT: usize = 9;
@@ -156,16 +157,19 @@ fn causes(app: &App, width: usize, hints: bool) -> Vec<Line<'static>> {
 /// One cause in one row: sign, count, words, places.
 pub fn cause(app: &App, fault: &Fault, ids: &[ChangeId], width: usize) -> Line<'static> {
     let look = &app.look;
-    let why = width.saturating_sub(10) * 3 / 5;
+    let places = places(app, ids);
+    // The places take what they need, up to two fifths: the cause has the rest.
+    let room = width.saturating_sub(11);
+    let why = room - places.width().min(room * 2 / 5);
     Line::from(vec![
         Span::raw("  "),
         Span::styled(look.sign(Face::Failed), look.style(Tone::Failed)),
         Span::raw(" "),
         right(&ids.len().to_string(), 4, look.style(Tone::Strong)),
         Span::raw("  "),
-        cell(&text::clean(&fault.why), why, look.style(Tone::Plain)),
+        prose(&brief(&text::clean(&fault.why), why), why, look.style(Tone::Plain)),
         Span::raw(" "),
-        prose(&places(app, ids), width.saturating_sub(why + 11), look.style(Tone::Dim)),
+        prose(&places, room - why, look.style(Tone::Dim)),
     ])
 }
 

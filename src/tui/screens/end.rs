@@ -32,7 +32,7 @@ pub fn end_page(state: &State, run: &str, folder: &Path, look: &Look, width: u16
     let width = (width as usize).clamp(40, 120);
     let Some(plan) = &state.plan else { return vec![] };
     let left = left_to_do(state);
-    let outcome = state.finished.as_ref().map_or_else(|| "NOT OVER".to_owned(), |outcome| words::outcome_face(outcome).1);
+    let outcome = if state.finished.is_some() { words::end_face(state).1 } else { "NOT OVER".to_owned() };
     let head = format!(" castoff  run {run}  {}  {}", plan.cluster, plan.runbook);
     let mut out = vec![format!("{head}{:>room$}", outcome, room = width.saturating_sub(head.width() + 1)), "-".repeat(width)];
     if !left.is_empty() {
@@ -113,7 +113,7 @@ fn step_line(state: &State, step: usize, look: &Look, width: usize) -> String {
 }
 
 /// What a person has to do, because castoff did not.
-fn left_to_do(state: &State) -> Vec<String> {
+pub fn left_to_do(state: &State) -> Vec<String> {
     let Some(plan) = &state.plan else { return vec![] };
     let back = state.finished == Some(Outcome::RolledBack);
     let mut reasons: Vec<(String, Vec<String>)> = vec![];

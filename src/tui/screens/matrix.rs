@@ -6,7 +6,7 @@ use crate::model::{ChangeId, Status, text};
 use crate::tui::app::App;
 use crate::tui::cells::{Row, Side};
 use crate::tui::grid::{Cause, Cell, Grid, Rank, STANDS, Stand};
-use crate::tui::parts::{cell, cut_end, prose, right, rows, rule};
+use crate::tui::parts::{brief, cell, cut_end, prose, right, rows, rule};
 use crate::tui::theme::{Face, Look, Tone};
 use crate::tui::words;
 use ratatui::{
@@ -237,14 +237,6 @@ pub fn places(grid: &Grid, hosts: &BTreeSet<usize>, width: usize) -> String {
         out.push_str(&short);
     }
     out
-}
-
-/// The end of a cause says more than its beginning: `write …: no space left on device`.
-pub fn brief(why: &str, width: usize) -> String {
-    match why.rsplit_once(": ") {
-        Some((_, end)) if why.width() > width && end.width() >= 6 => end.to_owned(),
-        _ => why.to_owned(),
-    }
 }
 
 /// How a host stands, by its worst cell.
