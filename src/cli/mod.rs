@@ -4,6 +4,7 @@ mod beside;
 mod exit;
 mod face;
 mod files;
+mod going;
 mod held;
 mod log;
 mod look_up;

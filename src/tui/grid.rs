@@ -1,11 +1,13 @@
 //! The changes of one step as a grid of hosts and images: a sign for each cell, sums for each line, causes of trouble.
 //! Never folds more than what an entry or a piece of progress touched: thousands of them a second cost next to nothing.
 
+mod cause;
 mod names;
 
 use super::app::STALLED_MS;
 use super::flow::Flow;
-use crate::model::{Change, ChangeId, ChangeState, ImageRef, Plan, Progress, State, Status, fault};
+use crate::model::{Change, ChangeId, ChangeState, ImageRef, Plan, Progress, State, Status};
+pub use cause::Cause;
 use names::{groups, natural, prefix};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -105,45 +107,6 @@ pub struct Sums {
     flow: Flow,
     rank: Rank,
 }
-
-/// Trouble with the same root: how it stands, the kind of fault, and what its words share. `why` is those of one of them.
-#[derive(Clone, Debug)]
-pub struct Cause {
-    pub stand: Stand,
-    pub kind: u8,
-    root: String,
-    pub why: String,
-}
-
-impl Cause {
-    fn new(stand: Stand, kind: u8, why: &str) -> Self {
-        Self { stand, kind, root: fault::root(why), why: why.to_owned() }
-    }
-
-    fn key(&self) -> (Stand, u8, &str) {
-        (self.stand, self.kind, &self.root)
-    }
-}
-
-impl Ord for Cause {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.key().cmp(&other.key())
-    }
-}
-
-impl PartialOrd for Cause {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Cause {
-    fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
-    }
-}
-
-impl Eq for Cause {}
 
 #[derive(Clone, Debug)]
 pub struct Grid {
