@@ -169,11 +169,12 @@ pub enum Status {
     Retrying(String),
     Found,
     Done,
-    Failed(Fault),
+    // A fault is large and rare: in a box, the other 100 000 changes need no room for one.
+    Failed(Box<Fault>),
     Skipped(String),
     Undoing,
     Undone,
-    UndoFailed(Fault),
+    UndoFailed(Box<Fault>),
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -335,7 +336,9 @@ impl State {
             }
             Entry::Retried { change, why, .. } => self.turn(*change, at_ms, Status::Retrying(why.clone())).map_err(illegal)?,
             Entry::Done { change } => self.turn(*change, at_ms, Status::Done).map_err(illegal)?,
-            Entry::Failed { change, fault } => self.turn(*change, at_ms, Status::Failed(fault.clone())).map_err(illegal)?,
+            Entry::Failed { change, fault } => {
+                self.turn(*change, at_ms, Status::Failed(Box::new(fault.clone()))).map_err(illegal)?
+            }
             Entry::Skipped { change, why, .. } => self.turn(*change, at_ms, Status::Skipped(why.clone())).map_err(illegal)?,
             Entry::Paused { why, .. } => self.paused = Some((why.clone(), at_ms)),
             Entry::Continued { .. } => self.paused = None,
@@ -357,7 +360,7 @@ impl State {
             Entry::UndoStarted { change } => self.turn(*change, at_ms, Status::Undoing).map_err(illegal)?,
             Entry::Undone { change } => self.turn(*change, at_ms, Status::Undone).map_err(illegal)?,
             Entry::UndoFailed { change, fault } => {
-                self.turn(*change, at_ms, Status::UndoFailed(fault.clone())).map_err(illegal)?;
+                self.turn(*change, at_ms, Status::UndoFailed(Box::new(fault.clone()))).map_err(illegal)?;
             }
             Entry::TakenOver { by } => self.by.clone_from(by),
             Entry::Finished { outcome } => self.finished = Some(outcome.clone()),
@@ -520,7 +523,7 @@ impl State {
                 let at = *known.entry((fault.kind as u8, root(&fault.why))).or_insert(out.len());
                 match out.get_mut(at) {
                     Some((_, ids)) => ids.push(id),
-                    None => out.push((fault.clone(), vec![id])),
+                    None => out.push(((**fault).clone(), vec![id])),
                 }
             }
         }

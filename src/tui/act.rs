@@ -373,7 +373,7 @@ impl App {
         let causes = self.state.causes();
         let failed = |id: &ChangeId| causes.iter().any(|(_, ids)| ids.contains(id));
         let selected = match self.screen {
-            Screen::Changes => self.listed().get(self.change).map(|n| ChangeId { step: self.step, n: *n }),
+            Screen::Changes => self.listed().get(self.change).map(|n| ChangeId { step: self.step, n }),
             Screen::Cell => self.cells.selected(),
             // The box asks which is meant; a reason is asked for the cell where the eye is.
             Screen::Matrix if !matches!(self.popup, Some(Popup::Retry { .. })) => self.cells.selected(),
@@ -437,7 +437,7 @@ impl App {
     /// From the matrix to the list of the same changes, and back; `esc` goes to where both were opened from.
     fn other_list(&mut self) {
         if self.screen == Screen::Changes {
-            let id = self.listed().get(self.change).map(|n| ChangeId { step: self.step, n: *n });
+            let id = self.listed().get(self.change).map(|n| ChangeId { step: self.step, n });
             match id {
                 Some(id) => self.cells.turn_to_change(id),
                 None => self.cells.turn_to(self.step),
@@ -445,7 +445,7 @@ impl App {
             self.screen = Screen::Matrix;
         } else {
             let n = self.cells.selected().map(|id| id.n);
-            self.change = self.listed().iter().position(|listed| Some(*listed) == n).unwrap_or_default();
+            self.change = self.listed().iter().position(|listed| Some(listed) == n).unwrap_or_default();
             self.screen = Screen::Changes;
         }
     }

@@ -513,7 +513,7 @@ impl App {
         let of = |cells: &std::collections::BTreeSet<usize>| {
             let ids: Vec<ChangeId> = cells.iter().map(|n| ChangeId { step, n: *n }).collect();
             match &self.state.status(*ids.first()?).status {
-                Status::Failed(fault) | Status::UndoFailed(fault) => Some((fault.clone(), ids)),
+                Status::Failed(fault) | Status::UndoFailed(fault) => Some(((**fault).clone(), ids)),
                 _ => None,
             }
         };

@@ -2,6 +2,7 @@
 //! Never a second truth: a test finds the same by counting.
 
 use super::app::{App, STALLED_MS};
+use super::find::Find;
 use super::words;
 use crate::model::{ChangeId, Plan, PlannedStep, Progress, Status};
 
@@ -23,6 +24,44 @@ impl Facts {
             way_back: words::way_back(step),
         };
         plan.steps.iter().map(of_step).collect()
+    }
+}
+
+/// A list of changes by their index in the step, of which a page is looked at: nothing is made of the 100 000 others.
+#[derive(Clone, Debug, Default)]
+pub struct Listed {
+    /// Sorted; they come first.
+    first: Vec<usize>,
+    /// How many of those that are not among the first follow, in order.
+    others: usize,
+    /// Where something is looked for: what is left of all these.
+    chosen: Option<Vec<usize>>,
+}
+
+impl Listed {
+    pub fn len(&self) -> usize {
+        self.chosen.as_ref().map_or(self.first.len() + self.others, Vec::len)
+    }
+
+    pub fn get(&self, at: usize) -> Option<usize> {
+        if let Some(chosen) = &self.chosen {
+            return chosen.get(at).copied();
+        }
+        if let Some(n) = self.first.get(at) {
+            return Some(*n);
+        }
+        let nth = at - self.first.len();
+        // As many of the first stand before the nth other as have fewer than so many others before them.
+        let (mut low, mut high) = (0, self.first.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if self.first[middle] - middle <= nth { low = middle + 1 } else { high = middle }
+        }
+        (nth < self.others).then_some(nth + low)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = usize> {
+        (0..self.len()).filter_map(|at| self.get(at))
     }
 }
 
@@ -82,17 +121,17 @@ impl App {
     }
 
     /// Failed changes of the selected step first, then the others, in order; or only the failed ones.
-    pub fn listed(&self) -> Vec<usize> {
+    pub fn listed(&self) -> Listed {
         let n = self.plan.steps.get(self.step).map_or(0, |step| step.changes.len());
-        let shown = |n: &usize| self.shows(|| self.change_words(*n));
-        let Some(failed) = self.state.steps.get(self.step).map(|step| &step.counts.failed) else {
-            return if self.failed_only { vec![] } else { (0..n).filter(shown).collect() };
-        };
-        let mut out: Vec<usize> = failed.iter().copied().filter(shown).collect();
+        let failed = self.state.steps.get(self.step).map(|step| step.counts.failed.iter().copied().collect::<Vec<_>>());
+        let mut listed = Listed { first: failed.unwrap_or_default(), others: 0, chosen: None };
         if !self.failed_only {
-            out.extend((0..n).filter(|n| failed.is_empty() || !failed.contains(n)).filter(shown));
+            listed.others = n - listed.first.len();
         }
-        out
+        if self.finding().and_then(Find::word).is_some() {
+            listed.chosen = Some(listed.iter().filter(|n| self.shows(|| self.change_words(*n))).collect());
+        }
+        listed
     }
 
     /// Changes of a step on their way just now, those in trouble before the others: how many, and the first few.
@@ -200,6 +239,17 @@ mod tests {
             }
         }
         (counts, arriving)
+    }
+
+    #[test]
+    fn failed_ones_are_listed_first_and_every_change_once() {
+        for first in [vec![], vec![0], vec![5], vec![1, 2, 4], vec![0, 1, 2, 3, 4, 5]] {
+            let others = (0..6).filter(|n| !first.contains(n));
+            let expected: Vec<usize> = first.iter().copied().chain(others).collect();
+            let listed = Listed { first: first.clone(), others: 6 - first.len(), chosen: None };
+            assert_eq!(listed.iter().collect::<Vec<_>>(), expected);
+            assert_eq!((listed.len(), listed.get(6)), (6, None));
+        }
     }
 
     proptest! {

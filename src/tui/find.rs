@@ -179,7 +179,7 @@ impl App {
                 let steps = self.plan.steps.iter().enumerate();
                 steps.map(|(i, step)| format!("{} {} {} {}", i + 1, step.id, step.title, step.summary)).collect()
             }
-            Screen::Changes => self.listed().into_iter().map(|n| self.change_words(n)).collect(),
+            Screen::Changes => self.listed().iter().map(|n| self.change_words(n)).collect(),
             Screen::Matrix => self.cells.row_names(),
             Screen::Cell => {
                 let layers = self.cells.selected().map_or(&[][..], |id| self.cells.layers(id));

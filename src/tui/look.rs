@@ -95,7 +95,7 @@ impl App {
             return self.cells.selected();
         }
         let inside = self.screen == Screen::Changes || self.behind.last() == Some(&Screen::Changes);
-        let n = if inside { self.listed().get(self.change).copied()? } else { self.change };
+        let n = if inside { self.listed().get(self.change)? } else { self.change };
         (n < self.plan.steps.get(step)?.changes.len()).then_some(ChangeId { step, n })
     }
 

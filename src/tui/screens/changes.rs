@@ -25,10 +25,10 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
         format!(" STEP {}   {}   {}{only}", app.step + 1, text::clean(&step.title), text::count(listed.len() as u64, "change"));
     frame.render_widget(Line::styled(cut_end(&words, area.width as usize), app.look.style(Tone::Strong)), heading);
     let shown = window(app.change, listed.len(), list.height as usize);
-    let out: Vec<Line<'_>> = shown.map(|i| row(app, listed[i], i == app.change, area.width as usize)).collect();
+    let out: Vec<Line<'_>> = shown.filter_map(|i| Some(row(app, listed.get(i)?, i == app.change, area.width as usize))).collect();
     frame.render_widget(Paragraph::new(out), list);
     rule(frame, line, &app.look);
-    draw_selected(frame, app, listed.get(app.change).copied(), below);
+    draw_selected(frame, app, listed.get(app.change), below);
 }
 
 fn face(app: &App, id: ChangeId) -> (Face, &'static str) {
