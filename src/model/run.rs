@@ -337,7 +337,7 @@ impl State {
             Entry::Retried { change, why, .. } => self.turn(*change, at_ms, Status::Retrying(why.clone())).map_err(illegal)?,
             Entry::Done { change } => self.turn(*change, at_ms, Status::Done).map_err(illegal)?,
             Entry::Failed { change, fault } => {
-                self.turn(*change, at_ms, Status::Failed(Box::new(fault.clone()))).map_err(illegal)?
+                self.turn(*change, at_ms, Status::Failed(Box::new(fault.clone()))).map_err(illegal)?;
             }
             Entry::Skipped { change, why, .. } => self.turn(*change, at_ms, Status::Skipped(why.clone())).map_err(illegal)?,
             Entry::Paused { why, .. } => self.paused = Some((why.clone(), at_ms)),
