@@ -76,8 +76,8 @@ const RUNBOOK: &[Wrong] = &[
         code: 2,
         says: &[
             "error: unknown field `per-hosts`",
-            "wrong-runbook.toml:19:1",
-            "19 | per-hosts = 3",
+            "wrong-runbook.toml:{line}:1",
+            "{line} | per-hosts = 3",
             "hint: did you mean `per-host`?",
         ],
     },
@@ -85,25 +85,29 @@ const RUNBOOK: &[Wrong] = &[
         line: "action = \"pull-images\"",
         instead: "action = \"pull-image\"",
         code: 2,
-        says: &["error: unknown action `pull-image`", "wrong-runbook.toml:31:11", "hint: did you mean `pull-images`?"],
+        says: &["error: unknown action `pull-image`", "wrong-runbook.toml:{line}:11", "hint: did you mean `pull-images`?"],
     },
     Wrong {
         line: "action = \"pull-images\"",
         instead: "action = \"pull-images\"\nalso = 3",
         code: 2,
-        says: &["error: `also` of action `pull-images`: invalid type: integer `3`", "wrong-runbook.toml:32:1", "32 | also = 3"],
+        says: &[
+            "error: `also` of action `pull-images`: invalid type: integer `3`",
+            "wrong-runbook.toml:{next}:1",
+            "{next} | also = 3",
+        ],
     },
     Wrong {
         line: "type = \"harbor2\"",
         instead: "types = \"harbor2\"",
         code: 2,
-        says: &["unknown field `types`", "61 | types = \"harbor2\"", "hint: did you mean `type`?"],
+        says: &["unknown field `types`", "{line} | types = \"harbor2\"", "hint: did you mean `type`?"],
     },
     Wrong {
         line: "id = \"stop\"",
         instead: "id = \"pull\"",
         code: 2,
-        says: &["two steps have the id `pull`", "wrong-runbook.toml:42:7"],
+        says: &["two steps have the id `pull`", "wrong-runbook.toml:{line}:7"],
     },
 ];
 
@@ -132,7 +136,11 @@ fn wrong_input_is_told_with_its_place_and_cause_and_nothing_is_done() {
     for case in RUNBOOK {
         assert!(shipped.contains(case.line), "the runbook has no `{}`", case.line);
         let path = lab.write("wrong-runbook.toml", &shipped.replacen(case.line, case.instead, 1));
-        lab.castoff(&["run", &path, "--headless"]).ends_with(case.code).says(case.says);
+        let line = 1 + shipped[..shipped.find(case.line).unwrap()].matches('\n').count();
+        let placed = |words: &&str| words.replace("{line}", &line.to_string()).replace("{next}", &(line + 1).to_string());
+        let says: Vec<String> = case.says.iter().map(placed).collect();
+        let says: Vec<&str> = says.iter().map(String::as_str).collect();
+        lab.castoff(&["run", &path, "--headless"]).ends_with(case.code).says(&says);
     }
     let options: &[(&[&str], i32, &[&str])] = &[
         (&["run", "nowhere", "--headless"], 2, &["there is no runbook `nowhere`", "hint: shipped runbooks: backend-ai"]),
