@@ -1,10 +1,12 @@
 //! What the kernel says of a process: the time its threads took, and the most memory it held.
 //! Never asks the process itself.
 
-use std::fs;
+use std::{collections::BTreeMap, ffi::OsString, fs};
 
-/// Nanoseconds on a processor, of every thread but those of this name.
-pub fn busy_ns(pid: u32, but: &str) -> u64 {
+/// Nanoseconds on a processor, of each thread but those of this name.
+pub type Busy = BTreeMap<OsString, u64>;
+
+pub fn busy(pid: u32, but: &str) -> Busy {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let of_task = |task: fs::DirEntry| {
         let name = fs::read_to_string(task.path().join("comm")).ok()?;
@@ -12,9 +14,14 @@ pub fn busy_ns(pid: u32, but: &str) -> u64 {
             return None;
         }
         // The first number is the time spent running, in nanoseconds.
-        fs::read_to_string(task.path().join("schedstat")).ok()?.split(' ').next()?.parse::<u64>().ok()
+        fs::read_to_string(task.path().join("schedstat")).ok()?.split(' ').next()?.parse().ok().map(|ns| (task.file_name(), ns))
     };
-    tasks.filter_map(of_task).sum()
+    tasks.filter_map(of_task).collect()
+}
+
+/// The nanoseconds between two looks. A thread that has ended in between had nothing to do: tokio lets such go.
+pub fn busy_ns(before: &Busy, after: &Busy) -> u64 {
+    after.iter().map(|(thread, ns)| ns.saturating_sub(before.get(thread).copied().unwrap_or(0))).sum()
 }
 
 /// The most memory it ever held, in megabytes.

@@ -153,10 +153,11 @@ fn draws(rounds: usize, seconds: u64) -> bool {
             let mut terminal = running(PROGRESS_PER_S);
             terminal.until(keys, words);
             thread::sleep(Duration::from_secs(1));
-            let (output, busy, since) = (terminal.output(), machine::busy_ns(terminal.pid(), TELLER), Instant::now());
+            let (output, before, since) = (terminal.output(), machine::busy(terminal.pid(), TELLER), Instant::now());
             thread::sleep(Duration::from_secs(seconds));
             let took_ns = since.elapsed().as_secs_f64() * 1e9;
-            figure.rounds.push((machine::busy_ns(terminal.pid(), TELLER) - busy) as f64 * 100.0 / took_ns);
+            let busy_ns = machine::busy_ns(&before, &machine::busy(terminal.pid(), TELLER));
+            figure.rounds.push(busy_ns as f64 * 100.0 / took_ns);
             let (bytes, frames) = terminal.output();
             written.push(((frames - output.1) as f64 * 1e9 / took_ns, (bytes - output.0) as f64 * 1e6 / took_ns));
             memory.rounds.push(machine::peak_mb(terminal.pid()));
@@ -175,7 +176,7 @@ fn delays(rounds: usize, keys: usize) -> bool {
     type Key = fn(usize) -> (&'static str, &'static str);
     let screens: [(&str, &str, Key); 2] = [
         ("key to screen on the overview, 99th percentile", "", |n| if n % 2 == 0 { ("k", "STEP 1 ") } else { ("j", "STEP 2 ") }),
-        ("key to screen on the list, 99th percentile", "\r\t", |n| {
+        ("key to screen on the list, 99th percentile", "\r\tg", |n| {
             if n % 2 == 0 { ("j", " 2.2  pull") } else { ("k", " 2.1  pull") }
         }),
     ];
@@ -205,10 +206,10 @@ fn idles(rounds: usize, seconds: u64) -> bool {
     for _ in 0..rounds {
         let terminal = running(0);
         thread::sleep(Duration::from_secs(1));
-        let (busy, since) = (machine::busy_ns(terminal.pid(), TELLER), Instant::now());
+        let (before, since) = (machine::busy(terminal.pid(), TELLER), Instant::now());
         thread::sleep(Duration::from_secs(seconds));
-        let busy = machine::busy_ns(terminal.pid(), TELLER) - busy;
-        figure.rounds.push(busy as f64 * 100.0 / (since.elapsed().as_secs_f64() * 1e9));
+        let busy_ns = machine::busy_ns(&before, &machine::busy(terminal.pid(), TELLER));
+        figure.rounds.push(busy_ns as f64 * 100.0 / (since.elapsed().as_secs_f64() * 1e9));
     }
     figure.print()
 }
