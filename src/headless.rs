@@ -52,13 +52,7 @@ pub async fn run(
     first: Command,
     options: Options,
 ) -> Left {
-    let mut view = View {
-        account: Account::new(entries, now_ms()).unwrap_or_default(),
-        options,
-        told: BTreeMap::new(),
-        held: None,
-        out: true,
-    };
+    let mut view = View::new(entries, options);
     let mut left = None;
     // The terminal is lost: how far the run goes, and in which step it was. Taken once it is asked to stop.
     let mut lost: Option<(OnHangup, Option<usize>)> = None;
@@ -97,13 +91,7 @@ pub async fn run(
 /// Shows what happens to a run that another castoff drives, until it is over or that castoff has gone. Asks nothing.
 pub async fn watch(entries: &[Stamped], mut events: mpsc::Receiver<Event>, json: bool) {
     let options = Options { json, approved: BTreeSet::new(), wait: None, lost: mpsc::channel(1).1 };
-    let mut view = View {
-        account: Account::new(entries, now_ms()).unwrap_or_default(),
-        options,
-        told: BTreeMap::new(),
-        held: None,
-        out: true,
-    };
+    let mut view = View::new(entries, options);
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     while view.account.state.finished.is_none() {
         tokio::select! {
@@ -131,6 +119,11 @@ struct View {
 }
 
 impl View {
+    fn new(entries: &[Stamped], options: Options) -> Self {
+        let account = Account::new(entries, now_ms()).unwrap_or_default();
+        Self { account, options, told: BTreeMap::new(), held: None, out: true }
+    }
+
     fn show(&mut self, event: &Event) {
         if let Event::Entry(stamped) = event {
             self.held = match &stamped.entry {
