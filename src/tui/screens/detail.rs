@@ -52,10 +52,11 @@ pub fn lines(app: &App, width: usize, height: usize) -> Vec<Line<'static>> {
         }
         out.extend(first);
         out.extend(counts);
+        // What failed matters more than when the rest would end.
+        out.extend(causes(app, width, height > 8));
         out.extend(last);
         out.extend(window::detail(app, room));
         out.extend(waves::running(app, room));
-        out.extend(causes(app, width, height > 8));
         // Below it: what the step does, its gate, the way back, what it keeps.
         out.extend(running(app, width, height.saturating_sub(out.len() + 6).max(4)));
         out.extend(does);
