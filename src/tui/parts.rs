@@ -180,7 +180,8 @@ pub fn head(frame: &mut Frame<'_>, app: &App, area: Rect, crumb: &str) -> Rect {
         (false, false) => "",
     };
     let left = format!("| {} > {}{crumb}", app.plan.cluster, app.plan.runbook);
-    let mut run = if app.run.is_empty() { String::new() } else { format!("  run {} ", app.run) };
+    // Before it is begun there is no run, only its name.
+    let mut run = if app.run.is_empty() || app.state.plan.is_none() { String::new() } else { format!("  run {} ", app.run) };
     // The run id gives way first, then the words of the window, then the crumbs, then its clock; never the state.
     let fixed = 9 + rehearsal.len() + side.width();
     let crumbs = left.width().min(CRUMBS);

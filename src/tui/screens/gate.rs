@@ -142,7 +142,9 @@ fn essence(app: &App, step: usize, width: usize) -> Vec<Line<'static>> {
         out.push(row("will keep", &words::kept(planned), (Tone::Dim, Tone::Plain)));
     }
     let age = app.report.as_ref().filter(|report| report.step == step).map(|report| text::age(app.now_ms - report.read_at_ms));
+    let asked = planned.gate.as_ref().is_some_and(|gate| !gate.checks.is_empty());
     out.push(match (app.problems(step).unwrap_or_default(), age) {
+        _ if !asked => row("FACTS", "no check is asked", (Tone::Strong, Tone::Dim)),
         (_, None) => row("FACTS", "being read", (Tone::Strong, Tone::Waiting)),
         ([], Some(age)) => row("FACTS", &format!("all hold, read {age} ago"), (Tone::Strong, Tone::Done)),
         (problems, Some(age)) => {
