@@ -58,6 +58,8 @@ pub struct Account {
     /// When the last line was made, and how far its step was then.
     told_ms: i64,
     told: Option<(usize, u64)>,
+    /// When it was last looked how far the step is: not with every piece of progress, of which there are thousands a second.
+    looked_ms: i64,
 }
 
 impl Account {
@@ -157,9 +159,10 @@ impl Account {
 
     /// A line when the running step has grown by enough since the last one.
     fn grown(&mut self, now_ms: i64) -> Vec<Line> {
-        if now_ms - self.told_ms < BREATH_MS {
+        if now_ms - self.told_ms.max(self.looked_ms) < BREATH_MS {
             return vec![];
         }
+        self.looked_ms = now_ms;
         let Some(step) = self.state.current_step() else { return vec![] };
         let percent = self.percent(step);
         let before = self.told.filter(|(told, _)| *told == step).map_or(0, |(_, percent)| percent);
@@ -174,16 +177,7 @@ impl Account {
     /// How far a step is: by bytes where there are any, else by changes.
     fn percent(&self, step: usize) -> u64 {
         let Some(plan) = &self.state.plan else { return 0 };
-        let (mut done, mut total) = (0, 0);
-        for planned in plan.steps[step].pending() {
-            let size = planned.change.size_bytes();
-            total += size;
-            done += match self.state.status(planned.id).status {
-                Status::Done | Status::Found => size,
-                Status::Running => self.progress.get(&planned.id).map_or(0, |progress| progress.done.min(size)),
-                _ => 0,
-            };
-        }
+        let (mut done, mut total) = pace::bytes(plan, &self.state, &self.progress, step);
         if total == 0 {
             let tally = self.state.tally(step);
             (done, total) = (tally.done + tally.found, tally.total());
