@@ -6,6 +6,7 @@ mod face;
 mod files;
 mod going;
 mod held;
+mod journal;
 mod log;
 mod look_up;
 mod man;
@@ -245,6 +246,11 @@ enum Command {
     },
     /// What the journal of a run says and what the cluster says now: looks, and changes nothing
     Verify { run: Option<String> },
+    /// The record of a run itself
+    Journal {
+        #[command(subcommand)]
+        of: JournalCommand,
+    },
     /// How a run stands
     Status { run: Option<String> },
     /// The runs that are kept here
@@ -291,6 +297,12 @@ enum Command {
     Man,
 }
 
+#[derive(Debug, Subcommand)]
+enum JournalCommand {
+    /// Hold every entry against the chain of hashes; names the first that is not as it was written
+    Verify { run: Option<String> },
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Schema {
     Runbook,
@@ -315,6 +327,7 @@ pub async fn main() -> Result<Exit, Failure> {
         Command::Stop { run } => watch::ask(common, run, watch::Wanted::Stop).await,
         Command::Limit { words } => watch::limit(common, words).await,
         Command::Verify { run } => verify::verify(common, run).await,
+        Command::Journal { of: JournalCommand::Verify { run } } => journal::verify(common, run).await,
         Command::Status { run } => look_up::status(common, run).await,
         Command::Runs => look_up::runs(common).await,
         Command::Report { run } => look_up::report(common, run).await,

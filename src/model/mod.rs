@@ -2,6 +2,7 @@
 //! Nothing here knows files, clocks, the network or the terminal.
 
 pub mod backend_ai;
+pub mod chain;
 pub mod change;
 pub mod check;
 pub mod counts;
