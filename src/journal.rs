@@ -1,6 +1,8 @@
 //! Layer 2: the durable record of a run, in SQLite, one folder a run. An entry that was appended survives `kill -9`
 //! and the power cut; an entry that could not be written is an error before any effect.
 
+mod witness;
+
 use crate::model::{Digest, Entry, Stamped, chain};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{Row as _, SqlitePool};
@@ -11,6 +13,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use witness::Witness;
 
 /// The format this version reads and writes. Another one is refused by name.
 const JOURNAL_VERSION: i64 = 2;
@@ -41,6 +44,7 @@ pub struct Journal {
     seq: u64,
     /// Hash of the last entry.
     head: Digest,
+    witness: Witness,
     _lock: File,
 }
 
@@ -91,7 +95,12 @@ impl Journal {
         let row = sqlx::query("UPDATE meta SET epoch = epoch + 1 RETURNING epoch, last_seq, last_hash").fetch_one(&pool).await;
         let row = row.map_err(storage("lock"))?;
         let (epoch, (seq, head)) = (row.get("epoch"), last(&row, &path)?);
-        Ok(Self { pool, path, run: run.to_owned(), epoch, seq, head, _lock: lock })
+        let witness = Witness::open(&path).map_err(|why| JournalError::Storage {
+            what: "open",
+            path: path.clone(),
+            why: why.to_string(),
+        })?;
+        Ok(Self { pool, path, run: run.to_owned(), epoch, seq, head, witness, _lock: lock })
     }
 
     /// Appends entries in one durable write: all of them or none. Refused if another castoff has taken the run over.
@@ -126,6 +135,8 @@ impl Journal {
             .await
             .map_err(storage)?;
         transaction.commit().await.map_err(storage)?;
+        let noted = self.witness.note(seq, &head);
+        noted.map_err(|why| JournalError::Storage { what: "write", path: self.path.clone(), why: why.to_string() })?;
         (self.seq, self.head) = (seq, head);
         Ok(stamped)
     }
@@ -272,6 +283,7 @@ async fn entries(pool: &SqlitePool, path: &Path, run: &str, after: u64) -> Resul
 /// journal that was cut short tells it.
 async fn links(pool: &SqlitePool, path: &Path, run: &str, after: u64) -> Result<Vec<Link>, JournalError> {
     let unread = |why: sqlx::Error| unread(path, &why);
+    let witness = witness::seen(path);
     // One look at both tables: an append in between would seem a damage.
     let mut look = pool.begin().await.map_err(unread)?;
     let meta = sqlx::query("SELECT last_seq, last_hash FROM meta").fetch_one(&mut *look).await.map_err(unread)?;
@@ -307,6 +319,9 @@ async fn links(pool: &SqlitePool, path: &Path, run: &str, after: u64) -> Result<
     }
     if head != last_hash {
         return Err(damaged(seq, "it is not the last that was written".to_owned()));
+    }
+    if let Some(witness) = witness {
+        witness.hold(after, &out).map_err(|(seq, why)| damaged(seq, why))?;
     }
     Ok(out)
 }

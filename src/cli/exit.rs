@@ -148,9 +148,10 @@ impl From<JournalError> for Failure {
             _ => Exit::Unexpected,
         };
         let hint = match &error {
-            JournalError::Storage { what: "write", .. } => {
-                Some("nothing was begun after the last entry; make room or make it writable, then castoff resume".to_owned())
-            }
+            JournalError::Storage { what: "write", .. } => Some(
+                "nothing was begun after the last entry; make room, make it writable or bring the disk back, then castoff resume"
+                    .to_owned(),
+            ),
             _ => None,
         };
         Self { exit, error: error.into(), hint }
