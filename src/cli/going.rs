@@ -220,13 +220,23 @@ async fn last_words(state: &Path, run: &str, simulated: bool, face: Face, common
         let offered = format!("castoff resume {run}");
         report::status_text(run, &folded, None).replace(&offered, &format!("{offered}{}", common.again()))
     };
-    let text = if simulated { rehearsed(&text) } else { text };
+    let text = if simulated { rehearsed(&text) } else { text + &last_hash(state, run).await };
     if face == Face::Headless && common.format == Format::Json {
         let _ = write!(std::io::stderr(), "{text}");
     } else {
         let _ = write!(std::io::stdout(), "{text}");
     }
     Ok(())
+}
+
+/// What evidence of this run is held against, later.
+async fn last_hash(state: &Path, run: &str) -> String {
+    let links = match journal::Reader::open(state, run).await {
+        Ok(reader) => reader.verify().await,
+        Err(error) => Err(error),
+    };
+    let line = |links: Vec<journal::Link>| Some(report::bundle::last_hash_line(&links.last()?.hash) + "\n");
+    links.ok().and_then(line).unwrap_or_default()
 }
 
 /// The simulated cluster ends with the program: no command could find it again.

@@ -1,6 +1,7 @@
 //! Layer 4: the command line. Wires runbook, cluster, journal, engine and a front end; decides nothing itself.
 
 mod beside;
+mod bundle;
 mod exit;
 mod face;
 mod files;
@@ -244,8 +245,12 @@ enum Command {
         #[arg(value_name = "NAME=NUMBER|RUN")]
         words: Vec<String>,
     },
-    /// What the journal of a run says and what the cluster says now: looks, and changes nothing
-    Verify { run: Option<String> },
+    /// What the journal of a run says and what the cluster says now: looks, and changes nothing. Of a bundle: whether every
+    /// byte is as it was written
+    Verify {
+        #[arg(value_name = "RUN|BUNDLE")]
+        run: Option<String>,
+    },
     /// The record of a run itself
     Journal {
         #[command(subcommand)]
@@ -256,7 +261,12 @@ enum Command {
     /// The runs that are kept here
     Runs,
     /// The report of a run, as Markdown or JSON
-    Report { run: Option<String> },
+    Report {
+        run: Option<String>,
+        /// Write plan, ledger, entries, differences, answers and report to a new folder, sealed: castoff verify FOLDER
+        #[arg(long, value_name = "FOLDER")]
+        bundle: Option<PathBuf>,
+    },
     /// What happened in a run, entry by entry
     Log {
         run: Option<String>,
@@ -326,11 +336,13 @@ pub async fn main() -> Result<Exit, Failure> {
         Command::GoOn { run } => watch::ask(common, run, watch::Wanted::GoOn).await,
         Command::Stop { run } => watch::ask(common, run, watch::Wanted::Stop).await,
         Command::Limit { words } => watch::limit(common, words).await,
+        Command::Verify { run: Some(named) } if bundle::is_bundle(&named) => bundle::verify(common, &named),
         Command::Verify { run } => verify::verify(common, run).await,
         Command::Journal { of: JournalCommand::Verify { run } } => journal::verify(common, run).await,
         Command::Status { run } => look_up::status(common, run).await,
         Command::Runs => look_up::runs(common).await,
-        Command::Report { run } => look_up::report(common, run).await,
+        Command::Report { run, bundle: Some(folder) } => bundle::write(common, run, &folder).await,
+        Command::Report { run, bundle: None } => look_up::report(common, run).await,
         Command::Log { run, follow } => log::log(common, run, follow).await,
         Command::List => look_up::list(common),
         Command::Check { runbook, sets } => files::check(common, &runbook, &sets),

@@ -175,6 +175,11 @@ pub async fn rollback(
     reason: &str,
     (front, window): (&Front, &WindowOption),
 ) -> Result<Exit, Failure> {
+    if reason.trim().is_empty() {
+        return Err(
+            Failure::new(Exit::Usage, "a reason is needed to roll back").hint("--reason \"WHY\": it stands in the report")
+        );
+    }
     let window = window.of_known_run()?;
     let state = files::state_folder(common)?;
     let (run, _, folded) = look_up::find(&state, run).await?;
@@ -318,12 +323,15 @@ fn new_name() -> String {
     format!("{now}-{}", &random[28..])
 }
 
-/// Who answers gates: the user, and who became it.
+/// Who answers gates: the user, who became it, and where an ssh session comes from.
 pub fn operator() -> String {
     let name = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
     let user = peer::user(rustix::process::getuid().as_raw());
     let user = name("SUDO_USER").map_or(user.clone(), |real| format!("{real} as {user}"));
-    crate::model::text::clean(&format!("{user} on {}", peer::host()))
+    // Only an address is believed, whatever else stands there.
+    let client = name("SSH_CONNECTION").and_then(|it| it.split(' ').next()?.parse::<std::net::IpAddr>().ok());
+    let from = client.map_or_else(String::new, |client| format!(" from {client}"));
+    crate::model::text::clean(&format!("{user} on {}{from}", peer::host()))
 }
 
 fn holder() -> String {

@@ -135,10 +135,14 @@ pub struct Digest(Arc<str>);
 impl Digest {
     /// The SHA-256 of some text.
     pub fn of(text: &str) -> Self {
+        Self::of_bytes(text.as_bytes())
+    }
+
+    pub fn of_bytes(bytes: &[u8]) -> Self {
         use sha2::Digest as _;
         use std::fmt::Write as _;
         let mut hex = "sha256:".to_owned();
-        for byte in sha2::Sha256::digest(text) {
+        for byte in sha2::Sha256::digest(bytes) {
             write!(hex, "{byte:02x}").expect("a string takes everything");
         }
         Self(hex.into())

@@ -1,6 +1,6 @@
 //! A run as text, Markdown and JSON: what is done, what is left, what can be undone. Built from entries only.
 
-use super::{moment, plan::ledger_text, undo_word};
+use super::{decisions, moment, plan::ledger_text, undo_word};
 use crate::model::{Entry, Next, Outcome, Stamped, State, Status, Stop, text};
 use serde_json::json;
 use std::fmt::Write;
@@ -120,6 +120,22 @@ fn causes(state: &State) -> String {
     out
 }
 
+/// Where a change is, in one word.
+pub(super) fn status_word(status: &Status) -> &'static str {
+    match status {
+        Status::Waiting => "not begun",
+        Status::Running => "begun",
+        Status::Retrying(_) => "to be tried again",
+        Status::Found => "already so",
+        Status::Done => "done",
+        Status::Failed(_) => "failed",
+        Status::Skipped(_) => "skipped",
+        Status::Undoing => "being undone",
+        Status::Undone => "undone",
+        Status::UndoFailed(_) => "undo failed",
+    }
+}
+
 /// What no change of the run did: skipped, kept, noted.
 fn left_to_do(state: &State) -> Vec<String> {
     let Some(plan) = &state.plan else { return vec![] };
@@ -186,6 +202,14 @@ pub fn report_markdown(run: &str, state: &State, entries: &[Stamped]) -> String 
             let _ = writeln!(out, "- Canary of {}: {}, {}", escape(&step.title), escape(by), moment(*at));
         }
     }
+    let decisions = decisions(entries);
+    if !decisions.is_empty() {
+        let _ = writeln!(out, "\n## Decisions\n");
+        for it in &decisions {
+            let by = it.by.as_ref().map_or_else(String::new, |by| format!(", by {}", escape(by)));
+            let _ = writeln!(out, "- entry {}, {}: {}{by}: {}", it.entry, moment(it.at_ms), escape(&it.what), escape(&it.why));
+        }
+    }
     let _ = writeln!(out, "\n## Ledger\n\n```\n{}```", ledger_text(plan));
     let kept: Vec<_> = plan.steps.iter().flat_map(|step| &step.kept).collect();
     if !kept.is_empty() {
@@ -215,7 +239,7 @@ pub fn report_json(run: &str, state: &State, entries: &[Stamped]) -> serde_json:
     json!({
         "v": 1, "run": run, "standing": standing(state), "outcome": state.finished, "by": state.by,
         "begun-at-ms": state.begun_ms, "last-at-ms": state.last_ms, "window": state.window, "steps": steps.collect::<Vec<_>>(),
-        "plan": state.plan, "left-to-do": left_to_do(state), "entries": entries,
+        "plan": state.plan, "decisions": decisions(entries), "left-to-do": left_to_do(state), "entries": entries,
     })
 }
 
