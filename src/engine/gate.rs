@@ -71,7 +71,7 @@ impl Engine {
     pub(super) async fn gate_was_read(&mut self, step: usize, inventory: &Inventory) -> Result<(), EngineError> {
         // A reading that was begun for an earlier gate says nothing about this one, and must not cost its answer.
         if self.gate.reading != Some(step) {
-            return;
+            return Ok(());
         }
         self.gate.reading = None;
         // Paused meanwhile: it is read anew when the run goes on.
