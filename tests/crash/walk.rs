@@ -14,6 +14,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+/// What the operator asks at this point of the journal, each with its number.
+pub type Operator = fn(&Plan, &[Stamped], &State) -> Vec<(usize, Command)>;
+
 /// What happens in a walk beside the run itself.
 #[derive(Clone)]
 pub struct Story {
@@ -25,7 +28,7 @@ pub struct Story {
     /// What others do to the cluster; asked after each entry, and must not matter when it is done twice.
     pub others: fn(&Sim, &[Stamped], &State),
     /// What the operator asks: each of these once, by its number, as long as the process lives.
-    pub operator: fn(&Plan, &[Stamped], &State) -> Vec<(usize, Command)>,
+    pub operator: Operator,
     pub window: Option<Window>,
     /// Of a runbook that ends where it begins: it waits for its time, so time goes on.
     pub there_and_back: bool,
