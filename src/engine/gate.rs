@@ -2,7 +2,7 @@
 //! only for this plan, with the exact sentence, on facts that hold now.
 
 use super::{Engine, EngineError, worker::Report};
-use crate::model::{Ask, Entry, Event, Gate, GateReport, Inventory, Next, Problem};
+use crate::model::{Ask, Entry, Event, Gate, GateReport, Inventory, Next, Problem, brown_out::seen};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -68,26 +68,37 @@ impl Engine {
     }
 
     /// The cluster was read for the gate of `step`.
-    pub(super) async fn gate_was_read(&mut self, step: usize, inventory: &Inventory) {
+    pub(super) async fn gate_was_read(&mut self, step: usize, inventory: &Inventory) -> Result<(), EngineError> {
         // A reading that was begun for an earlier gate says nothing about this one, and must not cost its answer.
         if self.gate.reading != Some(step) {
-            return;
+            return Ok(());
         }
         self.gate.reading = None;
         // Paused meanwhile: it is read anew when the run goes on.
         if !matches!(self.state.next(), Next::Gate(at) if at == step) {
-            return;
+            return Ok(());
         }
         self.gate.next_check = Some(Instant::now() + self.gate.every);
         if let Some(gate) = self.state.gate(step) {
             let problems = gate.problems(inventory);
+            self.write_seen(step, inventory).await?;
             self.tell(step, problems).await;
         }
+        Ok(())
     }
 
-    /// What stands against a gate: its checks, and the window.
+    /// What a brown-out has brought to light since the last look.
+    async fn write_seen(&mut self, step: usize, inventory: &Inventory) -> Result<(), EngineError> {
+        let Some(brown_out) = self.state.brown_out(step) else { return Ok(()) };
+        let mut new = seen(inventory, brown_out.since_ms);
+        new.retain(|problem| !brown_out.seen.contains(problem));
+        self.write(new.into_iter().map(|problem| Entry::Seen { step, problem }).collect()).await
+    }
+
+    /// What stands against a gate: its checks, the window, and the time of a brown-out.
     async fn tell(&mut self, step: usize, mut problems: Vec<Problem>) {
         problems.extend(self.window_at_gate(step));
+        problems.extend(self.state.brown_out(step).and_then(|brown_out| brown_out.problem((self.setup.now_ms)())));
         let report = GateReport { step, problems, read_at_ms: (self.setup.now_ms)() };
         self.gate.report = Some(report.clone());
         let _ = self.setup.events.send(Event::Gate(report)).await;
