@@ -305,9 +305,9 @@ async fn torn() -> (tempfile::TempDir, Vec<Stamped>) {
     let written = tempfile::tempdir().unwrap();
     let mut journal = Journal::create(written.path(), "run", "kim").await.unwrap();
     journal.append(1, vec![Entry::Planned { plan, by: "kim".to_owned() }]).await.unwrap();
-    for n in 0..6 {
+    for (n, at_ms) in (0..6).zip(2..) {
         let entry = if n % 2 == 0 { Entry::Continued { by: "kim".to_owned() } } else { Entry::GateReached { step: n } };
-        journal.append(2 + n as i64, vec![entry]).await.unwrap();
+        journal.append(at_ms, vec![entry]).await.unwrap();
     }
     // Copied while it is open: a writer that closes it folds the log in.
     let copied = tempfile::tempdir().unwrap();
@@ -347,7 +347,7 @@ async fn a_torn_or_overwritten_journal_is_whole_or_tells_it() {
                 (at..(at + 512).min(len)).for_each(|i| bytes[i] = fill(i));
                 bytes
             };
-            for (what, bytes) in [("cut", cut), ("zeros", over(|_| 0)), ("garbage", over(|i| (i * 31 % 251) as u8))] {
+            for (what, bytes) in [("cut", cut), ("zeros", over(|_| 0)), ("garbage", over(|i| i.to_le_bytes()[0] ^ 0xa5))] {
                 for file in fs::read_dir(&folder).unwrap().flatten() {
                     fs::remove_file(file.path()).unwrap();
                 }

@@ -76,7 +76,7 @@ async fn made() -> BTreeMap<String, Vec<u8>> {
 }
 
 fn line_of(bytes: &[u8], at: usize) -> usize {
-    bytes[..at].iter().filter(|byte| **byte == b'\n').count() + 1
+    bytes[..at].split(|byte| *byte == b'\n').count()
 }
 
 fn check(whole: &BTreeMap<String, Vec<u8>>, name: &str, at: usize, with: impl Fn(&mut Vec<u8>)) {
@@ -97,16 +97,18 @@ async fn one_byte_anywhere_is_detected_and_its_file_and_line_are_named() {
     assert_eq!((told.entries, told.files), (15, 10));
     let mut tried = 0;
     for (name, bytes) in &whole {
-        let stride = (bytes.len() / 15).max(1) | 1;
+        let stride = (bytes.len() / 14).max(1) | 1;
         let last = bytes.len() - 1;
         for at in (0..bytes.len()).step_by(stride).chain([last]) {
-            check(&whole, name, at, |bytes| bytes[at] ^= 1);
-            check(&whole, name, at, |bytes| _ = bytes.remove(at));
-            check(&whole, name, at, |bytes| bytes.insert(at, b'~'));
-            tried += 3;
+            match tried % 3 {
+                0 => check(&whole, name, at, |bytes| bytes[at] ^= 1),
+                1 => check(&whole, name, at, |bytes| _ = bytes.remove(at)),
+                _ => check(&whole, name, at, |bytes| bytes.insert(at, b'~')),
+            }
+            tried += 1;
         }
     }
-    println!("{tried} changed bytes of a bundle, each named by file and line");
+    println!("{tried} bytes of a bundle changed, taken or added, each named by file and line");
 }
 
 #[tokio::test]
@@ -240,9 +242,9 @@ async fn a_journal_of_this_format_stays_readable() {
         fs::copy(fixture.join(file), folder.join(file)).unwrap();
     }
     let links = Reader::open(state.path(), "20260101-000000-abcd").await.unwrap().verify().await.unwrap();
-    let head = "sha256:";
+    let head = "sha256:fac47eead73c6101e396477250cf491c36b7201e00412a0465be6f68b07b1564";
     assert_eq!(links.len(), 15);
-    assert!(links[14].hash.as_str().starts_with(head));
+    assert_eq!(links[14].hash.as_str(), head);
     let (line, hash) = (&links[0].line, &links[0].hash);
     assert_eq!(chain::link(&chain::start("20260101-000000-abcd"), line), *hash);
     let entries: Vec<_> = links.iter().map(|link| link.stamped.clone()).collect();

@@ -152,6 +152,10 @@ impl From<JournalError> for Failure {
                 "nothing was begun after the last entry; make room, make it writable or bring the disk back, then castoff resume"
                     .to_owned(),
             ),
+            JournalError::Damaged { .. } => Some(
+                "keep the files as they are: castoff journal verify tells up to where they are whole, castoff plan how the cluster stands"
+                    .to_owned(),
+            ),
             _ => None,
         };
         Self { exit, error: error.into(), hint }

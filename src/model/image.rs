@@ -140,10 +140,10 @@ impl Digest {
 
     pub fn of_bytes(bytes: &[u8]) -> Self {
         use sha2::Digest as _;
-        use std::fmt::Write as _;
+        let digit = |n: u8| char::from_digit(u32::from(n), 16).expect("half a byte");
         let mut hex = "sha256:".to_owned();
         for byte in sha2::Sha256::digest(bytes) {
-            write!(hex, "{byte:02x}").expect("a string takes everything");
+            hex.extend([digit(byte >> 4), digit(byte & 15)]);
         }
         Self(hex.into())
     }
