@@ -1,6 +1,7 @@
 //! Parses, runs, prints the error chain, and ends with the exit code that says what happened.
 
 use castoff::cli::{self, Exit};
+use castoff::model::text;
 use std::{
     panic::{self, AssertUnwindSafe},
     process::ExitCode,
@@ -20,9 +21,9 @@ fn main() -> ExitCode {
     match result {
         Ok(exit) => ExitCode::from(exit as u8),
         Err(failure) => {
-            eprintln!("error: {:#}", failure.error);
+            eprintln!("error: {}", text::page(&format!("{:#}", failure.error)));
             if let Some(hint) = failure.hint {
-                eprintln!("hint: {hint}");
+                eprintln!("hint: {}", text::page(&hint));
             }
             ExitCode::from(failure.exit as u8)
         }

@@ -66,7 +66,7 @@ impl Tee {
                     block.iter().for_each(|line| log.line((self.now_ms)(), &format!("status  {line}")));
                     if self.aloud {
                         let block = block.join("\n");
-                        let _ = writeln!(io::stderr(), "{block}");
+                        let _ = writeln!(io::stderr(), "{}", text::page(&block));
                     }
                 }
                 _ = clock.tick() => {
@@ -111,7 +111,7 @@ impl Log {
 /// `2026-11-21T02:14:32.120+09:00  started   2.1 pull …`.
 fn stamped(at_ms: i64, words: &str) -> String {
     let at = jiff::Timestamp::from_millisecond(at_ms).unwrap_or_default().to_zoned(jiff::tz::TimeZone::system());
-    format!("{}  {words}\n", at.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z"))
+    format!("{}  {}\n", at.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z"), text::clean(words))
 }
 
 /// Writes until nobody sends any more. The first trouble of a row is said, and each line is tried anew.

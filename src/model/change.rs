@@ -141,9 +141,9 @@ pub enum WayBack {
     /// Everything, exactly.
     Whole,
     /// Everything but what is named.
-    Partly(String),
+    Partly(#[serde(deserialize_with = "super::edge::line")] String),
     /// Nothing, because of this.
-    None(String),
+    None(#[serde(deserialize_with = "super::edge::line")] String),
 }
 
 impl Change {

@@ -26,18 +26,21 @@ pub enum Event {
     /// What others changed since the plan was made; sent with the survey.
     Changed(Vec<Problem>),
     /// The engine did not follow a command, with the reason.
-    Refused(String),
+    Refused(#[serde(deserialize_with = "super::edge::line")] String),
     /// The engine has dealt with a command from another terminal. What came of it stands in the entries before this.
     Answered {
         id: u64,
         /// Why it was not followed.
+        #[serde(default, deserialize_with = "super::edge::maybe")]
         refused: Option<String>,
     },
     /// A line for the log: what is asked, answered, waited for.
     Said {
         level: Level,
         at_ms: i64,
+        #[serde(deserialize_with = "super::edge::line")]
         place: String,
+        #[serde(deserialize_with = "super::edge::line")]
         text: String,
     },
 }
@@ -56,6 +59,7 @@ pub enum Level {
 pub struct Progress {
     pub change: ChangeId,
     /// What is going on: `pulling`, `unpacking`, `waiting`, `stalled`.
+    #[serde(deserialize_with = "super::edge::line")]
     pub phase: String,
     /// Bytes for pulls; steps of work otherwise.
     pub done: u64,
@@ -69,6 +73,7 @@ pub struct Progress {
 #[serde(rename_all = "kebab-case")]
 pub struct LayerProgress {
     /// The first hex digits of its digest, as the Docker Engine says it.
+    #[serde(deserialize_with = "super::edge::line")]
     pub id: String,
     pub phase: LayerPhase,
     /// Compressed bytes: those that came and those in all; 0 in all: not known.
@@ -98,6 +103,7 @@ pub enum LayerPhase {
 pub struct Wait {
     pub changes: u64,
     /// `40 requests/s to cr.backend.ai`.
+    #[serde(deserialize_with = "super::edge::line")]
     pub why: String,
     /// When the first of them may go on, where that is known; unix time in milliseconds.
     pub until_ms: Option<i64>,
@@ -118,10 +124,13 @@ pub struct GateReport {
 pub struct SurveyLine {
     pub step: usize,
     /// `5 301 done`, `not begun`.
+    #[serde(deserialize_with = "super::edge::line")]
     pub journal: String,
     /// `5 309 done`, `the same`.
+    #[serde(deserialize_with = "super::edge::line")]
     pub cluster: String,
     /// `agree`, or what will be done about the difference.
+    #[serde(deserialize_with = "super::edge::line")]
     pub verdict: String,
     pub agrees: bool,
 }
@@ -153,6 +162,7 @@ pub enum Command {
     Retry(Target),
     Skip {
         target: Target,
+        #[serde(deserialize_with = "super::edge::line")]
         why: String,
     },
     SetLimit(LimitChange),
@@ -163,6 +173,7 @@ pub enum Command {
     /// Undo every step from the last back to this one.
     RollBack {
         to: usize,
+        #[serde(deserialize_with = "super::edge::line")]
         why: String,
     },
     /// Finish what is in flight, write, leave.
@@ -171,6 +182,7 @@ pub enum Command {
     StopNow,
     /// End the run for good, here.
     Abort {
+        #[serde(deserialize_with = "super::edge::line")]
         why: String,
     },
 }

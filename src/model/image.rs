@@ -7,6 +7,9 @@ use std::{fmt, str::FromStr, sync::Arc};
 /// Docker Hub's canonical registry name. `index.docker.io` and `registry-1.docker.io` mean the same registry.
 pub const DOCKER_HUB: &str = "docker.io";
 
+/// Names of 255 characters at most are stored by registries; this is room for a host name and a tag beside it.
+const LONGEST: usize = 700;
+
 /// `registry/repository:tag`, complete: nothing is implied any more.
 ///
 /// `ubuntu` parses to `docker.io/library/ubuntu:latest`, `index.docker.io/lablup/python:3.6` to
@@ -61,7 +64,7 @@ pub fn canonical_registry(registry: &str) -> &str {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not an image reference: {why}")]
+#[error("`{}` is not an image reference: {why}", super::text::clean(text))]
 pub struct BadImageRef {
     text: String,
     why: &'static str,
@@ -86,6 +89,13 @@ impl FromStr for ImageRef {
         };
         if registry.is_empty() || repository.is_empty() {
             return Err(bad("it has no repository"));
+        }
+        if text.len() > LONGEST {
+            return Err(bad("it is too long"));
+        }
+        let host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+        if !registry.chars().all(host) {
+            return Err(bad("a registry is a host name or an address, with a port or without"));
         }
         let component = |part: &str| {
             !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-'))
@@ -152,7 +162,7 @@ impl Digest {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a digest: `sha256:` and 64 hex digits are needed")]
+#[error("`{}` is not a digest: `sha256:` and 64 hex digits are needed", super::text::clean(.0))]
 pub struct BadDigest(String);
 
 impl FromStr for Digest {
@@ -211,7 +221,19 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "a@sha256:00", "UPPER/case:1", "a//b:1", "a/b:", "a/b:-x", "x.y/", "a/b:t\u{1b}[2J"] {
+        for text in [
+            "",
+            "a@sha256:00",
+            "UPPER/case:1",
+            "a//b:1",
+            "a/b:",
+            "a/b:-x",
+            "x.y/",
+            "a/b:t\u{1b}[2J",
+            "x\u{202e}.y/a:1",
+            "x.y\n/a:1",
+            "x.y|z/a:1",
+        ] {
             assert!(text.parse::<ImageRef>().is_err(), "{text}");
         }
     }

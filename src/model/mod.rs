@@ -5,6 +5,7 @@ pub mod backend_ai;
 pub mod change;
 pub mod check;
 pub mod counts;
+pub mod edge;
 pub mod event;
 pub mod fault;
 pub mod hangup;

@@ -11,6 +11,7 @@ pub enum Entry {
     /// The first entry: the whole plan.
     Planned {
         plan: Arc<Plan>,
+        #[serde(deserialize_with = "super::edge::line")]
         by: String,
     },
     GateReached {
@@ -19,8 +20,10 @@ pub enum Entry {
     /// `typed` is what the operator typed; for an answer given ahead, the option that gave it.
     GateApproved {
         step: usize,
+        #[serde(deserialize_with = "super::edge::line")]
         by: String,
         plan: String,
+        #[serde(deserialize_with = "super::edge::line")]
         typed: String,
     },
     /// This wave of the step begins; counted from 0.
@@ -32,19 +35,24 @@ pub enum Entry {
     WavePassed {
         step: usize,
         wave: usize,
+        #[serde(deserialize_with = "super::edge::line")]
         by: String,
         plan: String,
+        #[serde(deserialize_with = "super::edge::line")]
         typed: String,
     },
     /// What is left to do on this host waits, so that the others go on.
     SetAside {
         step: usize,
+        #[serde(deserialize_with = "super::edge::line")]
         place: String,
+        #[serde(deserialize_with = "super::edge::line")]
         why: String,
     },
     /// Nothing else of the step was open, or an operator asked.
     CameBack {
         step: usize,
+        #[serde(deserialize_with = "super::edge::list")]
         places: Vec<String>,
     },
     /// It was true before we came: a rollback leaves it alone.
@@ -57,6 +65,7 @@ pub enum Entry {
     /// It will be tried again: after a passing fault, or because an operator asked.
     Retried {
         change: ChangeId,
+        #[serde(deserialize_with = "super::edge::line")]
         why: String,
         after_ms: u64,
     },
@@ -70,34 +79,44 @@ pub enum Entry {
     /// Left out by a person, with a reason; in a rollback: left as it is, with a reason.
     Skipped {
         change: ChangeId,
+        #[serde(deserialize_with = "super::edge::line")]
         why: String,
+        #[serde(deserialize_with = "super::edge::line")]
         by: String,
     },
     Paused {
+        #[serde(deserialize_with = "super::edge::line")]
         why: String,
+        #[serde(deserialize_with = "super::edge::line")]
         by: String,
     },
     Continued {
+        #[serde(deserialize_with = "super::edge::line")]
         by: String,
     },
     LimitChanged {
         limits: Limits,
+        #[serde(deserialize_with = "super::edge::line")]
         by: String,
     },
     /// The window of the run, as it was agreed when it began.
     WindowSet {
         window: Window,
+        #[serde(deserialize_with = "super::edge::line")]
         by: String,
     },
     /// Another window, given on purpose while the run went on or when it was resumed.
     WindowMoved {
         window: Window,
+        #[serde(deserialize_with = "super::edge::line")]
         by: String,
     },
     /// Every change of this step and of later steps will be undone.
     RollbackBegun {
         to: usize,
+        #[serde(deserialize_with = "super::edge::line")]
         by: String,
+        #[serde(deserialize_with = "super::edge::line")]
         why: String,
     },
     UndoStarted {
@@ -112,6 +131,7 @@ pub enum Entry {
         fault: Fault,
     },
     TakenOver {
+        #[serde(deserialize_with = "super::edge::line")]
         by: String,
     },
     Finished {
@@ -127,7 +147,7 @@ pub enum Outcome {
     DoneWithSkips,
     RolledBack,
     /// Ended by a person; what is left is left.
-    Aborted(String),
+    Aborted(#[serde(deserialize_with = "super::edge::line")] String),
 }
 
 /// An entry with its place in the journal.

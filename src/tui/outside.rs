@@ -35,8 +35,8 @@ pub struct Away {
 
 /// Writes the text beside the journal and sends it to the terminal's clipboard. What to say of it, in `room` columns.
 pub fn copy(folder: &Path, what: &str, copied: &str, room: usize) -> (Level, String) {
-    let sent =
-        copied.len() <= CLIPBOARD_MOST && execute!(io::stdout(), CopyToClipboard::to_clipboard_from(copied.trim_end())).is_ok();
+    let line = one_line(copied);
+    let sent = line.len() <= CLIPBOARD_MOST && execute!(io::stdout(), CopyToClipboard::to_clipboard_from(&line)).is_ok();
     let clipboard = if sent { ", and sent to the clipboard" } else { "" };
     match write(folder, "copied.txt", copied) {
         Ok(path) => {
@@ -47,6 +47,12 @@ pub fn copy(folder: &Path, what: &str, copied: &str, room: usize) -> (Level, Str
         }
         Err(why) => (Level::Warn, format!("cannot write copied.txt in the run's folder: {why}{clipboard}")),
     }
+}
+
+/// What goes to the clipboard: without a line break, so that nothing runs by itself where it is pasted. The file has the
+/// lines as they are.
+fn one_line(copied: &str) -> String {
+    text::clean_line(&copied.lines().map(str::trim).collect::<Vec<_>>().join("  "))
 }
 
 /// Gives the terminal to the program that is wished for. The keyboard must have been let go of before.
