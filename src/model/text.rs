@@ -81,12 +81,17 @@ pub fn harmful(c: char) -> bool {
 /// turn the direction are taken out, line breaks become spaces, and a long text is cut and says so. Cleaning twice
 /// changes nothing.
 pub fn clean(text: &str) -> String {
-    clean_to(text, LONGEST)
+    trimmed(clean_to(text, LONGEST))
+}
+
+fn trimmed(mut text: String) -> String {
+    text.truncate(text.trim_end().len());
+    text
 }
 
 fn clean_to(text: &str, longest: usize) -> String {
     if text.len() <= longest && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-        return text.trim_end().to_owned();
+        return text.to_owned();
     }
     let mut out = String::new();
     let mut characters = text.chars().peekable();
@@ -116,17 +121,16 @@ fn clean_to(text: &str, longest: usize) -> String {
             }
         }
     }
-    out.truncate(out.trim_end().len());
     cut(out, longest)
 }
 
 /// A text of several lines: each is cleaned, and the line breaks stay.
 pub fn page(text: &str) -> String {
-    let lines: Vec<String> = text.split('\n').map(clean_line).collect();
+    let lines: Vec<String> = text.split('\n').map(|line| trimmed(clean_line(line))).collect();
     lines.join("\n")
 }
 
-/// One line, as long as a line of a page may be.
+/// One line, as long as a line of a page may be; spaces at its end stay.
 pub fn clean_line(text: &str) -> String {
     clean_to(text, LONGEST_LINE)
 }
