@@ -249,13 +249,14 @@ impl View {
             Left::Failed { .. } | Left::Stuck => {
                 let step = self.account.state.current_step().filter(|_| *left != Left::Stuck);
                 if let Some(why) = step.and_then(|step| self.account.state.stopped_by(step)) {
-                    self.say(&format!("the step stopped: {why}; nothing more of it began"));
+                    self.say(&format!("the step stopped: {}; nothing more of it began", text::clean(&why)));
                 }
                 for (fault, ids) in self.account.state.causes() {
                     let Fault { what, why, hint, .. } = fault;
+                    let (what, why) = (text::clean(&what), text::clean(&why));
                     self.say(&format!("error: {what}: {why} ({})", text::count(ids.len() as u64, "change")));
                     if let Some(hint) = hint {
-                        self.say(&format!("hint: {hint}"));
+                        self.say(&format!("hint: {}", text::clean(&hint)));
                     }
                 }
             }

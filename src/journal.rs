@@ -1,7 +1,7 @@
 //! Layer 2: the durable record of a run, in SQLite, one folder a run. An entry that was appended survives `kill -9`
 //! and the power cut; an entry that could not be written is an error before any effect.
 
-use crate::model::{Entry, Stamped};
+use crate::model::{Entry, Stamped, text};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Row as _, SqlitePool};
 use std::{
@@ -168,7 +168,7 @@ pub fn holder(state: &Path, run: &str) -> Option<String> {
     let file = File::open(&path).ok()?;
     match file.try_lock_shared() {
         Ok(()) => None,
-        Err(_) => fs::read_to_string(path).ok(),
+        Err(_) => fs::read_to_string(path).ok().map(|holder| text::clean(&holder)),
     }
 }
 
@@ -190,9 +190,9 @@ fn lock(path: &Path, what: String, holder: &str) -> Result<File, JournalError> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let _ = file.read_to_string(&mut text);
-            let holder = if text.is_empty() { "another castoff".to_owned() } else { text };
+            let mut said = String::new();
+            let _ = file.read_to_string(&mut said);
+            let holder = if said.is_empty() { "another castoff".to_owned() } else { text::clean(&said) };
             return Err(JournalError::Held { what, holder });
         }
         Err(TryLockError::Error(why)) => return Err(storage(why)),

@@ -35,7 +35,7 @@ pub fn named(name: &str, sets: &[String]) -> Result<Named, Failure> {
 }
 
 fn saved_plan(name: &str, text: &str) -> Result<Plan, Failure> {
-    let bad = |why: String| Failure::new(Exit::Usage, format!("`{name}` is not a saved plan: {why}"));
+    let bad = |why: String| Failure::new(Exit::Usage, format!("`{name}` is not a saved plan: {}", text::clean(&why)));
     let value: serde_json::Value = serde_json::from_str(text).map_err(|e| bad(e.to_string()))?;
     let version = value.get("v").and_then(serde_json::Value::as_u64).ok_or_else(|| bad("it has no `v`".to_owned()))?;
     if version != u64::from(PLAN_VERSION) {
@@ -53,7 +53,7 @@ pub fn inventory(path: &Path) -> Result<Inventory, Failure> {
     let name = path.display();
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{name}`"))?;
     let inventory: Inventory =
-        serde_json::from_str(&text).map_err(|e| Failure::new(Exit::Usage, format!("`{name}` is not an inventory: {e}")))?;
+        serde_json::from_str(&text).map_err(|e| Failure::new(Exit::Usage, format!("`{name}` is not an inventory: {}", edge::told(&e))))?;
     if inventory.v != INVENTORY_VERSION {
         let found = inventory.v;
         return Err(Failure::new(Exit::Usage, format!("`{name}` has format {found}; this castoff reads {INVENTORY_VERSION}")));

@@ -25,6 +25,11 @@ pub fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error>
     Vec::<String>::deserialize(from).map(|words| words.into_iter().map(cleaned).collect())
 }
 
+/// An error of a parser in one line: it quotes what it read.
+pub fn told(error: &dyn std::fmt::Display) -> String {
+    text::clean(&error.to_string())
+}
+
 fn cleaned(words: String) -> String {
     if text::is_clean(&words) { words } else { text::clean(&words) }
 }

@@ -35,14 +35,14 @@ impl Mistake {
             column: text[line_start..start].chars().count() + 1,
             width,
             source_line: super::text::clean(source_line),
-            message: super::text::page(&message.into()),
+            message: super::text::clean(&message.into()),
             hint: None,
         }
     }
 
     /// A mistake that belongs to the whole file.
     pub fn of_file(origin: &str, message: impl Into<String>) -> Self {
-        let (source_line, message) = (String::new(), super::text::page(&message.into()));
+        let (source_line, message) = (String::new(), super::text::clean(&message.into()));
         Self { origin: origin.to_owned(), line: 0, column: 0, width: 1, source_line, message, hint: None }
     }
 
