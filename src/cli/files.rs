@@ -42,6 +42,9 @@ fn saved_plan(name: &str, text: &str) -> Result<Plan, Failure> {
         return Err(bad(format!("it has format {version}; this castoff reads {PLAN_VERSION}")));
     }
     let plan: Plan = serde_json::from_value(value).map_err(|e| bad(e.to_string()))?;
+    if !plan.is_in_order() {
+        return Err(bad("its changes do not stand where their ids say".to_owned()));
+    }
     match plan.deceives() {
         Some(name) => Err(bad(format!("the name `{name}` holds characters that cannot be seen"))),
         None => Ok(plan),
@@ -52,8 +55,8 @@ fn saved_plan(name: &str, text: &str) -> Result<Plan, Failure> {
 pub fn inventory(path: &Path) -> Result<Inventory, Failure> {
     let name = path.display();
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{name}`"))?;
-    let inventory: Inventory =
-        serde_json::from_str(&text).map_err(|e| Failure::new(Exit::Usage, format!("`{name}` is not an inventory: {}", edge::told(&e))))?;
+    let inventory: Inventory = serde_json::from_str(&text)
+        .map_err(|e| Failure::new(Exit::Usage, format!("`{name}` is not an inventory: {}", edge::told(&e))))?;
     if inventory.v != INVENTORY_VERSION {
         let found = inventory.v;
         return Err(Failure::new(Exit::Usage, format!("`{name}` has format {found}; this castoff reads {INVENTORY_VERSION}")));

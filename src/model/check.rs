@@ -39,7 +39,7 @@ pub struct Problem {
     #[serde(default, deserialize_with = "super::edge::maybe", skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
     /// Unix time in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "super::edge::moment_maybe", skip_serializing_if = "Option::is_none")]
     pub since_ms: Option<i64>,
     #[serde(default, deserialize_with = "super::edge::maybe", skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,

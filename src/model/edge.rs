@@ -25,6 +25,41 @@ pub fn list<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error>
     Vec::<String>::deserialize(from).map(|words| words.into_iter().map(cleaned).collect())
 }
 
+/// No image, layer or file is larger: 1.1 TB. Sums over every change of a run then stay within what can be counted.
+const LARGEST_BYTES: u64 = 1 << 40;
+/// The years 1970 to 9999, in Unix milliseconds: what can be shown, and differences that can be counted.
+const LAST_MS: i64 = 253_402_300_799_999;
+
+/// A size as somebody else says it, within reason.
+pub fn bounded(bytes: u64) -> u64 {
+    bytes.min(LARGEST_BYTES)
+}
+
+/// A moment as somebody else says it, within reason.
+pub fn possible(ms: i64) -> i64 {
+    ms.clamp(0, LAST_MS)
+}
+
+/// Reads a size.
+pub fn size<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    u64::deserialize(from).map(bounded)
+}
+
+/// Reads the free space of a disk, if it is known.
+pub fn room<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    Option::<u64>::deserialize(from).map(|bytes| bytes.map(|bytes| bytes.min(LARGEST_BYTES << 20)))
+}
+
+/// Reads a moment.
+pub fn moment<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
+    i64::deserialize(from).map(possible)
+}
+
+/// Reads a moment that may be missing.
+pub fn moment_maybe<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
+    Option::<i64>::deserialize(from).map(|ms| ms.map(possible))
+}
+
 /// An error of a parser in one line: it quotes what it read.
 pub fn told(error: &dyn std::fmt::Display) -> String {
     text::clean(&error.to_string())
@@ -80,6 +115,14 @@ impl Plan {
         }
         self.notes.iter_mut().chain(&mut self.blockers).for_each(Problem::tidy);
         self
+    }
+
+    /// Whether every change stands where its id says, so that it is found again.
+    pub fn is_in_order(&self) -> bool {
+        let in_order = |(step, planned): (usize, &super::PlannedStep)| {
+            planned.changes.iter().enumerate().all(|(n, change)| change.id == super::ChangeId { step, n })
+        };
+        self.steps.iter().enumerate().all(in_order)
     }
 
     /// A name that would be acted on and is not what it seems. castoff writes no such plan.

@@ -37,6 +37,7 @@ pub enum Event {
     /// A line for the log: what is asked, answered, waited for.
     Said {
         level: Level,
+        #[serde(deserialize_with = "super::edge::moment")]
         at_ms: i64,
         #[serde(deserialize_with = "super::edge::line")]
         place: String,
@@ -62,9 +63,12 @@ pub struct Progress {
     #[serde(deserialize_with = "super::edge::line")]
     pub phase: String,
     /// Bytes for pulls; steps of work otherwise.
+    #[serde(deserialize_with = "super::edge::size")]
     pub done: u64,
+    #[serde(deserialize_with = "super::edge::size")]
     pub total: u64,
     /// Unix time in milliseconds of the last sign of life.
+    #[serde(deserialize_with = "super::edge::moment")]
     pub at_ms: i64,
 }
 
@@ -77,9 +81,12 @@ pub struct LayerProgress {
     pub id: String,
     pub phase: LayerPhase,
     /// Compressed bytes: those that came and those in all; 0 in all: not known.
+    #[serde(deserialize_with = "super::edge::size")]
     pub done: u64,
+    #[serde(deserialize_with = "super::edge::size")]
     pub total: u64,
     /// Compressed bytes that are unpacked.
+    #[serde(deserialize_with = "super::edge::size")]
     pub unpacked: u64,
 }
 
@@ -106,6 +113,7 @@ pub struct Wait {
     #[serde(deserialize_with = "super::edge::line")]
     pub why: String,
     /// When the first of them may go on, where that is known; unix time in milliseconds.
+    #[serde(deserialize_with = "super::edge::moment_maybe")]
     pub until_ms: Option<i64>,
 }
 
@@ -115,6 +123,7 @@ pub struct GateReport {
     pub step: usize,
     pub problems: Vec<Problem>,
     /// When the cluster was read for it; unix time in milliseconds.
+    #[serde(deserialize_with = "super::edge::moment")]
     pub read_at_ms: i64,
 }
 

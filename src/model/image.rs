@@ -23,14 +23,16 @@ pub struct ImageRef {
 }
 
 impl ImageRef {
-    /// The name as the Docker Engine lists it: Docker Hub's registry and `library/` are left out.
+    /// The name as the Docker Engine lists it: Docker Hub's registry and `library/` are left out, unless the rest would
+    /// mean another image.
     pub fn familiar(&self) -> String {
-        if self.registry == DOCKER_HUB {
-            let repository = self.repository.strip_prefix("library/").unwrap_or(&self.repository);
-            format!("{repository}:{}", self.tag)
-        } else {
-            self.to_string()
+        let official = self.repository.strip_prefix("library/").filter(|name| !name.contains('/'));
+        let short = official.unwrap_or(&self.repository);
+        let first = short.split_once('/').map_or("", |(first, _)| first);
+        if self.registry != DOCKER_HUB || first.contains('.') || first == "localhost" {
+            return self.to_string();
         }
+        format!("{short}:{}", self.tag)
     }
 
     /// The name as Backend.AI writes it: Docker Hub is `index.docker.io` there.
@@ -211,6 +213,11 @@ mod tests {
         check("cr.backend.ai/stable/python:3.6", "cr.backend.ai/stable/python:3.6", "cr.backend.ai/stable/python:3.6");
         check("127.0.0.1:5000/a/b/c:x", "127.0.0.1:5000/a/b/c:x", "127.0.0.1:5000/a/b/c:x");
         check("localhost/a:1", "localhost/a:1", "localhost/a:1");
+        // Shortened, these would be the names of other images.
+        check("docker.io/docker.io/a:1", "docker.io/docker.io/a:1", "docker.io/docker.io/a:1");
+        check("docker.io/library/a/b:1", "docker.io/library/a/b:1", "library/a/b:1");
+        check("docker.io/localhost/b:1", "docker.io/localhost/b:1", "docker.io/localhost/b:1");
+        check("docker.io/cr.example/b:1", "docker.io/cr.example/b:1", "docker.io/cr.example/b:1");
     }
 
     #[test]

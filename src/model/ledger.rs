@@ -23,6 +23,7 @@ pub struct LedgerLine {
     #[serde(deserialize_with = "super::edge::line")]
     pub proof: String,
     /// Unix time in milliseconds.
+    #[serde(deserialize_with = "super::edge::moment")]
     pub proven_at_ms: i64,
 }
 

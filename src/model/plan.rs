@@ -22,6 +22,7 @@ pub struct Plan {
     /// Name of the cluster, as typed at gates.
     pub cluster: String,
     /// Unix time in milliseconds at which the cluster was read.
+    #[serde(deserialize_with = "super::edge::moment")]
     pub read_at_ms: i64,
     /// What the cluster was found to be, in one sentence: the Backend.AI version and era, for example.
     #[serde(deserialize_with = "super::edge::line")]

@@ -157,6 +157,7 @@ pub struct Stamped {
     /// From 1, without gaps.
     pub seq: u64,
     /// Unix time in milliseconds.
+    #[serde(deserialize_with = "super::edge::moment")]
     pub at_ms: i64,
     pub entry: Entry,
 }
@@ -316,6 +317,9 @@ impl State {
                 if self.plan.is_some() {
                     return Err(illegal("the run has a plan already".to_owned()));
                 }
+                if !plan.is_in_order() {
+                    return Err(illegal("the changes of the plan do not stand where their ids say".to_owned()));
+                }
                 let step = |step: &super::PlannedStep| {
                     let mut state = StepState {
                         changes: vec![ChangeState::default(); step.changes.len()],
@@ -371,7 +375,7 @@ impl State {
             }
             Entry::RollbackBegun { to, .. } => {
                 if *to >= self.steps.len() {
-                    return Err(illegal(format!("there is no step {}", to + 1)));
+                    return Err(illegal(format!("there is no step {}", to.saturating_add(1))));
                 }
                 self.rolling_back = Some(self.rolling_back.map_or(*to, |before| before.min(*to)));
                 self.finished = None;
@@ -392,7 +396,7 @@ impl State {
 
     pub(super) fn step_mut(&mut self, step: usize) -> Result<&mut StepState, String> {
         let n = self.steps.len();
-        self.steps.get_mut(step).ok_or_else(|| format!("there is no step {} of {n}", step + 1))
+        self.steps.get_mut(step).ok_or_else(|| format!("there is no step {} of {n}", step.saturating_add(1)))
     }
 
     /// Moves one change on, if that is a legal move.

@@ -4,7 +4,7 @@
 use super::{DockerEngine, ask, name_it, named, words};
 use crate::{
     cluster::Report,
-    model::{Digest, Fault, FaultKind, ImageRef, LayerPhase, LayerProgress, text},
+    model::{Digest, Fault, FaultKind, ImageRef, LayerPhase, LayerProgress, edge, text},
 };
 use bollard::{auth::DockerCredentials, models::CreateImageInfo, query_parameters::CreateImageOptionsBuilder};
 use futures::{Stream, StreamExt};
@@ -204,7 +204,7 @@ impl Tally {
         }
         let was = *part;
         let detail = event.progress_detail.as_ref();
-        let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).unwrap_or(0);
+        let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).map_or(0, edge::bounded);
         let (current, total) = (number(detail.and_then(|d| d.current)), number(detail.and_then(|d| d.total)));
         match status {
             "Downloading" => {
