@@ -1,7 +1,6 @@
-//! What castoff is built of: licences, one crypto provider, one TLS stack, a reason for each dependency. From `cargo
-//! metadata`, offline; `deny.toml` says the same to cargo-deny, which also knows the advisories.
+//! What castoff is built of: licences, one crypto provider, one TLS stack, a reason for each dependency. From cargo
+//! itself, offline; `deny.toml` says the same to cargo-deny, which also knows the advisories.
 
-use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     process::Command,
@@ -23,7 +22,7 @@ const ALLOWED: [&str; 12] = [
     "0BSD",
 ];
 /// Dependencies with another licence: name, licence, why it may be used.
-const EXCEPTIONS: [(&str, &str, &str); 1] = [("EXC", "EXC", "EXC")];
+const EXCEPTIONS: [(&str, &str, &str); 0] = [];
 /// Other crypto providers and TLS stacks, which may not come in by a default feature.
 const BANNED: [&str; 11] = [
     "openssl",
@@ -42,35 +41,20 @@ const BANNED: [&str; 11] = [
 const ONCE: [&str; 11] =
     ["rustls", "ring", "rustls-webpki", "tokio", "hyper", "http", "h2", "tonic", "ratatui-core", "crossterm", "tokio-rustls"];
 
-/// Packages that are compiled for Linux, tests left out: name to versions with licences.
+/// Packages that are compiled for Linux, tests left out: name to versions with licences. By `cargo tree`: `cargo
+/// metadata` also names optional ones that no feature asks for.
 fn packages() -> BTreeMap<String, Vec<(String, String)>> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let arguments = ["metadata", "--format-version=1", "--locked", "--offline", "--filter-platform", "x86_64-unknown-linux-gnu"];
-    let output = Command::new(cargo).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    let arguments = "tree --locked --offline --target x86_64-unknown-linux-gnu --edges normal,build --prefix none --no-dedupe --format {p}|{l}";
+    let output = Command::new(cargo).args(arguments.split(' ')).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let nodes: BTreeMap<&str, &Value> =
-        metadata["resolve"]["nodes"].as_array().unwrap().iter().map(|node| (node["id"].as_str().unwrap(), node)).collect();
-    let mut reached = BTreeSet::new();
-    let mut left = vec![metadata["resolve"]["root"].as_str().unwrap()];
-    while let Some(id) = left.pop() {
-        if !reached.insert(id) {
-            continue;
-        }
-        for dependency in nodes[id]["deps"].as_array().unwrap() {
-            let kinds = dependency["dep_kinds"].as_array().unwrap();
-            // `null` is a normal one; what only tests need is not shipped.
-            if kinds.iter().any(|kind| kind["kind"] != "dev") {
-                left.push(dependency["pkg"].as_str().unwrap());
-            }
-        }
-    }
     let mut out: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
-    for package in
-        metadata["packages"].as_array().unwrap().iter().filter(|package| reached.contains(package["id"].as_str().unwrap()))
-    {
-        let text = |name: &str| package[name].as_str().unwrap_or("").to_owned();
-        out.entry(text("name")).or_default().push((text("version"), text("license")));
+    let lines: BTreeSet<String> = String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+    for line in lines.iter().filter(|line| !line.is_empty()) {
+        let (package, licence) = line.split_once('|').unwrap();
+        let mut words = package.split(' ');
+        let (name, version) = (words.next().unwrap().to_owned(), words.next().unwrap().to_owned());
+        out.entry(name).or_default().push((version, licence.to_owned()));
     }
     assert!(out.len() > 200 && out.contains_key("rustls"), "{}", out.len());
     out
