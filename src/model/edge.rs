@@ -182,6 +182,9 @@ impl Inventory {
                 &mut session.agent,
             ]);
         }
+        for refusal in &mut self.refusals {
+            tidy_all([&mut refusal.session, &mut refusal.owner, &mut refusal.image]);
+        }
         for Unanswered { part: _, subject, why, hint } in &mut self.unanswered {
             tidy_all([subject, why]);
             tidy_all(hint);
