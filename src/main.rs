@@ -8,6 +8,7 @@ use std::{
 };
 
 fn main() -> ExitCode {
+    cli::memory::keep();
     rustls::crypto::ring::default_provider().install_default().expect("nothing has installed a provider before");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a thread can be started");
     // The panic itself was printed by its hook, after the terminal was given back.

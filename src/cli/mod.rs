@@ -11,6 +11,7 @@ mod journal;
 mod log;
 mod look_up;
 mod man;
+pub mod memory;
 mod run;
 mod run_log;
 mod signals;

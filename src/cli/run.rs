@@ -355,14 +355,7 @@ pub fn columns() -> usize {
 
 /// By a temporary file and a rename: a full disk leaves what was there. Mode 0600.
 fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let temporary = path.with_extension("castoff-new");
-    let written =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&temporary, path)
-        });
+    let written = journal::private::replace(path, text);
     written.with_context(|| format!("cannot write `{}`", path.display())).map_err(|error| Failure {
         exit: Exit::Usage,
         error,
