@@ -1,5 +1,7 @@
 //! Words and numbers for people: one place for plurals, sizes, durations, and for making foreign text harmless.
 
+use std::fmt::Write;
+
 /// `1 image`, `2 images`, `1 204 keys`: real plurals, thin groups.
 pub fn count(n: u64, noun: &str) -> String {
     let plural = match noun {
@@ -156,7 +158,9 @@ pub fn json(text: &str) -> String {
     for c in text.chars() {
         if raw(c) {
             let mut units = [0; 2];
-            c.encode_utf16(&mut units).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
+            for unit in c.encode_utf16(&mut units) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
         } else {
             out.push(c);
         }

@@ -319,6 +319,30 @@ mod tests {
         assert!(!steps[7].0, "counting again from the start is no progress");
     }
 
+    /// Streams of engines that are broken or lie, line by line as the client hands them on.
+    #[test]
+    fn no_stream_of_the_corpus_leads_astray() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/engine-stream");
+        let mut heard = 0;
+        for file in std::fs::read_dir(folder).unwrap() {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            let mut tally = Tally::new(1000);
+            for line in bytes.split(|byte| *byte == b'\n') {
+                let Ok(event) = serde_json::from_slice::<CreateImageInfo>(line) else { continue };
+                heard += 1;
+                tally.hear(&event);
+                assert!(tally.done() <= tally.total());
+                for layer in tally.layers() {
+                    assert!(text::is_clean(&layer.id) && layer.id.chars().count() <= 12);
+                }
+                let said = event.error_detail.and_then(|detail| detail.message).unwrap_or_default();
+                let fault = words::from_text("cannot pull", &said, None);
+                assert!(text::is_clean(&fault.why), "{fault}");
+            }
+        }
+        assert!(heard > 6, "{heard} lines");
+    }
+
     #[test]
     fn every_layer_is_told_with_what_came_and_what_is_unpacked() {
         let mut tally = Tally::new(1000);
