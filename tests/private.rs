@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_mins(1);
 
 /// castoff with a umask that would let everybody in.
 fn castoff(arguments: &[&str]) -> Command {

@@ -33,14 +33,18 @@ impl BrownOut<'_> {
 
     /// `the brown-out ends in 4:12; 3 sessions were refused so far`.
     pub fn words(&self, now_ms: i64) -> String {
-        let left = text::duration(self.until_ms - now_ms);
+        format!("the brown-out ends in {}; {}", text::duration(self.until_ms - now_ms), self.refused())
+    }
+
+    /// `3 sessions were refused so far`.
+    pub fn refused(&self) -> String {
         let refused = self.seen.iter().filter(|problem| problem.owner.is_some()).count() as u64;
         let who = match refused {
             0 => "nobody was".to_owned(),
             1 => "1 session was".to_owned(),
             n => format!("{} were", text::count(n, "session")),
         };
-        format!("the brown-out ends in {left}; {who} refused so far")
+        format!("{who} refused so far")
     }
 }
 
@@ -49,7 +53,7 @@ pub fn seen(inventory: &Inventory, since_ms: i64) -> Vec<Problem> {
     let refused = inventory.refusals.iter().filter(|refusal| refusal.at_ms >= since_ms).map(|refusal| Problem {
         owner: Some(refusal.owner.clone()),
         since_ms: Some(refusal.at_ms),
-        ..Problem::new(format!("session {}", refusal.session), format!("was refused, asks for {}", refusal.image))
+        ..Problem::new(format!("session {}", refusal.session), format!("was refused: {}", refusal.image))
     });
     let unseen = inventory.unanswered.iter().filter(|u| u.part == Part::Refusals);
     let unseen = unseen.map(|u| Problem { hint: u.hint.clone(), ..Problem::new(&u.subject, &u.why) });

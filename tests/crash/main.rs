@@ -86,6 +86,16 @@ async fn a_crash_in_an_abort_leaves_exactly_what_is_done() {
 }
 
 #[tokio::test]
+async fn a_crash_anywhere_in_a_brown_out_gives_the_registry_back() {
+    let [after_the_first, _, _] = back();
+    for story in [forward(), after_the_first] {
+        let story = Story { there_and_back: true, ..story };
+        every_point(&story, |_| {}).await;
+        two_crashes(&story, 1).await;
+    }
+}
+
+#[tokio::test]
 async fn a_crash_in_the_retry_of_a_stuck_rollback_is_resumed() {
     points(&retried_back(), 3, |entries| {
         assert_eq!(count(entries, |entry| matches!(entry, Entry::UndoFailed { .. })), 1);

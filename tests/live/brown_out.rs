@@ -32,7 +32,7 @@ fn who_is_refused_in_a_brown_out_is_told_and_every_domain_has_again_what_it_had(
     let [one] = seen.as_slice() else { panic!("{seen:#?}") };
     assert_eq!(one["problem"]["subject"], "session kims-notebook");
     assert_eq!(one["problem"]["owner"], "admin@lab.local");
-    assert!(lab.castoff(&["report"]).out.contains(&format!("kims-notebook of admin@lab.local was refused, asks for {OLD}")));
+    assert!(lab.castoff(&["report"]).out.contains(&format!("kims-notebook of admin@lab.local was refused: {OLD}")));
 }
 
 #[test]

@@ -28,7 +28,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
         head.extend(wrap(&text::clean(sentence), width.saturating_sub(2)).into_iter().map(|line| Line::raw(format!(" {line}"))));
     }
     let in_the_way = match brown_out {
-        Some(brown_out) => format!(" {}", brown_out.words(app.now_ms)),
+        Some(brown_out) => format!(" {}", brown_out.refused()),
         None => format!(" {} in the way{}", text::count(problems.len() as u64, "problem"), over_time(app)),
     };
     let read = app
@@ -38,7 +38,10 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let room = width.saturating_sub(in_the_way.len());
     head.push(Line::from(vec![Span::styled(in_the_way, look.style(Tone::Waiting)), prose(&read, room, look.style(Tone::Dim))]));
     if brown_out.is_some() {
-        head.push(Line::styled(cut_end(" who is refused stands here, and in the report", width), look.style(Tone::Dim)));
+        head.push(Line::styled(
+            cut_end(" it ends by itself, also without castoff; who was refused stands in the report too", width),
+            look.style(Tone::Dim),
+        ));
     } else if let Some(since) = problems.iter().filter_map(|problem| problem.since_ms).min() {
         let words = format!(" oldest since {}; no end time: it goes on when the list is empty", look.clock_with_zone(since));
         head.push(Line::styled(cut_end(&words, width), look.style(Tone::Dim)));
