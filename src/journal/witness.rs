@@ -2,12 +2,12 @@
 //! the torn end of its log without a word; then this one speaks up. It is written after the entry is durable, so it is
 //! never ahead of a whole journal, and is not synced itself: after a power cut it may be behind, which is no damage.
 
-use super::Link;
+use super::{Link, private};
 use crate::model::Digest;
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -30,14 +30,7 @@ pub struct Seen {
 impl Witness {
     pub fn open(journal: &Path) -> io::Result<Self> {
         let path = beside(journal);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-            .open(path)?;
+        let file = private::file(OpenOptions::new().read(true).write(true), &path)?;
         Ok(Self { file, journal: journal.to_owned(), is: identity(journal)? })
     }
 
