@@ -9,6 +9,15 @@ use reqwest::header::HeaderMap;
 /// Turns any error of the client into a fault.
 pub(super) fn fault(what: &str, error: &Error) -> Fault {
     match error {
+        // Without a word of the engine: what stands before it has answered, or it died over its answer.
+        Error::DockerResponseServerError { status_code, message } if message.trim().is_empty() => {
+            let kind = if matches!(status_code, 408 | 429 | 500..=599) {
+                FaultKind::Passing
+            } else {
+                classify("", Some(*status_code)).0
+            };
+            Fault::new(kind, what, format!("the engine answered {status_code}, without a word"))
+        }
         Error::DockerResponseServerError { status_code, message } => from_text(what, message, Some(*status_code)),
         Error::DockerStreamError { error } => from_text(what, error, None),
         Error::RequestTimeoutError => Fault::new(FaultKind::Passing, what, "the engine did not answer in time").unreachable(),
@@ -17,6 +26,9 @@ pub(super) fn fault(what: &str, error: &Error) -> Fault {
             .hint("is the Docker Engine running there?"),
         other => {
             let why = root_cause(other);
+            if why.starts_with("EOF while parsing") {
+                return Fault::new(FaultKind::Passing, what, "the engine's answer broke off").unreachable();
+            }
             if why.contains("ermission denied") {
                 return Fault::new(FaultKind::Denied, what, why)
                     .unreachable()
@@ -26,8 +38,9 @@ pub(super) fn fault(what: &str, error: &Error) -> Fault {
             if !wire {
                 return Fault::new(FaultKind::Lasting, what, why);
             }
-            let silent =
-                ["refused", "No such file", "reset by peer", "connection closed before"].iter().any(|part| why.contains(part));
+            let silent = ["refused", "No such file", "reset by peer", "roken pipe", "connection closed before"]
+                .iter()
+                .any(|part| why.contains(part));
             if silent {
                 return Fault::new(FaultKind::Passing, what, why).unreachable().hint("is the Docker Engine running there?");
             }
@@ -35,6 +48,11 @@ pub(super) fn fault(what: &str, error: &Error) -> Fault {
             Fault::new(FaultKind::Passing, what, why).unreachable()
         }
     }
+}
+
+/// What the client's reader of lines says when nothing but `\r` is left: it has read the line before its end had come.
+pub(super) fn is_end_of_line(error: &Error) -> bool {
+    matches!(error, Error::IOError { err } if err.to_string() == "bytes remaining on stream")
 }
 
 /// A text of the engine, judged by its parts; an unknown one lasts.
