@@ -296,6 +296,9 @@ fn fault(what: &str, error: &Error) -> Fault {
         return with(FaultKind::Lasting)
             .hint("set `ca`, and `cert` and `key` if etcd asks for them, in `[etcd]` of the cluster file");
     }
+    if why.contains("tls handshake eof") {
+        return with(FaultKind::Passing).hint("if this etcd speaks no TLS, write `http://` in `endpoints` of the cluster file");
+    }
     match error {
         Error::GRpcStatus(status) => match i32::from(status.code()) {
             // permission denied, unauthenticated

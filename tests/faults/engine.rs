@@ -189,11 +189,14 @@ pub fn sweep(engine: &str) {
         let output = Command::new("docker").env_remove("DOCKER_CONTEXT").args(["-H", &socket]).args(words).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    let names = docker(&["images", "--format", "{{.Repository}}:{{.Tag}}"]);
-    let ours: Vec<&str> =
-        names.lines().filter(|name| name.starts_with("faults.example/") || name.starts_with("127.0.0.1:")).collect();
-    if !ours.is_empty() {
-        docker(&[&["rmi"], ours.as_slice()].concat());
+    // What came by digest and never got its name is there all the same.
+    let names = docker(&["images", "--digests", "--format", "{{.Repository}} {{.Tag}} {{.Digest}}"]);
+    for line in names.lines().filter(|line| line.starts_with("faults.example/") || line.starts_with("127.0.0.1:")) {
+        match line.split(' ').collect::<Vec<_>>()[..] {
+            [repository, "<none>", digest] => docker(&["rmi", &format!("{repository}@{digest}")]),
+            [repository, tag, _] => docker(&["rmi", &format!("{repository}:{tag}")]),
+            _ => continue,
+        };
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod engine;
 mod etcd;
+mod lies;
 mod postgres;
 mod proxy;
 mod registry;
@@ -11,11 +12,18 @@ mod scene;
 mod ssh;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
 
 use engine::Way;
 use proxy::Fault;
 use scene::{Case, Phase, Scene, play};
-use std::{future::Future, path::PathBuf, pin::Pin, sync::Arc, time::Instant};
+use std::{
+    future::Future,
+    path::PathBuf,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 fn run<T>(test: impl Future<Output = T>) -> T {
@@ -147,13 +155,17 @@ async fn by_ssh(extent: Extent) -> Vec<Vec<String>> {
     vec![tags, services]
 }
 
+/// The lab's engines are shared: one test at a time.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// The engines as they were, before and after.
-struct Swept;
+struct Swept(#[expect(dead_code, reason = "a turn ends when it is dropped")] MutexGuard<'static, ()>);
 
 impl Swept {
     fn begin() -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         ["gpu-1", "gpu-2", "gpu-3"].into_iter().for_each(engine::sweep);
-        Self
+        Self(turn)
     }
 }
 

@@ -72,6 +72,10 @@ struct Shared {
     counts: Mutex<BTreeMap<Vec<u8>, usize>>,
     /// In every answer these bytes become those, of the same length.
     rewrites: Mutex<Vec<(Vec<u8>, Vec<u8>)>>,
+    /// The same in every question.
+    misheard: Mutex<Vec<(Vec<u8>, Vec<u8>)>>,
+    /// Questions with these bytes are answered so, and the server never hears of them.
+    lies: Mutex<Vec<(Vec<u8>, String)>>,
 }
 
 pub struct Proxy {
@@ -109,6 +113,8 @@ impl Proxy {
             listening: watch::Sender::new(false),
             counts: Mutex::default(),
             rewrites: Mutex::default(),
+            misheard: Mutex::default(),
+            lies: Mutex::default(),
         });
         let accepting = tokio::spawn(accept(at.clone(), Arc::clone(&shared)));
         let proxy = Self { at, shared, accepting };
@@ -158,6 +164,17 @@ impl Proxy {
     pub fn rewrite(&self, from: &[u8], to: &[u8]) {
         assert_eq!(from.len(), to.len());
         self.shared.rewrites.lock().unwrap().push((from.to_vec(), to.to_vec()));
+    }
+
+    /// The same in every question.
+    pub fn mishear(&self, from: &[u8], to: &[u8]) {
+        assert_eq!(from.len(), to.len());
+        self.shared.misheard.lock().unwrap().push((from.to_vec(), to.to_vec()));
+    }
+
+    /// Answers questions with these bytes so; the server never hears of them.
+    pub fn lie(&self, mark: &[u8], answer: &str) {
+        self.shared.lies.lock().unwrap().push((mark.to_vec(), answer.to_owned()));
     }
 
     async fn until_listening(&self, wanted: bool) {
@@ -307,7 +324,17 @@ async fn questions(
             }
             return End::Closed;
         };
+        for (old, new) in shared.misheard.lock().unwrap().iter() {
+            replace(&mut buffer[..n], old, new);
+        }
         let piece = &buffer[..n];
+        let lie = shared.lies.lock().unwrap().iter().find(|(mark, _)| holds(piece, mark)).map(|(_, answer)| answer.clone());
+        if let Some(answer) = lie {
+            let mut back = back.lock().await;
+            let _ = back.write_all(answer.as_bytes()).await;
+            let _ = back.flush().await;
+            return End::Closed;
+        }
         // A mark may stand across two pieces.
         seen.extend_from_slice(piece);
         let mut spared = false;

@@ -34,6 +34,11 @@ pub(super) fn fault(what: &str, error: &Error) -> Fault {
                     .unreachable()
                     .hint("the user of castoff may not use the engine's socket");
             }
+            if why.contains("certificate") || why.contains("corrupt message") {
+                return Fault::new(FaultKind::Lasting, what, why)
+                    .unreachable()
+                    .hint("does `docker` of this agent lead to TLS, and does its `ca` know the engine's certificate?");
+            }
             let wire = matches!(other, Error::IOError { .. } | Error::HyperResponseError { .. } | Error::HyperLegacyError { .. });
             if !wire {
                 return Fault::new(FaultKind::Lasting, what, why);
@@ -69,6 +74,11 @@ pub(super) fn from_text(what: &str, message: &str, status: Option<u16>) -> Fault
 const PARTS: &[(&str, FaultKind, Option<&str>)] = &[
     ("toomanyrequests", FaultKind::Passing, Some("the registry limits how much may be pulled")),
     ("429 Too Many Requests", FaultKind::Passing, Some("the registry limits how much may be pulled")),
+    // An answer without a body that the engine could read, as of a balancer before the registry.
+    ("parsing HTTP 429", FaultKind::Passing, Some("the registry limits how much may be pulled")),
+    ("parsing HTTP 5", FaultKind::Passing, None),
+    ("parsing HTTP 401", FaultKind::Denied, Some(LOGIN)),
+    ("parsing HTTP 403", FaultKind::Denied, Some(LOGIN)),
     ("no space left on device", FaultKind::Space, Some("free space where the engine keeps its data")),
     ("no basic auth credentials", FaultKind::Denied, Some(LOGIN)),
     ("unauthorized", FaultKind::Denied, Some(LOGIN)),
@@ -180,6 +190,9 @@ mod tests {
             ("unknown: artifact stable/python:nope not found", Some(500), Missing),
             ("toomanyrequests: You have reached your pull rate limit.", Some(500), Passing),
             ("toomanyrequests: You have reached your pull rate limit.", None, Passing),
+            ("error parsing HTTP 429 response body: unexpected end of JSON input: \"\"", Some(500), Passing),
+            ("error parsing HTTP 502 response body: invalid character '<' looking for beginning of value", Some(500), Passing),
+            ("error parsing HTTP 403 response body: unexpected end of JSON input: \"\"", Some(500), Denied),
             ("received unexpected HTTP status: 503 Service Unavailable", Some(500), Passing),
             ("received unexpected HTTP status: 500 Internal Server Error", None, Passing),
             ("denied", Some(500), Denied),
