@@ -428,7 +428,8 @@ async fn answers(from: &mut (impl AsyncRead + Unpin), to: &tokio::sync::Mutex<im
             Some(Fault::Trickle(bytes, every)) => pause = Some((bytes, every)),
             Some(Fault::Garbage) => piece.iter_mut().for_each(|byte| *byte ^= 0xa5),
             Some(Fault::Length(by)) => {
-                if wrong_length(&mut piece, by) && by > 0 {
+                let wrong = wrong_length(&mut piece, by);
+                if wrong && by > 0 {
                     let _ = to.lock().await.write_all(&piece).await;
                     return End::Closed;
                 }
@@ -458,7 +459,7 @@ async fn next(
     loop {
         {
             let now = orders.borrow_and_update();
-            if now.active && matches!(now.fault, Some((Fault::Refuse, _)) | Some((Fault::Cut(0) | Fault::Reset(0), When::Now))) {
+            if now.active && matches!(now.fault, Some((Fault::Refuse, _) | (Fault::Cut(0) | Fault::Reset(0), When::Now))) {
                 return None;
             }
         }

@@ -296,6 +296,12 @@ impl Watched {
         }
     }
 
+    /// Reads on to the end: the exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        self.lines.by_ref().for_each(drop);
+        self.child.wait().unwrap().code()
+    }
+
     /// What it said to people.
     pub fn words(&self) -> String {
         std::fs::read_to_string(&self.err).unwrap()
