@@ -4,6 +4,7 @@
 pub mod config;
 pub mod docker;
 pub mod etcd;
+pub mod guard;
 pub mod init;
 pub mod live;
 pub mod manager;
