@@ -215,7 +215,7 @@ fn a_registry_that_breaks_in_the_middle_of_a_pull_is_asked_again() {
     run(async {
         // The engine gives up over a manifest at once; castoff does not.
         for (fault, words) in [
-            (Fault::Refuse, "refused"),
+            (Fault::Refuse, "connection re"),
             (Fault::Cut(0), "EOF"),
             (Fault::Reset(0), "reset"),
             (Fault::Says("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"), "503"),

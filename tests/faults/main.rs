@@ -164,6 +164,7 @@ struct Swept(#[expect(dead_code, reason = "a turn ends when it is dropped")] Mut
 impl Swept {
     fn begin() -> Self {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        engine::at_the_start();
         ["gpu-1", "gpu-2", "gpu-3"].into_iter().for_each(engine::sweep);
         Self(turn)
     }

@@ -95,6 +95,7 @@ pub async fn manager(phase: Phase) -> Scene {
         cli: words(&["true"]),
         working_dir: "/".to_owned(),
         api: None,
+        log: vec![],
         service: ServiceConfig {
             start: words(&["sh", "-c", &start]),
             stop: words(&["sh", "-c", &stop]),
