@@ -107,7 +107,7 @@ async fn run(clock: &str, plan: &Plan, sim: &Arc<Sim>, window: Option<Window>) -
 #[tokio::test]
 async fn whatever_the_clock_does_a_run_ends_as_planned_and_its_journal_keeps_its_order() {
     // A brown-out lasts a stated time by the wall clock, which only goes on here when it is looked at.
-    for (name, text) in SHIPPED.into_iter().filter(|(name, _)| !name.contains("brown")) {
+    for (name, text) in SHIPPED.iter().filter(|(name, _)| !name.contains("brown")) {
         for (clock, goes) in CLOCKS {
             CLOCK.set(goes);
             LOOKS.set(0);
