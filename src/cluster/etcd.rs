@@ -296,6 +296,9 @@ fn fault(what: &str, error: &Error) -> Fault {
         return with(FaultKind::Lasting)
             .hint("set `ca`, and `cert` and `key` if etcd asks for them, in `[etcd]` of the cluster file");
     }
+    if why.contains("tls handshake eof") {
+        return with(FaultKind::Passing).hint("if this etcd speaks no TLS, write `http://` in `endpoints` of the cluster file");
+    }
     match error {
         Error::GRpcStatus(status) => match i32::from(status.code()) {
             // permission denied, unauthenticated
@@ -305,13 +308,14 @@ fn fault(what: &str, error: &Error) -> Fault {
             9 if why.contains("authentication is not enabled") => {
                 with(FaultKind::Lasting).hint("take `username` and `password` out of `[etcd]` in the cluster file")
             }
+            // The wire itself, before anything etcd said: other bytes came than etcd sends.
+            _ if ["h2 protocol error", "stream closed", "http2"].iter().any(|part| why.contains(part)) => {
+                with(FaultKind::Passing).hint("if this etcd speaks TLS, write `https://` in `endpoints` of the cluster file")
+            }
             // invalid argument, not found, exists, failed precondition, unimplemented, internal, data loss
             3 | 5 | 6 | 9 | 12 | 13 | 15 => with(FaultKind::Lasting),
             8 if why.contains("space") => {
                 with(FaultKind::Space).hint("etcd is full: compact, defragment and disarm its alarm first")
-            }
-            _ if why.contains("stream closed") || why.contains("http2") => {
-                with(FaultKind::Passing).hint("if this etcd speaks TLS, write `https://` in `endpoints` of the cluster file")
             }
             _ => with(FaultKind::Passing),
         },
@@ -339,5 +343,8 @@ fn words(error: &Error) -> String {
     if words.len() > 1 {
         words.retain(|word| word != "transport error");
     }
-    words.join(": ")
+    let words = words.join(": ");
+    // The number behind it helps nobody.
+    let words = words.split_once(" (os error").map_or(words.as_str(), |(words, _)| words);
+    words.replace("connection error: ", "the connection broke: ")
 }

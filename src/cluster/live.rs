@@ -220,7 +220,7 @@ impl Live {
         let pulled = self.engine(host).await?.pull(wanted, credentials, report).await;
         match pulled {
             // The engine loses what the registry said about waiting: castoff asks for it itself.
-            Err(fault) if fault.why.contains("toomanyrequests") => {
+            Err(fault) if ["toomanyrequests", "HTTP 429"].iter().any(|words| fault.why.contains(words)) => {
                 let wait_ms = registry.manifest(wanted.image).await.err().and_then(|fault| fault.retry_after_ms);
                 Err(fault.retry_after_ms(wait_ms))
             }

@@ -4,7 +4,7 @@
 mod images;
 mod rows;
 
-use super::config;
+use super::{config, ssh::root_cause};
 use crate::model::world::sort_rows;
 use crate::model::{Era, Fault, FaultKind, Row, Session};
 use rows::{TABLES, Table};
@@ -20,8 +20,10 @@ const EXPLAIN: Duration = Duration::from_secs(2);
 const CALL: Duration = Duration::from_secs(30);
 const READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 const WRITING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
-/// Set for each transaction, so that it holds behind a connection pooler too.
-const SETTINGS: &str = "SET LOCAL TimeZone = 'UTC'; SET LOCAL statement_timeout = '15s'; SET LOCAL lock_timeout = '5s'";
+/// Set for each transaction, so that it holds behind a connection pooler too. The last one lets go of locked rows when
+/// the way to castoff is lost in the middle: without it the server would hold them for hours.
+const SETTINGS: &str = "SET LOCAL TimeZone = 'UTC'; SET LOCAL statement_timeout = '15s'; SET LOCAL lock_timeout = '5s'; \
+    SET LOCAL idle_in_transaction_session_timeout = '30s'";
 
 /// One database of one Backend.AI. Connects at the first call.
 pub struct PostgresClient {
@@ -265,7 +267,15 @@ fn fault(what: &str, error: &sqlx::Error) -> Fault {
         sqlx::Error::Io(error) if error.to_string().contains("certificate") => {
             with(FaultKind::Lasting, &error.to_string()).hint(authority)
         }
-        sqlx::Error::Io(error) => with(FaultKind::Passing, &error.to_string()),
+        sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            with(FaultKind::Passing, &format!("the connection broke off: {error}"))
+        }
+        sqlx::Error::Io(error) => with(FaultKind::Passing, &root_cause(error)),
+        // What the server cannot do, it cannot do the next time either; other bytes than it sends are of the wire.
+        sqlx::Error::Protocol(why) if !why.contains("support") => {
+            with(FaultKind::Passing, &format!("its answer cannot be read: {}", why.split(" (sqlx").next().unwrap_or(why)))
+                .hint("does `url` of `[postgres]` in the cluster file lead to PostgreSQL?")
+        }
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::BeginFailed => {
             with(FaultKind::Passing, &error.to_string())
         }

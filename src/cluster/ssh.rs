@@ -194,25 +194,20 @@ impl Sessions {
 
     async fn run_remote(&self, destination: &Destination, line: &str, what: &str) -> Result<Output, Fault> {
         let connection = self.link(destination).await?;
-        let fault = |e: openssh::Error| {
-            let kind = match &e {
-                openssh::Error::Remote(io) if io.kind() == std::io::ErrorKind::NotFound => FaultKind::Missing,
-                openssh::Error::RemoteProcessTerminated | openssh::Error::Disconnected => FaultKind::Passing,
-                _ => FaultKind::Lasting,
-            };
-            Fault::new(kind, format!("{what} on `{destination}`"), root_cause(&e))
-        };
         let _turn = connection.commands.acquire().await;
         let mut command = connection.session.shell(line);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().await.map_err(fault)?;
+        let mut child = match command.spawn().await {
+            Ok(child) => child,
+            Err(e) => return Err(connection.lost(&e, destination, what).await),
+        };
         let (stdout, stderr) = (drain(child.stdout().take()), drain(child.stderr().take()));
         let (stdout, stderr, status) = tokio::join!(stdout, stderr, child.wait());
         let code = match status {
             Ok(status) => status.code(),
             // The protocol has one word for a command that died by a signal and for a lost connection.
             Err(openssh::Error::RemoteProcessTerminated) if connection.alive().await => None,
-            Err(e) => return Err(fault(e)),
+            Err(e) => return Err(connection.lost(&e, destination, what).await),
         };
         Ok(Output { code, stdout, stderr })
     }
@@ -281,6 +276,21 @@ struct Link {
 impl Link {
     async fn alive(&self) -> bool {
         matches!(timeout(LOCAL_DEADLINE, self.session.check()).await, Ok(Ok(())))
+    }
+
+    /// A command that did not come to an exit code. Whatever words it has for it: on a connection that is dead, it was that.
+    async fn lost(&self, error: &openssh::Error, destination: &Destination, what: &str) -> Fault {
+        let what = format!("{what} on `{destination}`");
+        match error {
+            openssh::Error::Remote(io) if io.kind() == std::io::ErrorKind::NotFound => {
+                Fault::new(FaultKind::Missing, what, root_cause(error))
+            }
+            _ if !self.alive().await => Fault::new(FaultKind::Passing, what, "the ssh connection broke off"),
+            openssh::Error::RemoteProcessTerminated | openssh::Error::Disconnected => {
+                Fault::new(FaultKind::Passing, what, root_cause(error))
+            }
+            _ => Fault::new(FaultKind::Lasting, what, root_cause(error)),
+        }
     }
 
     async fn forward(&self, socket: &str, destination: &Destination) -> Result<PathBuf, Fault> {

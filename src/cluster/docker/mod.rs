@@ -215,7 +215,10 @@ impl DockerEngine {
         let seconds = CALL_DEADLINE.as_secs();
         let mut held = self.client.lock().await;
         let path = match (&self.address, &self.files) {
-            (Address::Forwarded(socket), Some(way)) => way.forward(socket).await.map_err(Fault::unreachable)?,
+            (Address::Forwarded(socket), Some(way)) => way.forward(socket).await.map_err(|fault| {
+                let told = Fault::new(fault.kind, &what, fault.to_string()).unreachable();
+                Fault { hint: fault.hint, ..told }
+            })?,
             (Address::Unix(path), _) => path.clone(),
             (Address::Tcp(address, _) | Address::Forwarded(address), _) => PathBuf::from(address),
         };

@@ -137,6 +137,8 @@ async fn listen(
                 return Err(Fault::new(FaultKind::Passing, what, "the engine's answer broke off")
                     .hint("the Docker Engine was probably restarted"));
             }
+            // The client stumbles over the end of the last line where that comes in a piece of its own, as by a slow way.
+            Ok(Some(Err(e))) if ended_well && words::is_end_of_line(&e) => return Ok(()),
             Ok(Some(Err(e))) => return Err(words::fault(what, &e)),
             Ok(Some(Ok(event))) => {
                 heard_at = Instant::now();

@@ -301,6 +301,10 @@ fn lost(what: &str, error: &reqwest::Error) -> Fault {
     if certificate {
         return Fault::new(FaultKind::Lasting, what, cause).hint("name the registry's CA file in the cluster file");
     }
+    if cause.contains("corrupt message") {
+        return Fault::new(FaultKind::Lasting, what, cause)
+            .hint("it speaks no TLS: does its `url` in the cluster file say http:// or https://?");
+    }
     if error.is_redirect() {
         return Fault::new(FaultKind::Lasting, what, cause);
     }
