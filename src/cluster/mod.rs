@@ -12,6 +12,7 @@ pub mod registry;
 pub mod secret;
 pub mod sim;
 pub mod ssh;
+mod tls;
 
 use crate::model::{Change, Fault, Inventory, LayerProgress, Standing, Wants};
 use async_trait::async_trait;
