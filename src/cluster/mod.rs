@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod docker;
+pub mod docker_config;
 pub mod etcd;
 pub mod init;
 pub mod live;

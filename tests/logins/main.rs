@@ -2,11 +2,21 @@
 //! wrong and the expired credential. No lab is needed.
 
 mod certificates;
+mod content;
+mod engine;
 mod etcd;
+mod postgres;
+mod registry;
+#[path = "../store/schema.rs"]
+#[expect(dead_code, reason = "the stores' own tests need more of it")]
+mod schema;
 mod servers;
+mod small;
+mod ssh;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "the stores of other tests are started in other ways")]
 mod support;
+mod tokens;
 
 use castoff::model::{Fault, FaultKind};
 

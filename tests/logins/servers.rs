@@ -11,6 +11,8 @@ pub struct Server {
     child: Child,
     pub folder: tempfile::TempDir,
     pub port: u16,
+    /// What ends it well.
+    pub signal: rustix::process::Signal,
 }
 
 impl Server {
@@ -26,7 +28,7 @@ impl Server {
             command.env_remove(variable);
         }
         let child = command.spawn().unwrap_or_else(|e| panic!("{name} does not start: {e}"));
-        let server = Self { child, folder, port };
+        let server = Self { child, folder, port, signal: rustix::process::Signal::TERM };
         server.until(|| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
         server
     }
@@ -46,7 +48,7 @@ impl Server {
     /// By its own way out, so that what it started ends too.
     pub fn end(&mut self) {
         let Some(pid) = rustix::process::Pid::from_raw(self.child.id().cast_signed()) else { return };
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = rustix::process::kill_process(pid, self.signal);
         let begin = Instant::now();
         while matches!(self.child.try_wait(), Ok(None)) {
             if begin.elapsed() > Duration::from_secs(10) {

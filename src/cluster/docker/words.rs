@@ -1,7 +1,10 @@
 //! What the words of a Docker Engine mean. Its status codes say little: a registry's 429, 401 and 503 all arrive as a
 //! text, within 500 or within 200. It never hands on a text as it came.
 
-use super::super::ssh::root_cause;
+use super::super::{
+    ssh::root_cause,
+    tls::{self, Names},
+};
 use crate::model::{Container, Fault, FaultKind};
 use bollard::errors::Error;
 use reqwest::header::HeaderMap;
@@ -16,6 +19,12 @@ pub(super) fn fault(what: &str, error: &Error) -> Fault {
             .unreachable()
             .hint("is the Docker Engine running there?"),
         other => {
+            let said = tls::causes(other);
+            if said.contains("received fatal alert") || said.contains("invalid peer certificate") {
+                return Fault::new(FaultKind::Lasting, what, root_cause(other))
+                    .unreachable()
+                    .hint("check `tls` of this agent in the cluster file");
+            }
             let why = root_cause(other);
             if why.contains("ermission denied") {
                 return Fault::new(FaultKind::Denied, what, why)
@@ -35,6 +44,13 @@ pub(super) fn fault(what: &str, error: &Error) -> Fault {
             Fault::new(FaultKind::Passing, what, why).unreachable()
         }
     }
+}
+
+/// The same of a call that only asks whether anybody is there: a certificate that is refused is named.
+pub(super) async fn first_fault(what: &str, error: &Error, names: Option<Names<'_>>, address: &str) -> Fault {
+    let Some(names) = names else { return fault(what, error) };
+    let said = names.fault_of(what, &tls::causes(error), address, &[]).await;
+    said.map_or_else(|| fault(what, error), Fault::unreachable)
 }
 
 /// A text of the engine, judged by its parts; an unknown one lasts.
