@@ -60,6 +60,8 @@ impl EtcdClient {
             let password = password.read().await.map_err(|e| Fault::new(FaultKind::Denied, &what, e.to_string()))?;
             options = options.with_user(user, password.expose_secret());
         }
+        let (ca, cert, key) = (config.ca.as_deref(), config.cert.as_deref(), config.key.as_deref());
+        Names { section: "`[etcd]`", ca, cert, key }.check(&what)?;
         if config.endpoints.iter().any(|endpoint| endpoint.starts_with("https://")) {
             let mut tls = TlsOptions::new();
             tls = match &config.ca {

@@ -64,11 +64,10 @@ impl PostgresClient {
             let password = password.read().await.map_err(|e| Fault::new(FaultKind::Denied, what, e.to_string()))?;
             options = options.password(password.expose_secret());
         }
+        let (ca, cert, key) = (config.ca.as_deref(), config.cert.as_deref(), config.key.as_deref());
+        Names { section: "`[postgres]`", ca, cert, key }.check(what)?;
         let pem = |path: &PathBuf| {
-            std::fs::read(path).map_err(|e| {
-                Fault::new(FaultKind::Lasting, what, format!("`{}`: {e}", path.display()))
-                    .hint("correct `ca`, `cert` and `key` of `[postgres]` in the cluster file")
-            })
+            std::fs::read(path).map_err(|e| Fault::new(FaultKind::Lasting, what, format!("`{}`: {e}", path.display())))
         };
         if let (Some(cert), Some(key)) = (&config.cert, &config.key) {
             options = options.ssl_client_cert_from_pem(pem(cert)?).ssl_client_key_from_pem(pem(key)?);

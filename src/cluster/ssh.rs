@@ -25,6 +25,8 @@ const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(20);
 const LOCAL_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a daemon that a command left behind may hold our pipes.
 const PIPES_GRACE: Duration = Duration::from_millis(500);
+/// How ssh calls the far end of a way that it did not make itself.
+const BEHIND_A_JUMP: &str = "UNKNOWN port 65535";
 /// What is kept of an output: its end.
 const OUTPUT_LIMIT: usize = 1 << 20;
 
@@ -240,20 +242,47 @@ impl Sessions {
         let folder =
             private_folder().map_err(|e| fault(FaultKind::Lasting, &format!("no private folder for its socket: {e}")))?;
         let log = folder.path().join("log");
-        // What the ssh of a jump host has to say arrives here, for only the first one knows of the log.
-        let beside = folder.path().join("beside");
-        let errors =
-            std::fs::File::create(&beside).map_err(|e| fault(FaultKind::Lasting, &format!("no file for its words: {e}")))?;
         let mut command = self.command("ssh");
-        command.stdout(std::process::Stdio::null()).stderr(errors);
-        // Nor has that one heard of BatchMode: without these it would ask its questions in the middle of the screen.
-        command.env("SSH_ASKPASS", "false").env("SSH_ASKPASS_REQUIRE", "force");
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
         command.arg("-E").arg(&log).arg("-S").arg(folder.path().join("master")).args(["-M", "-f", "-N"]);
         // Idle connections end by themselves, also when castoff was killed.
-        for option in ["ControlPersist=300", "BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=10"] {
+        command.args(["-o", "ControlPersist=300"]);
+        self.address(&mut command, destination);
+        let status = timeout(HANDSHAKE_DEADLINE, command.status())
+            .await
+            .map_err(|_| fault(FaultKind::Passing, "no answer within 20 s"))?
+            .map_err(|e| fault(FaultKind::Lasting, &format!("`ssh` cannot be started: {e}")))?;
+        if !status.success() {
+            let mut words = String::from_utf8_lossy(&tokio::fs::read(&log).await.unwrap_or_default()).into_owned();
+            if words.contains(BEHIND_A_JUMP) {
+                words.push_str(&self.words_of_the_way(destination).await);
+            }
+            return Err(refused_by_ssh(&what, &words));
+        }
+        let session = Session::new_native_mux(folder);
+        Ok(Link { session, commands: Semaphore::new(COMMANDS), forwards: Mutex::default() })
+    }
+
+    /// Why the way over a jump host ended: a master silences the ssh to that host, so it is asked once more without one.
+    async fn words_of_the_way(&self, destination: &Destination) -> String {
+        let mut command = self.command("ssh");
+        command.args(["-S", "none", "-o", "ControlPersist=no", "-T"]);
+        self.address(&mut command, destination);
+        command.arg("true").stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
+        match timeout(HANDSHAKE_DEADLINE, command.output()).await {
+            Ok(Ok(output)) => String::from_utf8_lossy(&output.stderr).into_owned(),
+            _ => String::new(),
+        }
+    }
+
+    /// Everything that says where to and how; it ends with the host.
+    fn address(&self, command: &mut tokio::process::Command, destination: &Destination) {
+        for option in ["BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=10", "StreamLocalBindMask=0177"] {
             command.args(["-o", option]);
         }
-        command.args(["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3", "-o", "StreamLocalBindMask=0177"]);
+        command.args(["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]);
+        // The ssh to a jump host has not heard of BatchMode: without these it would ask its questions on the screen.
+        command.env("SSH_ASKPASS", "false").env("SSH_ASKPASS_REQUIRE", "force");
         if let Some(config) = &self.config {
             command.arg("-F").arg(config);
         }
@@ -264,19 +293,6 @@ impl Sessions {
             command.arg("-p").arg(port.to_string());
         }
         command.arg("--").arg(&destination.host);
-        let status = timeout(HANDSHAKE_DEADLINE, command.status())
-            .await
-            .map_err(|_| fault(FaultKind::Passing, "no answer within 20 s"))?
-            .map_err(|e| fault(FaultKind::Lasting, &format!("`ssh` cannot be started: {e}")))?;
-        if !status.success() {
-            let mut words = String::new();
-            for file in [&log, &beside] {
-                words.push_str(&String::from_utf8_lossy(&tokio::fs::read(file).await.unwrap_or_default()));
-            }
-            return Err(refused_by_ssh(&what, &words));
-        }
-        let session = Session::new_native_mux(folder);
-        Ok(Link { session, commands: Semaphore::new(COMMANDS), forwards: Mutex::default() })
     }
 }
 

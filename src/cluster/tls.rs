@@ -61,14 +61,50 @@ impl Names<'_> {
         self.fault(what, &causes(&said))
     }
 
+    /// That the files are there and hold what they should, before a client that would say less of it reads them.
+    pub(super) fn check(&self, what: &str) -> Result<(), Fault> {
+        let fault = |path: &Path, why: String| {
+            let hint = format!("correct `ca`, `cert` and `key` of {} in the cluster file", self.section);
+            Err(Fault::new(FaultKind::Lasting, what, format!("`{}`: {why}", path.display())).hint(hint))
+        };
+        for path in [self.ca, self.cert].into_iter().flatten() {
+            match std::fs::read(path) {
+                Err(e) => return fault(path, e.to_string()),
+                Ok(pem) if CertificateDer::pem_slice_iter(&pem).flatten().next().is_none() => {
+                    return fault(path, "it holds no certificate".to_owned());
+                }
+                Ok(_) => {}
+            }
+        }
+        let (Some(cert), Some(key)) = (self.cert, self.key) else { return Ok(()) };
+        if let Err(e) = std::fs::File::open(key) {
+            return fault(key, e.to_string());
+        }
+        let Ok(private) = PrivateKeyDer::from_pem_file(key) else { return fault(key, "it holds no key".to_owned()) };
+        match self.with_identity(rustls::RootCertStore::empty(), private) {
+            Ok(_) => Ok(()),
+            Err(_) => fault(cert, format!("`{}` is not its key", key.display())),
+        }
+    }
+
     /// `None` without an authority of its own: the system's are not asked here.
     fn config(&self) -> Option<rustls::ClientConfig> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add_parsable_certificates(CertificateDer::pem_file_iter(self.ca?).ok()?.flatten());
-        let config = rustls::ClientConfig::builder().with_root_certificates(roots);
-        let (Some(cert), Some(key)) = (self.cert, self.key) else { return Some(config.with_no_client_auth()) };
-        let chain = CertificateDer::pem_file_iter(cert).ok()?.flatten().collect();
-        config.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(key).ok()?).ok()
+        match self.key {
+            Some(key) => self.with_identity(roots, PrivateKeyDer::from_pem_file(key).ok()?).ok(),
+            None => Some(plain(roots)?.with_no_client_auth()),
+        }
+    }
+
+    fn with_identity(
+        &self,
+        roots: rustls::RootCertStore,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<rustls::ClientConfig, rustls::Error> {
+        let chain = self.cert.and_then(|cert| CertificateDer::pem_file_iter(cert).ok()).into_iter().flatten().flatten();
+        let builder = plain(roots).ok_or_else(|| rustls::Error::General("no protocol version".to_owned()))?;
+        builder.with_client_auth_cert(chain.collect(), key)
     }
 
     /// The server did not like what castoff showed.
@@ -132,6 +168,12 @@ impl Names<'_> {
     fn renew(&self) -> String {
         format!("put a new certificate where `cert` of {} in the cluster file names it", self.section)
     }
+}
+
+fn plain(roots: rustls::RootCertStore) -> Option<rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
+    Some(builder.with_root_certificates(roots))
 }
 
 /// Ends well where the server is content, also by its silence.

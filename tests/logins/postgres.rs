@@ -163,7 +163,7 @@ fn postgres_knows_castoff_by_certificate_and_password() {
                 config::Postgres { ca: Some(path("ca.key")), ..right.clone() },
                 "no authority in it",
                 Lasting,
-                vec!["authority"],
+                vec!["ca.key", "holds no certificate"],
                 vec!["`ca`"],
             ),
             (

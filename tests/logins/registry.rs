@@ -163,14 +163,14 @@ fn a_registry_knows_castoff_by_password_or_certificate() {
                 "no such file",
                 Lasting,
                 vec!["gone.pem"],
-                vec!["`[registries]`"],
+                vec!["`ca`", section],
             ),
             (
                 RegistryConfig { ca: Some(path("ca.key")), ..config(&basic, kim) },
                 "no authority in it",
                 Lasting,
                 vec!["ca.key"],
-                vec!["`[registries]`"],
+                vec!["`ca`", section],
             ),
         ];
         for (config, case, kind, words, hint) in cases {

@@ -26,6 +26,15 @@ fn key(folder: &Path, name: &str) {
     keygen(&["-t", "ed25519", "-N", "", "-C", name, "-f", &folder.join(name).display().to_string()]);
 }
 
+struct Agent(std::process::Child);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// An sshd that knows the key `client` and certificates of `users`.
 fn sshd(keys: &Path) -> Server {
     Server::start("sshd", "openssh-server", |folder, port| {
@@ -79,8 +88,9 @@ fn ssh_is_the_operators_own_and_never_asks() {
 
     // An agent that alone has the key.
     let socket = keys.path().join("agent");
-    let mut agent =
-        Command::new("ssh-agent").args(["-D", "-a"]).arg(&socket).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let mut agent = Command::new("ssh-agent");
+    agent.args(["-D", "-a"]).arg(&socket).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    let _agent = Agent(agent.spawn().unwrap());
     let begin = Instant::now();
     while !socket.exists() {
         assert!(begin.elapsed() < Duration::from_secs(10), "ssh-agent does not start");
@@ -152,6 +162,4 @@ fn ssh_is_the_operators_own_and_never_asks() {
             assert!(begin.elapsed() < Duration::from_secs(10), "{host}: it waited for somebody to answer");
         }
     });
-    let _ = agent.kill();
-    let _ = agent.wait();
 }

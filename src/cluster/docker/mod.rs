@@ -227,15 +227,10 @@ impl DockerEngine {
         let section = format!("`tls` of agent `{}`", self.name);
         let names = match &self.address {
             Address::Tcp(_, Some((key, cert, ca))) => {
-                for file in [key, cert, ca] {
-                    // The client would leave a certificate out that it cannot read.
-                    if let Err(e) = std::fs::File::open(file) {
-                        return Err(Fault::new(FaultKind::Lasting, what, format!("`{}`: {e}", file.display()))
-                            .unreachable()
-                            .hint(format!("correct {section} in the cluster file")));
-                    }
-                }
-                Some(Names { section: &section, ca: Some(ca), cert: Some(cert), key: Some(key) })
+                let names = Names { section: &section, ca: Some(ca), cert: Some(cert), key: Some(key) };
+                // The client would leave a certificate out that it cannot read.
+                names.check(&what).map_err(Fault::unreachable)?;
+                Some(names)
             }
             _ => None,
         };

@@ -123,19 +123,20 @@ impl Wire {
         }
         let named = |realm: &String| realm.parse().map_err(|e| fault(format!("its `realm` cannot be read: {e}")));
         let realm = config.realm.as_ref().map(named).transpose()?;
-        let read = |what: &str, path: &PathBuf| {
-            std::fs::read(path).map_err(|e| fault(format!("its {what} `{}` cannot be read: {e}", path.display())))
-        };
+        let section = super::section(name);
+        let (ca, cert, key) = (config.ca.as_deref(), config.cert.as_deref(), config.key.as_deref());
+        Names { section: &section, ca, cert, key }.check(&what)?;
+        let read = |path: &PathBuf| std::fs::read(path).map_err(|e| fault(format!("`{}` cannot be read: {e}", path.display())));
         let certificates = match &config.ca {
-            Some(path) => Certificate::from_pem_bundle(&read("CA file", path)?)
+            Some(path) => Certificate::from_pem_bundle(&read(path)?)
                 .map_err(|_| fault(format!("its CA file `{}` holds no certificates", path.display())))?,
             None => vec![],
         };
         let identity = match (&config.cert, &config.key) {
             (Some(cert), Some(key)) => {
-                let pem = [read("certificate", cert)?, b"\n".to_vec(), read("key", key)?].concat();
-                let shown = format!("its certificate `{}` and key `{}` cannot be used", cert.display(), key.display());
-                Some((Identity::from_pem(&pem).map_err(|_| fault(shown.clone()))?, shown))
+                let pem = [read(cert)?, b"\n".to_vec(), read(key)?].concat();
+                let why = format!("its certificate `{}` and key `{}` cannot be used", cert.display(), key.display());
+                Some(Identity::from_pem(&pem).map_err(|_| fault(why))?)
             }
             _ => None,
         };
@@ -152,7 +153,7 @@ impl Wire {
             if !certificates.is_empty() {
                 builder = builder.tls_certs_merge(certificates.clone());
             }
-            if let Some((identity, _)) = identity.clone() {
+            if let Some(identity) = identity.clone() {
                 builder = builder.identity(identity);
             }
             let loopback = base.host_str().is_some_and(|host| host == "localhost" || host == "[::1]" || host.starts_with("127."));
@@ -160,10 +161,7 @@ impl Wire {
                 // A proxy in the environment would look for it on its own machine.
                 builder = builder.no_proxy();
             }
-            builder.build().map_err(|e| match &identity {
-                Some((_, shown)) => fault(format!("{shown}: {}", root_cause(&e))),
-                None => fault(root_cause(&e)),
-            })
+            builder.build().map_err(|e| fault(root_cause(&e)))
         };
         let (http, tokens) = (client(near.policy(&base))?, client(redirect::Policy::none())?);
         Ok(Self {
@@ -175,7 +173,7 @@ impl Wire {
             login,
             near,
             looked_up: OnceCell::new(),
-            section: super::section(name),
+            section,
             ca: config.ca.clone(),
             cert: config.cert.clone(),
             key: config.key.clone(),
