@@ -105,7 +105,7 @@ impl Places {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct File {
-    auths: BTreeMap<String, Auth>,
+    auths: BTreeMap<String, Entry>,
     #[serde(rename = "credsStore")]
     store: Option<String>,
     #[serde(rename = "credHelpers")]
@@ -114,7 +114,7 @@ struct File {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Auth {
+struct Entry {
     auth: Option<String>,
     username: Option<String>,
     password: Option<String>,
@@ -146,7 +146,7 @@ impl File {
     }
 }
 
-impl Auth {
+impl Entry {
     fn login(&self, from: &str) -> Result<Option<Kept>, &'static str> {
         let (mut username, mut password) = (self.username.clone().unwrap_or_default(), self.password.clone().unwrap_or_default());
         if let Some(auth) = self.auth.as_ref().filter(|auth| !auth.is_empty()) {

@@ -223,7 +223,8 @@ impl EtcdClient {
         if let Some(kv) = &*self.connected.lock().await {
             return Ok(kv.clone());
         }
-        let client = self.within(verb, READ, Client::connect(&self.endpoints, Some(self.options.clone()))).await?;
+        let connecting = Box::pin(Client::connect(&self.endpoints, Some(self.options.clone())));
+        let client = self.within(verb, READ, connecting).await?;
         let kv = client.kv_client().max_decoding_message_size(MESSAGE_BYTES);
         *self.connected.lock().await = Some(kv.clone());
         Ok(kv)

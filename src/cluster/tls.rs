@@ -2,6 +2,7 @@
 //! It asks a server only where a connection was cut without a word, and never says anything to it beyond the handshake.
 
 use crate::model::{Fault, FaultKind};
+use futures::{FutureExt, future::BoxFuture};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use std::{
     error::Error,
@@ -45,20 +46,28 @@ impl Names<'_> {
     /// The same, where the connection may have been cut before the alert that says why was read: a server that refuses a
     /// certificate closes at once, and what castoff had already sent to it takes the alert down. So it is asked again,
     /// with a handshake and nothing behind it. `address` is `host:port`.
-    pub(super) async fn fault_of(&self, what: &str, text: &str, address: &str, preface: &'static [u8]) -> Option<Fault> {
-        if let Some(fault) = self.fault(what, text) {
-            return Some(fault);
-        }
+    pub(super) fn fault_of<'b>(
+        &'b self,
+        what: &'b str,
+        text: &'b str,
+        address: &'b str,
+        preface: &'static [u8],
+    ) -> BoxFuture<'b, Option<Fault>> {
         const CUT: [&str; 7] =
             ["reset by peer", "roken pipe", "losed", "unexpected EOF", "unexpected end", "close_notify", "canceled"];
-        if !CUT.iter().any(|part| text.contains(part)) {
-            return None;
-        }
-        let config = self.config()?;
-        let address = address.to_owned();
-        let asked = tokio::task::spawn_blocking(move || handshake(config, &address, preface));
-        let said = tokio::time::timeout(2 * ASK, asked).await.ok()?.ok()?.err()?;
-        self.fault(what, &causes(&said))
+        let fault = self.fault(what, text);
+        let asked = || {
+            let config = CUT.iter().any(|part| text.contains(part)).then(|| self.config())??;
+            let address = address.to_owned();
+            Some(tokio::task::spawn_blocking(move || handshake(config, &address, preface)))
+        };
+        let asked = if fault.is_some() { None } else { asked() };
+        let answer = async move {
+            let Some(asked) = asked else { return fault };
+            let said = tokio::time::timeout(2 * ASK, asked).await.ok()?.ok()?.err()?;
+            self.fault(what, &causes(&said))
+        };
+        answer.boxed()
     }
 
     /// That the files are there and hold what they should, before a client that would say less of it reads them.

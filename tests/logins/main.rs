@@ -5,6 +5,7 @@ mod certificates;
 mod content;
 mod engine;
 mod etcd;
+mod kept;
 mod postgres;
 mod registry;
 #[path = "../store/schema.rs"]

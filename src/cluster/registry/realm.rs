@@ -24,7 +24,7 @@ pub(super) fn may_know_the_login(registry: &Url, realm: &Url, named: Option<&Url
     let there = realm.host_str().unwrap_or("?");
     let same_host = registry.host_str() == realm.host_str();
     let why = match (registry.scheme(), realm.scheme()) {
-        ("https", "https") | ("http", "https") if same_host => return Ok(()),
+        ("https" | "http", "https") if same_host => return Ok(()),
         (_, "https") if same_domain(registry, realm) => return Ok(()),
         ("http", "http") if same_host && registry.port_or_known_default() == realm.port_or_known_default() => return Ok(()),
         ("https", "http") => format!("its token service `{there}` is asked without TLS"),
