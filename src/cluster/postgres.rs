@@ -307,6 +307,12 @@ fn fault(what: &str, error: &sqlx::Error) -> Fault {
                 _ => with(FaultKind::Lasting, message),
             }
         }
+        // Not its own words: they show a character of the password.
+        sqlx::Error::Configuration(error) if error.to_string().contains("saslprep") => with(
+            FaultKind::Denied,
+            "the password holds a character that SCRAM forbids: a control character or an emoji, for instance",
+        )
+        .hint("give the role another password, and put it where `password` of `[postgres]` in the cluster file says"),
         other => with(FaultKind::Lasting, &other.to_string()),
     }
 }

@@ -3,6 +3,7 @@
 
 mod certificates;
 mod content;
+mod elsewhere;
 mod engine;
 mod etcd;
 mod kept;
@@ -11,6 +12,7 @@ mod registry;
 #[path = "../store/schema.rs"]
 #[expect(dead_code, reason = "the stores' own tests need more of it")]
 mod schema;
+mod secrets;
 mod servers;
 mod small;
 mod ssh;
@@ -18,6 +20,7 @@ mod ssh;
 #[expect(dead_code, reason = "the stores of other tests are started in other ways")]
 mod support;
 mod tokens;
+mod verbatim;
 
 use castoff::model::{Fault, FaultKind};
 
