@@ -1,12 +1,14 @@
 //! Passwords as they are: every character, from every place a cluster file can name, to every server that takes one.
 
 use crate::{
-    kept::{Home, auths},
+    certificates::text,
+    kept::Home,
     postgres,
     registry::{self, Auth},
     run, small,
     support::etcd::Etcd,
 };
+use base64::{Engine, engine::general_purpose::STANDARD};
 use castoff::{
     cluster::{config, etcd::EtcdClient, postgres::PostgresClient, secret::Secret},
     model::FaultKind,
@@ -36,11 +38,10 @@ fn passwords() -> Vec<String> {
     all
 }
 
-/// From a variable is shown by castoff itself, below: a test cannot set its own.
-fn sources(folder: &Path, name: &str, password: &str) -> [Secret; 2] {
+fn file(folder: &Path, name: &str, password: &str) -> Secret {
     let path = folder.join(format!("password-{name}"));
     std::fs::write(&path, format!("{password}\n")).unwrap();
-    [Secret::File(path.clone()), Secret::Command(vec!["cat".to_owned(), path.display().to_string()])]
+    Secret::File(path)
 }
 
 #[test]
@@ -61,6 +62,20 @@ fn one_line_break_at_the_end_is_all_that_is_dropped() {
             std::fs::write(&path, written).unwrap();
             for secret in [Secret::File(path.clone()), Secret::Command(vec!["cat".to_owned(), path.display().to_string()])] {
                 assert_eq!(secret.read().await.unwrap().expose_secret(), read, "{written:?} {secret:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_file_and_a_command_give_every_byte() {
+    let folder = tempfile::tempdir().unwrap();
+    run(async {
+        for password in passwords() {
+            let Secret::File(path) = file(folder.path(), "x", &password) else { unreachable!() };
+            let command = Secret::Command(vec!["cat".to_owned(), path.display().to_string()]);
+            for secret in [Secret::File(path), command] {
+                assert_eq!(secret.read().await.unwrap().expose_secret(), password);
             }
         }
     });
@@ -88,20 +103,19 @@ fn every_store_takes_a_password_as_it_is() {
         admin.auth_enable().await.unwrap();
         postgres::admin(&sql, &roles).await;
         for (n, password) in passwords().into_iter().enumerate() {
-            for secret in sources(folder.path(), &n.to_string(), &password) {
-                let config = config::Etcd { username: Some(format!("p{n}")), password: Some(secret.clone()), ..etcd.config() };
-                let read = EtcdClient::new(&config).await.unwrap().read().await.map(|keys| keys.len());
-                assert_eq!(read, Ok(0), "etcd: {password:?} {secret:?}");
-                let config = config::Postgres { password: Some(secret.clone()), ..postgres::config(&sql, &format!("p{n}"), "x") };
-                let read = PostgresClient::new(&config).await.unwrap().read_tables().await.map(|tables| tables.len());
-                if password.contains("break") {
-                    // The rules of SCRAM (SASLprep) know neither control characters nor emoji.
-                    let fault = read.expect_err("control characters");
-                    assert_eq!(fault.kind, FaultKind::Denied, "{fault:?}");
-                    assert!(fault.why.contains("SCRAM forbids") && !format!("{fault:?}").contains("break"), "{fault:?}");
-                } else {
-                    assert!(read.is_ok(), "PostgreSQL: {password:?} {secret:?}: {read:?}");
-                }
+            let secret = Some(file(folder.path(), &n.to_string(), &password));
+            let to_etcd = config::Etcd { username: Some(format!("p{n}")), password: secret.clone(), ..etcd.config() };
+            let to_sql = config::Postgres { password: secret, ..postgres::config(&sql, &format!("p{n}"), "x") };
+            let (to_etcd, to_sql) = (EtcdClient::new(&to_etcd).await.unwrap(), PostgresClient::new(&to_sql).await.unwrap());
+            let (keys, tables) = tokio::join!(to_etcd.read(), to_sql.read_tables());
+            assert_eq!(keys.map(|keys| keys.len()), Ok(0), "etcd: {password:?}");
+            if password.contains("break") {
+                // The rules of SCRAM (SASLprep) know neither control characters nor emoji.
+                let fault = tables.expect_err("control characters");
+                assert_eq!(fault.kind, FaultKind::Denied, "{fault:?}");
+                assert!(fault.why.contains("SCRAM forbids") && !format!("{fault:?}").contains("break"), "{fault:?}");
+            } else {
+                assert!(tables.is_ok(), "PostgreSQL: {password:?}: {tables:?}");
             }
         }
     });
@@ -113,24 +127,29 @@ fn a_registry_takes_a_password_as_it_is() {
     let names: Vec<String> = (0..all.len()).map(|n| format!("p{n}")).collect();
     let users: Vec<(&str, &str)> = names.iter().zip(&all).map(|(name, password)| (name.as_str(), password.as_str())).collect();
     let server = registry::start("server", &Auth::Basic(&users), false);
-    run(async {
-        for (user, password) in &users {
-            for secret in sources(server.folder.path(), user, password) {
-                let config =
-                    config::RegistryConfig { password: Some(secret), ..registry::config(&server, Some((user, password))) };
-                assert_eq!(registry::read(&config).await, Ok(()), "{password:?}");
-            }
-        }
-    });
-    // From a variable and from docker's file, as castoff itself finds them. What goes out is held against every byte.
+    // By the variable of each, and from docker's file, as castoff itself finds them.
+    let mut home = Home::new();
+    let (mut registries, mut kept) = (String::new(), vec![]);
     for (user, password) in &users {
-        let mut home = Home::new();
-        home.variable("CASTOFF_TEST_PASSWORD", password);
-        let login = format!("username = \"{user}\"\npassword = {{ env = \"CASTOFF_TEST_PASSWORD\" }}");
-        assert_eq!(home.look(&server, &login).unwrap()["login"], *user, "{password:?}");
-        home.file(".docker/config.json", &auths(&server, user, password));
-        assert_eq!(home.look(&server, "").unwrap()["login"], *user, "{password:?}");
+        home.variable(&format!("CASTOFF_TEST_{user}"), password);
+        let url = format!("url = \"https://127.0.0.1:{}\"\nca = \"{}\"", server.port, text("ca.pem"));
+        let login = format!("username = \"{user}\"\npassword = {{ env = \"CASTOFF_TEST_{user}\" }}");
+        registries += &format!("[registries.\"{user}.env\"]\n{url}\n{login}\n");
+        registries += &format!("[registries.\"{user}.kept\"]\n{url}\nlogin = \"docker-config\"\n");
+        kept.push(format!(r#""{user}.kept":{{"auth":"{}"}}"#, STANDARD.encode(format!("{user}:{password}"))));
     }
+    home.file(".docker/config.json", &format!(r#"{{"auths":{{{}}}}}"#, kept.join(",")));
+    home.file("castoff.toml", &format!("name = \"x\"\n{registries}"));
+    let out = home.at("inventory.json");
+    let said = home.castoff(&["inventory", "--out", &out.display().to_string()]);
+    let inventory: serde_json::Value = serde_json::from_slice(&std::fs::read(&out).expect(&said)).unwrap();
+    for (user, password) in &users {
+        for source in ["env", "kept"] {
+            let found = &inventory["registries"][format!("{user}.{source}")];
+            assert_eq!(found["login"], *user, "{source}: {password:?}: {}", inventory["unanswered"]);
+        }
+    }
+    // bcrypt looks at 72 bytes, so what goes out is held against every byte.
     let exact = small::serve(|request| match request.authorization() {
         None => small::reply("401 Unauthorized", "WWW-Authenticate: Basic\r\n", ""),
         Some(_) => small::reply("404 Not Found", "", ""),
@@ -138,7 +157,7 @@ fn a_registry_takes_a_password_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     run(async {
         for (user, password) in &users {
-            let [secret, _] = sources(folder.path(), user, password);
+            let secret = file(folder.path(), user, password);
             let url = format!("http://127.0.0.1:{}", exact.port);
             let config = config::RegistryConfig {
                 url,
@@ -149,7 +168,6 @@ fn a_registry_takes_a_password_as_it_is() {
             let _ = registry::client(&config).unwrap().manifest(&registry::image()).await;
         }
     });
-    use base64::{Engine, engine::general_purpose::STANDARD};
     let expect: Vec<String> =
         users.iter().map(|(user, password)| format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))).collect();
     assert_eq!(exact.authorizations(), expect);
