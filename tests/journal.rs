@@ -1,6 +1,6 @@
 //! The journal keeps what it was given, and says so when it cannot: damaged, newer, held, taken over, not writable.
 
-use castoff::journal::{self, Journal, JournalError};
+use castoff::journal::{self, Journal, JournalError, Reader};
 use castoff::model::{Entry, Outcome};
 use sqlx::sqlite::SqlitePoolOptions;
 use std::os::unix::fs::PermissionsExt;
@@ -50,24 +50,60 @@ async fn only_the_owner_can_look_into_it() {
 
 #[tokio::test]
 async fn a_damaged_journal_is_never_silently_shortened() {
-    for (sql, seq) in [("UPDATE entry SET body = '{\"is\":\"gate-rea' WHERE seq = 2", 2), ("DELETE FROM entry WHERE seq = 2", 2)]
-    {
+    for (sql, seq) in [
+        ("UPDATE entry SET body = '{\"is\":\"gate-rea' WHERE seq = 2", 2),
+        ("UPDATE entry SET body = '{\"is\":\"gate-reached\",\"step\":7}' WHERE seq = 2", 2),
+        ("UPDATE entry SET at_ms = at_ms + 1 WHERE seq = 1", 1),
+        ("UPDATE entry SET epoch = 2 WHERE seq = 3", 3),
+        ("UPDATE entry SET hash = (SELECT hash FROM entry WHERE seq = 1) WHERE seq = 2", 2),
+        ("UPDATE entry SET hash = '' WHERE seq = 3", 3),
+        ("DELETE FROM entry WHERE seq = 1", 1),
+        ("DELETE FROM entry WHERE seq = 2", 2),
+        ("DELETE FROM entry WHERE seq = 3", 3),
+        ("DELETE FROM entry", 1),
+        ("UPDATE meta SET last_seq = 2", 3),
+        ("INSERT INTO entry SELECT 4, epoch, at_ms, body, hash FROM entry WHERE seq = 3", 4),
+    ] {
         let state = tempfile::tempdir().unwrap();
         three(state.path()).await;
         execute(state.path(), sql).await;
         let error = journal::read(state.path(), "run").await.unwrap_err();
         assert!(matches!(error, JournalError::Damaged { seq: at, .. } if at == seq), "{sql}: {error}");
+        let error = Journal::open(state.path(), "run", "lee").await.unwrap_err();
+        assert!(matches!(error, JournalError::Damaged { .. }), "{sql}: {error}");
     }
 }
 
 #[tokio::test]
-async fn a_newer_format_is_refused_by_name() {
+async fn the_entries_of_another_run_do_not_fit() {
+    let state = tempfile::tempdir().unwrap();
+    three(state.path()).await;
+    std::fs::rename(journal::folder(state.path(), "run"), journal::folder(state.path(), "other")).unwrap();
+    let error = journal::read(state.path(), "other").await.unwrap_err();
+    assert!(matches!(error, JournalError::Damaged { seq: 1, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn looking_on_holds_the_chain_from_where_it_begins() {
+    let state = tempfile::tempdir().unwrap();
+    three(state.path()).await;
+    let reader = Reader::open(state.path(), "run").await.unwrap();
+    for after in 0..=3 {
+        assert_eq!(reader.after(after).await.unwrap().len() as u64, 3 - after);
+    }
+    assert_eq!(reader.verify().await.unwrap().len(), 3);
+    execute(state.path(), "UPDATE entry SET at_ms = 7 WHERE seq = 3").await;
+    assert!(matches!(reader.after(2).await.unwrap_err(), JournalError::Damaged { seq: 3, .. }));
+}
+
+#[tokio::test]
+async fn another_format_is_refused_by_name() {
     let state = tempfile::tempdir().unwrap();
     three(state.path()).await;
     execute(state.path(), "UPDATE meta SET version = 7").await;
     let read = journal::read(state.path(), "run").await.unwrap_err();
     assert!(read.to_string().contains("format 7"), "{read}");
-    assert!(matches!(Journal::open(state.path(), "run", "kim").await, Err(JournalError::TooNew { found: 7, .. })));
+    assert!(matches!(Journal::open(state.path(), "run", "kim").await, Err(JournalError::Format { found: 7, .. })));
 }
 
 #[tokio::test]

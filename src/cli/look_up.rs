@@ -10,21 +10,32 @@ use crate::runbook::{self, Runbook, SHIPPED};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
+/// The run that is meant, named in whole or by its end; else the newest. Looks into no journal.
+pub fn name(state: &Path, run: Option<String>) -> Result<String, Failure> {
+    let mut runs = journal::runs(state);
+    let Some(name) = run else { return runs.pop().ok_or_else(|| none(state)) };
+    let matching: Vec<&String> = runs.iter().filter(|run| **run == name || run.ends_with(&name)).collect();
+    let [one] = matching.as_slice() else {
+        let what = if matching.is_empty() { "there is no run" } else { "more than one run ends in" };
+        return Err(Failure::new(Exit::Usage, format!("{what} `{name}` in `{}`", state.display())).hint("castoff runs"));
+    };
+    Ok((*one).clone())
+}
+
+fn none(state: &Path) -> Failure {
+    Failure::new(Exit::Usage, format!("there is no run in `{}`", state.display())).hint("castoff run backend-ai begins one")
+}
+
 /// The run that is meant: named in whole or by its end, else the newest that is not over, else the newest.
 pub async fn find(state: &Path, run: Option<String>) -> Result<(String, Vec<Stamped>, State), Failure> {
-    let runs = journal::runs(state);
-    if let Some(name) = run {
-        let matching: Vec<&String> = runs.iter().filter(|run| **run == name || run.ends_with(&name)).collect();
-        let [one] = matching.as_slice() else {
-            let what = if matching.is_empty() { "there is no run" } else { "more than one run ends in" };
-            return Err(Failure::new(Exit::Usage, format!("{what} `{name}` in `{}`", state.display())).hint("castoff runs"));
-        };
-        let entries = journal::read(state, one).await?;
+    if run.is_some() {
+        let one = name(state, run)?;
+        let entries = journal::read(state, &one).await?;
         let folded = State::fold(&entries)?;
-        return Ok(((*one).clone(), entries, folded));
+        return Ok((one, entries, folded));
     }
     let mut newest = None;
-    for run in runs.into_iter().rev() {
+    for run in journal::runs(state).into_iter().rev() {
         let entries = journal::read(state, &run).await?;
         let folded = State::fold(&entries)?;
         if folded.plan.is_some() && folded.finished.is_none() {
@@ -32,10 +43,7 @@ pub async fn find(state: &Path, run: Option<String>) -> Result<(String, Vec<Stam
         }
         newest = newest.or(Some((run, entries, folded)));
     }
-    let none = || {
-        Failure::new(Exit::Usage, format!("there is no run in `{}`", state.display())).hint("castoff run backend-ai begins one")
-    };
-    newest.ok_or_else(none)
+    newest.ok_or_else(|| none(state))
 }
 
 pub async fn status(common: &Common, run: Option<String>) -> Result<Exit, Failure> {

@@ -5,7 +5,9 @@ mod exit;
 mod face;
 mod files;
 mod going;
+mod guard;
 mod held;
+mod journal;
 mod log;
 mod look_up;
 mod man;
@@ -245,6 +247,11 @@ enum Command {
     },
     /// What the journal of a run says and what the cluster says now: looks, and changes nothing
     Verify { run: Option<String> },
+    /// The record of a run itself
+    Journal {
+        #[command(subcommand)]
+        of: JournalCommand,
+    },
     /// How a run stands
     Status { run: Option<String> },
     /// The runs that are kept here
@@ -287,8 +294,20 @@ enum Command {
     },
     /// Completions for a shell
     Completions { shell: clap_complete::Shell },
+    /// Gives the registry of a brown-out back when its time is over: castoff starts it by itself
+    #[command(hide = true)]
+    Guard {
+        #[arg(long, value_name = "FILE")]
+        log: PathBuf,
+    },
     /// The manual page, with every command and exit code: `castoff man > castoff.1`
     Man,
+}
+
+#[derive(Debug, Subcommand)]
+enum JournalCommand {
+    /// Hold every entry against the chain of hashes; names the first that is not as it was written
+    Verify { run: Option<String> },
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -315,6 +334,7 @@ pub async fn main() -> Result<Exit, Failure> {
         Command::Stop { run } => watch::ask(common, run, watch::Wanted::Stop).await,
         Command::Limit { words } => watch::limit(common, words).await,
         Command::Verify { run } => verify::verify(common, run).await,
+        Command::Journal { of: JournalCommand::Verify { run } } => journal::verify(common, run).await,
         Command::Status { run } => look_up::status(common, run).await,
         Command::Runs => look_up::runs(common).await,
         Command::Report { run } => look_up::report(common, run).await,
@@ -328,6 +348,7 @@ pub async fn main() -> Result<Exit, Failure> {
             clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "castoff", &mut std::io::stdout());
             Ok(Exit::Done)
         }
+        Command::Guard { log } => guard::guard(common, &log).await,
         Command::Man => man::man(),
     }
 }

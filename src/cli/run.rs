@@ -6,6 +6,7 @@ use super::{Common, Exit, Failure, Format, Front, Planned, WindowOption, files, 
 use crate::cluster::{
     Cluster,
     config::ClusterFile,
+    guard::Guard,
     live::Live,
     sim::{Pace, Sim, demo},
 };
@@ -16,7 +17,7 @@ use crate::report;
 use crate::runbook::Runbook;
 use crate::tui;
 use anyhow::Context;
-use std::{collections::BTreeMap, io::Write, path::Path, sync::Arc};
+use std::{collections::BTreeMap, ffi::OsString, io::Write, path::Path, sync::Arc};
 
 /// Unix time in milliseconds.
 pub fn now_ms() -> i64 {
@@ -235,7 +236,20 @@ fn open(common: &Common, planned: &Planned) -> Result<Arc<dyn Cluster>, Failure>
 }
 
 fn live(common: &Common) -> Result<Arc<dyn Cluster>, Failure> {
-    Ok(Arc::new(Live::new(ClusterFile::load(common.cluster.as_deref())?, now_ms)?))
+    guarded(common, ClusterFile::load(common.cluster.as_deref())?)
+}
+
+/// The real cluster, with the way to start the guard of a brown-out: castoff itself.
+fn guarded(common: &Common, file: ClusterFile) -> Result<Arc<dyn Cluster>, Failure> {
+    let program = std::env::current_exe().context("cannot find the castoff that runs")?;
+    let state = files::state_folder(common)?;
+    let log = std::path::absolute(state.join("brown-out.log")).context("cannot find the state folder")?;
+    let mut arguments: Vec<OsString> = vec!["guard".into(), "--log".into(), log.into()];
+    if let Some(path) = &common.cluster {
+        let path = std::path::absolute(path).context("cannot find the cluster file")?;
+        arguments.extend(["--cluster".into(), path.into()]);
+    }
+    Ok(Arc::new(Live::new(file, now_ms)?.guarded_by(Guard { program, arguments })))
 }
 
 /// A run belongs to one cluster: another cluster file is refused before anything is asked of it.
@@ -247,7 +261,7 @@ pub fn live_named(common: &Common, name: &str) -> Result<Arc<dyn Cluster>, Failu
             format!("the run belongs to cluster `{name}`, the cluster file is of `{}`", file.name),
         ));
     }
-    Ok(Arc::new(Live::new(file, now_ms)?))
+    guarded(common, file)
 }
 
 /// Reads the cluster, then its registries for what the cluster names.

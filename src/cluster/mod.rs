@@ -5,6 +5,7 @@ pub mod config;
 pub mod docker;
 pub mod docker_config;
 pub mod etcd;
+pub mod guard;
 pub mod init;
 pub mod live;
 pub mod manager;

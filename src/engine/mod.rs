@@ -318,7 +318,7 @@ impl Engine {
         let still = self.stopping.is_some() || self.after_flights.is_some() || self.state.paused.is_some();
         for report in reports {
             match report {
-                Report::Gate { step, inventory } => self.gate_was_read(step, &inventory).await,
+                Report::Gate { step, inventory } => self.gate_was_read(step, &inventory).await?,
                 Report::Looked { id, standing } => {
                     let ours = self.state.status(id).ours;
                     match standing {

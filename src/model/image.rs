@@ -136,9 +136,12 @@ impl Digest {
     /// The SHA-256 of some text.
     pub fn of(text: &str) -> Self {
         use sha2::Digest as _;
-        let hash = sha2::Sha256::digest(text);
-        let hex = |out: String, byte: &u8| format!("{out}{byte:02x}");
-        Self(hash.iter().fold("sha256:".to_owned(), hex).into())
+        use std::fmt::Write as _;
+        let mut hex = "sha256:".to_owned();
+        for byte in sha2::Sha256::digest(text) {
+            write!(hex, "{byte:02x}").expect("a string takes everything");
+        }
+        Self(hex.into())
     }
 
     pub fn as_str(&self) -> &str {

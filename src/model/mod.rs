@@ -2,6 +2,8 @@
 //! Nothing here knows files, clocks, the network or the terminal.
 
 pub mod backend_ai;
+pub mod brown_out;
+pub mod chain;
 pub mod change;
 pub mod check;
 pub mod counts;
@@ -35,8 +37,8 @@ pub use fault::{Fault, FaultKind};
 pub use hangup::OnHangup;
 pub use image::{Digest, ImageRef};
 pub use inventory::{
-    BackendAi, Container, ContainerState, Host, Inventory, Layer, LocalImage, Manager, Manifest, Part, Registry, Row, Session,
-    Store, Unanswered, Wants,
+    BackendAi, Container, ContainerState, Host, Inventory, Layer, LocalImage, Manager, Manifest, Part, Refusal, Registry, Row,
+    Session, Store, Unanswered, Wants,
 };
 pub use ledger::{LedgerLine, Verdict};
 pub use limits::{Limit, LimitChange, Limits};
