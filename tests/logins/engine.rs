@@ -19,7 +19,6 @@ use castoff::{
         Standing,
     },
 };
-use std::process::Command;
 
 /// As root; the engine's own containerd ends with it.
 pub fn start(certificate: &str) -> Server {

@@ -1,6 +1,8 @@
 //! TLS and login to every server castoff talks to, against real servers that the tests start themselves: the right, the
 //! wrong and the expired credential. No lab is needed.
 
+#![expect(clippy::format_push_string, clippy::format_collect, reason = "files of servers are put together here")]
+
 mod certificates;
 mod content;
 mod elsewhere;

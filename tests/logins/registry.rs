@@ -66,7 +66,7 @@ pub fn start(certificate: &str, auth: &Auth, clients_must_be_known: bool) -> Ser
 /// By the system's own crypt(3), through Perl, which every Debian has; the password goes by standard input.
 fn bcrypt(password: &str) -> String {
     use std::io::Write;
-    let script = r#"binmode STDIN; local $/; my $p = <STDIN>; print crypt($p, '$2y$05$abcdefghijklmnopqrstuu')"#;
+    let script = r"binmode STDIN; local $/; my $p = <STDIN>; print crypt($p, '$2y$05$abcdefghijklmnopqrstuu')";
     let mut perl = Command::new("perl");
     let mut child =
         perl.args(["-e", script]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
