@@ -85,7 +85,7 @@ pub fn auths(registry: &Server, user: &str, password: &str) -> String {
 fn the_login_of_docker_and_podman_is_used_and_said() {
     let registry = registry::start("server", &Auth::Basic(&[("kim", "kim-secret")]), false);
     let entry = format!("127.0.0.1:{}", registry.port);
-    let good = "cat > \"$HOME/asked\"; echo '{\"ServerURL\":\"x\",\"Username\":\"kim\",\"Secret\":\"kim-secret\"}'";
+    let good = "cat > \"$HOME/asked-$$\"; echo '{\"ServerURL\":\"x\",\"Username\":\"kim\",\"Secret\":\"kim-secret\"}'";
     let stores = |store: &str| format!(r#"{{"credsStore":"{store}"}}"#);
     let of_host = |helper: &str| format!(r#"{{"credHelpers":{{"{entry}":"{helper}"}},"credsStore":"bad"}}"#);
 
@@ -146,9 +146,11 @@ fn the_login_of_docker_and_podman_is_used_and_said() {
             }
             (found, _) => panic!("{n}: {file}: {found:?}, expected {expect:?}"),
         }
-        if let Ok(asked) = fs::read_to_string(home.at("asked")) {
-            assert_eq!(asked, entry, "{n}: the helper is asked for the registry");
-        }
+        // It is asked for the other registries of the runbook too.
+        let asked =
+            fs::read_dir(home.at("")).unwrap().flatten().filter(|file| file.file_name().to_string_lossy().starts_with("asked-"));
+        let asked: Vec<String> = asked.map(|file| fs::read_to_string(file.path()).unwrap()).collect();
+        assert!(asked.is_empty() || asked.contains(&entry), "{n}: the helper is asked for the registry: {asked:?}");
     }
 }
 
