@@ -1,13 +1,14 @@
 //! Layer 2: the durable record of a run, in SQLite, one folder a run. An entry that was appended survives `kill -9`
 //! and the power cut; an entry that could not be written is an error before any effect.
 
-use crate::model::{Digest, Entry, Stamped, chain};
+pub mod private;
+
+use crate::model::{Digest, Entry, Stamped, chain, text};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{Row as _, SqlitePool};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -49,7 +50,7 @@ impl Journal {
     pub async fn create(state: &Path, run: &str, holder: &str) -> Result<Self, JournalError> {
         let folder = folder(state, run);
         let storage = |why: std::io::Error| JournalError::Storage { what: "create", path: folder.clone(), why: why.to_string() };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(storage)?;
+        private::folder(state, &["runs", run]).map_err(storage)?;
         let journal = Self::open(state, run, holder).await?;
         // The new names themselves must survive a power cut, not only what the files hold.
         for ancestor in folder.ancestors().take(3) {
@@ -64,6 +65,8 @@ impl Journal {
         if !folder.is_dir() {
             return Err(JournalError::NoRun(run.to_owned()));
         }
+        let storage = |why: std::io::Error| JournalError::Storage { what: "open", path: folder.clone(), why: why.to_string() };
+        private::folder(state, &["runs", run]).map_err(storage)?;
         let lock = lock(&folder.join("lock"), format!("run `{run}`"), holder)?;
         let path = folder.join("journal.sqlite");
         let pool = connect(&path, true).await?;
@@ -162,7 +165,7 @@ pub struct Reader {
 impl Reader {
     pub async fn open(state: &Path, run: &str) -> Result<Self, JournalError> {
         let path = folder(state, run).join("journal.sqlite");
-        if !path.is_file() {
+        if !is_journal(&path) {
             return Err(JournalError::NoRun(run.to_owned()));
         }
         let pool = connect(&path, false).await?;
@@ -188,10 +191,17 @@ impl Reader {
 /// The runs below `state`, oldest first: their names sort by time.
 pub fn runs(state: &Path) -> Vec<String> {
     let folders = fs::read_dir(state.join("runs")).into_iter().flatten().flatten();
-    let mut out: Vec<String> =
-        folders.filter(|f| f.path().join("journal.sqlite").is_file()).filter_map(|f| f.file_name().into_string().ok()).collect();
+    let mut out: Vec<String> = folders
+        .filter(|f| is_journal(&f.path().join("journal.sqlite")))
+        .filter_map(|f| f.file_name().into_string().ok())
+        .collect();
     out.sort();
     out
+}
+
+/// A file, and no link to one that lies elsewhere.
+fn is_journal(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
 }
 
 /// Where the files of a run lie.
@@ -205,7 +215,7 @@ pub fn holder(state: &Path, run: &str) -> Option<String> {
     let file = File::open(&path).ok()?;
     match file.try_lock_shared() {
         Ok(()) => None,
-        Err(_) => fs::read_to_string(path).ok(),
+        Err(_) => fs::read_to_string(path).ok().map(|holder| text::clean(&holder)),
     }
 }
 
@@ -215,21 +225,20 @@ pub fn take_cluster(state: &Path, cluster: &str, holder: &str) -> Result<File, J
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
     let folder = state.join("clusters");
     let storage = |why: std::io::Error| JournalError::Storage { what: "create", path: folder.clone(), why: why.to_string() };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(storage)?;
+    private::folder(state, &["clusters"]).map_err(storage)?;
     let name: String = cluster.chars().map(plain).collect();
     lock(&folder.join(format!("{name}.lock")), format!("cluster `{cluster}`"), holder)
 }
 
 fn lock(path: &Path, what: String, holder: &str) -> Result<File, JournalError> {
     let storage = |why: std::io::Error| JournalError::Storage { what: "lock", path: path.to_owned(), why: why.to_string() };
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(storage)?;
+    let mut file = private::file(OpenOptions::new().read(true).write(true).truncate(false), path).map_err(storage)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let _ = file.read_to_string(&mut text);
-            let holder = if text.is_empty() { "another castoff".to_owned() } else { text };
+            let mut said = String::new();
+            let _ = file.read_to_string(&mut said);
+            let holder = if said.is_empty() { "another castoff".to_owned() } else { text::clean(&said) };
             return Err(JournalError::Held { what, holder });
         }
         Err(TryLockError::Error(why)) => return Err(storage(why)),
@@ -241,7 +250,7 @@ fn lock(path: &Path, what: String, holder: &str) -> Result<File, JournalError> {
 async fn connect(path: &Path, write: bool) -> Result<SqlitePool, JournalError> {
     if write {
         // Created here, so that its mode is 0600 from the first byte.
-        let created = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+        let created = private::file(OpenOptions::new().append(true), path);
         created.map_err(|why| JournalError::Storage { what: "open", path: path.to_owned(), why: why.to_string() })?;
     }
     let options = SqliteConnectOptions::new()

@@ -10,7 +10,7 @@ use super::{Common, Exit, Failure, Format, Front, When};
 use crate::cluster::Cluster;
 use crate::engine::{Ending, Engine, EngineError, Setup};
 use crate::journal::{self, Journal};
-use crate::model::{Command, Next, Plan, Stamped, State, Stop, Window};
+use crate::model::{Command, Next, Plan, Stamped, State, Stop, Window, text};
 use crate::remote::wire::Hello;
 use crate::{headless, plain, report, tui};
 use anyhow::Context;
@@ -211,7 +211,7 @@ async fn last_words(state: &Path, run: &str, simulated: bool, face: Face, common
         let _ = std::fs::remove_dir_all(journal::folder(state, run));
         return Ok(());
     }
-    let text = if folded.finished.is_some() {
+    let words = if folded.finished.is_some() {
         let width = width();
         let look = tui::Look::from_environment(|name| std::env::var(name).ok(), common.ascii, Some(false));
         let mut page = tui::end_page(&folded, run, &journal::folder(state, run), &look, width, &common.again());
@@ -222,11 +222,11 @@ async fn last_words(state: &Path, run: &str, simulated: bool, face: Face, common
         let offered = format!("castoff resume {run}");
         report::status_text(run, &folded, None).replace(&offered, &format!("{offered}{}", common.again()))
     };
-    let text = if simulated { rehearsed(&text) } else { text };
+    let words = text::page(&if simulated { rehearsed(&words) } else { words });
     if face == Face::Headless && common.format == Format::Json {
-        let _ = write!(std::io::stderr(), "{text}");
+        let _ = write!(std::io::stderr(), "{words}");
     } else {
-        let _ = write!(std::io::stdout(), "{text}");
+        let _ = write!(std::io::stdout(), "{words}");
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ mod journal;
 mod log;
 mod look_up;
 mod man;
+pub mod memory;
 mod run;
 mod run_log;
 mod signals;
@@ -21,7 +22,7 @@ mod window;
 
 pub use exit::{Exit, Failure};
 
-use crate::tui;
+use crate::{model::text, tui};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use face::Ui;
 use std::path::PathBuf;
@@ -83,16 +84,10 @@ impl Common {
         let option = |(name, path): (&str, &Option<PathBuf>)| {
             let path = path.as_ref()?;
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            Some(format!(" {name} {}", quoted(&path.to_string_lossy())))
+            Some(format!(" {name} {}", text::quoted(&path.to_string_lossy())))
         };
         given.into_iter().filter_map(option).collect()
     }
-}
-
-/// A word that a shell takes as it stands.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@,%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -359,8 +354,8 @@ mod tests {
 
     #[test]
     fn a_path_is_one_word_of_the_shell() {
-        assert_eq!(quoted("/srv/castoff.toml"), "/srv/castoff.toml");
-        assert_eq!(quoted("/srv/my runs"), "'/srv/my runs'");
-        assert_eq!(quoted("/srv/kim's; rm"), r"'/srv/kim'\''s; rm'");
+        assert_eq!(text::quoted("/srv/castoff.toml"), "/srv/castoff.toml");
+        assert_eq!(text::quoted("/srv/my runs"), "'/srv/my runs'");
+        assert_eq!(text::quoted("/srv/kim's; rm"), r"'/srv/kim'\''s; rm'");
     }
 }

@@ -11,7 +11,7 @@ use crate::cluster::{
     sim::{Pace, Sim, demo},
 };
 use crate::journal::{self, Journal, JournalError};
-use crate::model::{Command, Inventory, Plan, State, Waves};
+use crate::model::{Command, Inventory, Plan, State, Waves, text};
 use crate::remote::peer;
 use crate::report;
 use crate::runbook::Runbook;
@@ -28,16 +28,16 @@ pub async fn plan(common: &Common, planned: &Planned, window: &WindowOption, out
     let window = window.of_new_run(common, planned.simulate)?;
     let cluster = open(common, planned)?;
     let plan = make(&*cluster, planned).await?;
-    let json = || serde_json::to_string_pretty(&plan).expect("a plan is plain data");
+    let json = || text::json(&serde_json::to_string_pretty(&plan).expect("a plan is plain data"));
     if let Some(path) = out {
         write_file(path, &json())?;
         eprintln!("wrote plan {} to {}: castoff run {}", plan.plan, path.display(), path.display());
     }
-    let text = if common.format == Format::Json { json() } else { report::plan_text(&plan, columns()) };
+    let text = if common.format == Format::Json { json() } else { text::page(&report::plan_text(&plan, columns())) };
     // A closed pipe (`| head`) ends the output, nothing else.
     let _ = writeln!(std::io::stdout(), "{text}");
     if let Some(window) = window.filter(|_| common.format == Format::Text && !plan.is_empty()) {
-        let _ = write!(std::io::stdout(), "{}", report::window_text(&plan, &State::default(), &window, now_ms()));
+        let _ = write!(std::io::stdout(), "{}", text::page(&report::window_text(&plan, &State::default(), &window, now_ms())));
     }
     Ok(match () {
         () if !plan.blockers.is_empty() => Exit::PreflightFailed,
@@ -52,9 +52,9 @@ pub async fn inventory(common: &Common, runbook: &str, out: &Path) -> Result<Exi
     };
     let cluster = live(common)?;
     let inventory = read(&*cluster, &runbook).await;
-    write_file(out, &serde_json::to_string_pretty(&inventory).expect("an inventory is plain data"))?;
+    write_file(out, &text::json(&serde_json::to_string_pretty(&inventory).expect("an inventory is plain data")))?;
     for unanswered in &inventory.unanswered {
-        eprintln!("{}: {}", unanswered.subject, unanswered.why);
+        eprintln!("{}", text::clean(&format!("{}: {}", unanswered.subject, unanswered.why)));
     }
     eprintln!("wrote {}: castoff run backend-ai --simulate --inventory {}", out.display(), out.display());
     Ok(if inventory.unanswered.is_empty() { Exit::Done } else { Exit::SomethingLeft })
@@ -85,9 +85,9 @@ pub async fn run(common: &Common, planned: &Planned, front: &Front, window: &Win
     let approvals = approvals(front, &plan)?;
     if face == Face::Headless && !plan.blockers.is_empty() {
         for blocker in &plan.blockers {
-            eprintln!("error: {}: {}", blocker.subject, blocker.why);
+            eprintln!("error: {}", text::clean(&format!("{}: {}", blocker.subject, blocker.why)));
             if let Some(hint) = &blocker.hint {
-                eprintln!("hint: {hint}");
+                eprintln!("hint: {}", text::clean(hint));
             }
         }
         return Ok(Exit::PreflightFailed);
@@ -355,14 +355,7 @@ pub fn columns() -> usize {
 
 /// By a temporary file and a rename: a full disk leaves what was there. Mode 0600.
 fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let temporary = path.with_extension("castoff-new");
-    let written =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&temporary, path)
-        });
+    let written = journal::private::replace(path, text);
     written.with_context(|| format!("cannot write `{}`", path.display())).map_err(|error| Failure {
         exit: Exit::Usage,
         error,

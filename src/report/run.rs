@@ -140,21 +140,22 @@ fn left_to_do(state: &State) -> Vec<String> {
 /// The whole run for people: steps, gates, ledger, what is kept, every entry.
 pub fn report_markdown(run: &str, state: &State, entries: &[Stamped]) -> String {
     let mut out = String::new();
-    let Some(plan) = &state.plan else { return format!("# Run {run}\n\nIt never began.\n") };
-    let _ = writeln!(out, "# {} on {}: {}\n", plan.title, plan.cluster, standing(state));
+    let Some(plan) = &state.plan else { return format!("# Run {}\n\nIt never began.\n", escape(run)) };
+    let _ = writeln!(out, "# {} on {}: {}\n", escape(&plan.title), escape(&plan.cluster), standing(state));
     let _ = writeln!(
         out,
-        "Run `{run}`, plan `{}`, {} to {}, by {}.\n",
-        plan.plan,
+        "Run `{}`, plan `{}`, {} to {}, by {}.\n",
+        code(run),
+        code(&plan.plan),
         moment(state.begun_ms),
         moment(state.last_ms),
-        state.by
+        escape(&state.by)
     );
     if let Some(window) = &state.window {
         let used = window.used(state.begun_ms, state.last_ms);
-        let _ = writeln!(out, "Window {}: {used}.\n", window.words());
+        let _ = writeln!(out, "Window {}: {used}.\n", escape(&window.words()));
     }
-    let _ = writeln!(out, "{}\n\n## Steps\n", plan.found);
+    let _ = writeln!(out, "{}\n\n## Steps\n", escape(&plan.found));
     let _ = writeln!(out, "| | step | result | took | changes | way back |\n|---|---|---|---|---|---|");
     for (n, step) in plan.steps.iter().enumerate() {
         let tally = state.tally(n);
@@ -198,7 +199,7 @@ pub fn report_markdown(run: &str, state: &State, entries: &[Stamped]) -> String 
     }
     let _ = writeln!(out, "\n## Entries\n\n```");
     entries.iter().for_each(|entry| {
-        let _ = writeln!(out, "{:>5}  {}  {}", entry.seq, moment(entry.at_ms), entry_text(state, &entry.entry));
+        let _ = writeln!(out, "{:>5}  {}  {}", entry.seq, moment(entry.at_ms), text::clean(&entry_text(state, &entry.entry)));
     });
     let _ = writeln!(out, "```");
     out
@@ -268,14 +269,21 @@ pub fn entry_text(state: &State, entry: &Entry) -> String {
     }
 }
 
-/// Text in a Markdown table or list: its own signs lose their meaning.
-fn escape(text: &str) -> String {
+/// Text in a Markdown table or list: its own signs lose their meaning, and what looks like an address makes no link.
+fn escape(words: &str) -> String {
     let mut out = String::new();
-    for c in text.chars() {
-        if matches!(c, '|' | '*' | '_' | '`' | '<' | '>' | '[' | ']' | '\\') {
+    let words = text::clean(words);
+    for (at, c) in words.char_indices() {
+        let link = (c == ':' && words[at..].starts_with("://")) || (c == '.' && words[..at].to_lowercase().ends_with("www"));
+        if link || matches!(c, '|' | '*' | '_' | '`' | '<' | '>' | '[' | ']' | '\\' | '&' | '~' | '!' | '#' | '@' | '$') {
             out.push('\\');
         }
         out.push(c);
     }
     out
+}
+
+/// A name between the signs of code, which nothing can escape there.
+fn code(name: &str) -> String {
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')).collect()
 }
