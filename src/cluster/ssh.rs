@@ -366,7 +366,7 @@ fn refused_by_ssh(what: &str, log: &str) -> Fault {
     if log.contains("Host key verification failed") {
         let why = with("host key is known for").map_or("its host key is not known", |line| line.trim_end_matches('.'));
         return Fault::new(FaultKind::Denied, what, why)
-            .hint("check the key, then connect once by hand or add it to the known_hosts of the ssh configuration that `[ssh]` of the cluster file names");
+            .hint("check its host key, then connect once by hand or add it to the known_hosts of the ssh configuration that `[ssh]` of the cluster file names");
     }
     if let Some(why) = with("Permission denied") {
         return Fault::new(FaultKind::Denied, what, why).hint(
