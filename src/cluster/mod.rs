@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod docker;
+pub mod docker_config;
 pub mod etcd;
 pub mod guard;
 pub mod init;
@@ -13,6 +14,7 @@ pub mod registry;
 pub mod secret;
 pub mod sim;
 pub mod ssh;
+mod tls;
 
 use crate::model::{Change, Fault, Inventory, LayerProgress, Standing, Wants};
 use async_trait::async_trait;

@@ -75,7 +75,7 @@ fn change_at(who: &str, folder: &Path, port: u16) -> (ClusterFile, Change) {
         }
         "PostgreSQL" => {
             let url = format!("postgres://backend@127.0.0.1:{port}/backend?sslmode=verify-full");
-            file.postgres = Some(config::Postgres { url, password: None, ca: Some(ca) });
+            file.postgres = Some(config::Postgres { url, password: None, ca: Some(ca), cert: None, key: None });
             let (table, key) = ("domains".to_owned(), "default".to_owned());
             Change::Rows { diffs: vec![RowDiff { table, key, before: None, after: None }] }
         }

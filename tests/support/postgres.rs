@@ -105,7 +105,7 @@ impl Database {
 
     pub fn config_with_password(&self, password: &str) -> config::Postgres {
         let password = Some(secret_file(self.server.folder.path(), password));
-        config::Postgres { url: self.url(), password, ca: None }
+        config::Postgres { url: self.url(), password, ..config::Postgres::default() }
     }
 
     /// A connection of somebody else.

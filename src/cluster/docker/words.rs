@@ -1,7 +1,10 @@
 //! What the words of a Docker Engine mean. Its status codes say little: a registry's 429, 401 and 503 all arrive as a
 //! text, within 500 or within 200. It never hands on a text as it came.
 
-use super::super::ssh::root_cause;
+use super::super::{
+    ssh::root_cause,
+    tls::{self, Names},
+};
 use crate::model::{Container, Fault, FaultKind};
 use bollard::errors::Error;
 use reqwest::header::HeaderMap;
@@ -25,6 +28,12 @@ pub(super) fn fault(what: &str, error: &Error) -> Fault {
             .unreachable()
             .hint("is the Docker Engine running there?"),
         other => {
+            let said = tls::causes(other);
+            if said.contains("received fatal alert") || said.contains("invalid peer certificate") {
+                return Fault::new(FaultKind::Lasting, what, root_cause(other))
+                    .unreachable()
+                    .hint("check `tls` of this agent in the cluster file");
+            }
             let why = root_cause(other);
             if why.starts_with("EOF while parsing") {
                 return Fault::new(FaultKind::Passing, what, "the engine's answer broke off").unreachable();
@@ -58,6 +67,13 @@ pub(super) fn fault(what: &str, error: &Error) -> Fault {
 /// What the client's reader of lines says when nothing but `\r` is left: it has read the line before its end had come.
 pub(super) fn is_end_of_line(error: &Error) -> bool {
     matches!(error, Error::IOError { err } if err.to_string() == "bytes remaining on stream")
+}
+
+/// The same of a call that only asks whether anybody is there: a certificate that is refused is named.
+pub(super) async fn first_fault(what: &str, error: &Error, names: Option<Names<'_>>, address: &str) -> Fault {
+    let Some(names) = names else { return fault(what, error) };
+    let said = names.fault_of(what, &tls::causes(error), address, &[]).await;
+    said.map_or_else(|| fault(what, error), Fault::unreachable)
 }
 
 /// A text of the engine, judged by its parts; an unknown one lasts.
