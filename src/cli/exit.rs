@@ -54,7 +54,7 @@ impl Exit {
         (Self::RolledBack, "rolled back"),
         (Self::RollbackFailed, "an undo failed: a human is needed"),
         (Self::Drifted, "the cluster stands neither before nor after a change"),
-        (Self::Held, "another castoff holds the run or the cluster"),
+        (Self::Held, "another castoff holds the run or the cluster, or took the run over"),
         (Self::Bug, "castoff itself is wrong; a run that was going is safe in its journal"),
         (Self::HungUp, "the terminal hung up before anything was begun"),
         (Self::Interrupted, "interrupted"),
@@ -143,7 +143,7 @@ impl From<Fault> for Failure {
 impl From<JournalError> for Failure {
     fn from(error: JournalError) -> Self {
         let exit = match error {
-            JournalError::Held { .. } | JournalError::TakenOver => Exit::Held,
+            JournalError::Held { .. } | JournalError::TakenOver { .. } => Exit::Held,
             JournalError::NoRun(_) => Exit::Usage,
             _ => Exit::Unexpected,
         };
@@ -151,6 +151,7 @@ impl From<JournalError> for Failure {
             JournalError::Storage { what: "write", .. } => {
                 Some("nothing was begun after the last entry; make room or make it writable, then castoff resume".to_owned())
             }
+            JournalError::TakenOver { .. } => Some("castoff watch looks on; what was in flight here is looked up there".to_owned()),
             _ => None,
         };
         Self { exit, error: error.into(), hint }

@@ -5,6 +5,7 @@ mod reading;
 
 use super::{
     Cluster, Report,
+    claim::{Claim, Claimed, Terms, Untaken},
     config::{AgentConfig, ClusterFile, RegistryConfig},
     docker::{DockerEngine, Wanted},
     etcd::EtcdClient,
@@ -117,6 +118,26 @@ impl Cluster for Live {
                 };
                 self.engine(host).await?.undo_remove(&wanted, twin.as_ref(), credentials, report).await
             }
+        }
+    }
+
+    async fn take(&self, claim: &Claim, terms: Terms) -> Result<(), Untaken> {
+        match self.file.etcd {
+            Some(_) => self.etcd().await.map_err(Untaken::Fault)?.take(claim, terms).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn claimed(&self) -> Claimed {
+        match self.etcd.get() {
+            Some(etcd) => etcd.claimed().await,
+            None => Claimed::Ours,
+        }
+    }
+
+    async fn let_go(&self) {
+        if let Some(etcd) = self.etcd.get() {
+            etcd.let_go().await;
         }
     }
 }
@@ -255,7 +276,11 @@ fn unnamed(what: &str, section: &str) -> Fault {
 /// The environment variables that hold secrets: no child needs them.
 fn secret_variables(file: &ClusterFile) -> Vec<String> {
     let registries = file.registries.values().map(|registry| &registry.password);
-    let stores = [file.etcd.as_ref().map(|etcd| &etcd.password), file.postgres.as_ref().map(|postgres| &postgres.password)];
+    let stores = [
+        file.etcd.as_ref().map(|etcd| &etcd.password),
+        file.postgres.as_ref().map(|postgres| &postgres.password),
+        file.journal.as_ref().map(|journal| &journal.password),
+    ];
     let named = registries.chain(stores.into_iter().flatten()).flatten().filter_map(|secret| match secret {
         Secret::Env(name) => Some(name.clone()),
         _ => None,

@@ -111,8 +111,10 @@ pub enum Entry {
         change: ChangeId,
         fault: Fault,
     },
+    /// Another castoff goes on with the run: another operator's, or the same one's elsewhere.
     TakenOver {
         by: String,
+        why: String,
     },
     Finished {
         outcome: Outcome,
@@ -362,7 +364,7 @@ impl State {
             Entry::UndoFailed { change, fault } => {
                 self.turn(*change, at_ms, Status::UndoFailed(Box::new(fault.clone()))).map_err(illegal)?;
             }
-            Entry::TakenOver { by } => self.by.clone_from(by),
+            Entry::TakenOver { by, .. } => self.by.clone_from(by),
             Entry::Finished { outcome } => self.finished = Some(outcome.clone()),
         }
         self.seq = stamped.seq;
