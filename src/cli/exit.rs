@@ -47,7 +47,7 @@ impl Exit {
         (Self::Usage, "the command line, the runbook, the cluster file or an option is wrong"),
         (Self::SomethingLeft, "done, but something is left; for a plan: something to do"),
         (Self::PreflightFailed, "the preflight failed; nothing was begun"),
-        (Self::NotApproved, "a gate was not approved, or the plan is stale"),
+        (Self::NotApproved, "a gate, or what others changed, was not approved, or the plan is stale"),
         (Self::Stopped, "stopped at a safe point; castoff resume goes on"),
         (Self::StepFailed, "a step failed; mend it, then castoff resume --retry"),
         (Self::Aborted, "aborted"),
@@ -73,7 +73,7 @@ impl Exit {
     pub fn of_headless(left: &Left) -> Self {
         match left {
             Left::Finished(outcome) => Self::of_outcome(outcome),
-            Left::GateNeedsAnswer(_) | Left::GateClosed { preflight: false, .. } => Self::NotApproved,
+            Left::GateNeedsAnswer(_) | Left::GateClosed { preflight: false, .. } | Left::Changed(_) => Self::NotApproved,
             Left::GateClosed { preflight: true, .. } => Self::PreflightFailed,
             Left::Failed { drift: true } => Self::Drifted,
             Left::Failed { drift: false } => Self::StepFailed,
