@@ -36,6 +36,8 @@ impl Guard {
     pub async fn ask(&self) -> Result<bool, JournalError> {
         let mut waited = false;
         loop {
+            // First, so that a castoff whose run is another's never takes the cluster back.
+            self.fence.ask().await?;
             match self.cluster.claimed().await {
                 Claimed::Ours => break,
                 Claimed::Again => {
@@ -43,7 +45,7 @@ impl Guard {
                     break;
                 }
                 Claimed::Taken(claim) => {
-                    // The journal may know more: who took the run over, and why.
+                    // The journal may know more by now: who took the run over, and why.
                     self.fence.ask().await?;
                     let why = format!("the cluster is theirs, for run {}", text::clean(&claim.run));
                     return Err(JournalError::TakenOver { by: text::clean(&claim.holder.to_string()), at_ms: None, why });
@@ -60,7 +62,9 @@ impl Guard {
         if self.waits.swap(false, Ordering::SeqCst) {
             self.say("the cluster is this run's again: it goes on").await;
         }
-        self.fence.ask().await?;
+        if waited {
+            self.fence.ask().await?;
+        }
         Ok(waited)
     }
 

@@ -276,6 +276,26 @@ impl Watched {
         });
     }
 
+    /// `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    }
+
+    /// Its end, which has to come within a minute: the exit code, and what it said on standard error.
+    #[track_caller]
+    pub fn ends(&mut self) -> (Option<i32>, String) {
+        let end = Instant::now() + Duration::from_mins(1);
+        let said = || std::fs::read_to_string(&self.err).unwrap();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status.code(), said());
+            }
+            assert!(Instant::now() < end, "castoff does not end: {}", said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// `kill -9`: nothing is written, nothing is put back.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
