@@ -151,7 +151,9 @@ impl From<JournalError> for Failure {
             JournalError::Storage { what: "write", .. } => {
                 Some("nothing was begun after the last entry; make room or make it writable, then castoff resume".to_owned())
             }
-            JournalError::TakenOver { .. } => Some("castoff watch looks on; what was in flight here is looked up there".to_owned()),
+            JournalError::TakenOver { .. } => {
+                Some("castoff watch looks on; what was in flight here is looked up there".to_owned())
+            }
             _ => None,
         };
         Self { exit, error: error.into(), hint }

@@ -14,12 +14,7 @@ use crate::model::{Command, Next, Plan, Stamped, State, Stop, Window};
 use crate::remote::wire::Hello;
 use crate::{headless, plain, report, tui};
 use anyhow::Context;
-use std::{
-    collections::BTreeMap,
-    io::Write,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io::Write, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 /// How long a shared journal may take to hear that the run is free; after that it finds out by itself.

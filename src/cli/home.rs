@@ -34,8 +34,9 @@ pub fn rehearsals(common: &Common) -> Result<Home, Failure> {
 fn given(common: &Common, url: &str) -> Result<config::Postgres, Failure> {
     if config::holds_password(url) {
         let failure = Failure::new(Exit::Usage, "`--journal`: a URL must not hold a password");
-        return Err(failure
-            .hint("set PGPASSWORD or PGPASSFILE, or `url` and `password = { file = \"…\" }` of `[journal]` in the cluster file"));
+        return Err(failure.hint(
+            "set PGPASSWORD or PGPASSFILE, or `url` and `password = { file = \"…\" }` of `[journal]` in the cluster file",
+        ));
     }
     if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
         let failure = Failure::new(Exit::Usage, "`--journal` is no address of a PostgreSQL");

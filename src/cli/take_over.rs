@@ -47,6 +47,8 @@ pub async fn take_over(common: &Common, asked: &Takeover, front: &Front, window:
         Ok(taken) => taken,
         Err(error) => return Err(held::told(common, face == Face::Tui, &home, Some(&plan), error).await),
     };
+    let from = alive.map_or_else(|| "nobody had it any more".to_owned(), |keeper| format!("it was held by {}", keeper.holder));
+    eprintln!("run {name} is taken over by {}: {}; {from}", holder.who, text::clean(asked.reason.trim()));
     let entries = journal.entries().await?;
     let going = Going {
         held: lock,

@@ -144,20 +144,13 @@ async fn undo_may_begin(cluster: &dyn Cluster, change: &Change) -> Result<bool, 
     }
 }
 
-async fn undo_and_read_back(
-    cluster: &dyn Cluster,
-    change: &Change,
-    deadline: Duration,
-    report: &dyn Watch,
-) -> Result<(), Fault> {
+async fn undo_and_read_back(cluster: &dyn Cluster, change: &Change, deadline: Duration, report: &dyn Watch) -> Result<(), Fault> {
     within(deadline, change, cluster.undo(change, report)).await?;
     match cluster.standing(change).await? {
         Standing::Before => Ok(()),
         // Both sides of the change are equal: there was nothing to take back.
         Standing::After if change.sides().0 == change.sides().1 => Ok(()),
-        Standing::After => {
-            Err(stands_otherwise(change, "the call ended well, but reading back shows no change".to_owned()))
-        },
+        Standing::After => Err(stands_otherwise(change, "the call ended well, but reading back shows no change".to_owned())),
         Standing::Neither(found) => Err(stands_otherwise(change, found)),
     }
 }

@@ -1,7 +1,10 @@
 //! Runs in a folder of one machine: SQLite, one folder a run, and the locks that the kernel lets go of when a process
 //! is gone. Never on a network's file system, whose locks are not to be trusted.
 
-use super::{JOURNAL_VERSION, JournalError, store::{self, Store}};
+use super::{
+    JOURNAL_VERSION, JournalError,
+    store::{self, Store},
+};
 use crate::model::chain;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use std::{
@@ -121,7 +124,8 @@ pub async fn reader(state: &Path, run: &str) -> Result<Store, JournalError> {
 pub async fn writer(state: &Path, run: &str) -> Result<Store, JournalError> {
     let store = connect(&folder(state, run).join("journal.sqlite"), true).await?;
     let Store::Folder { pool, path } = &store else { unreachable!("a folder's store") };
-    let fresh: Result<i64, _> = sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetch_one(pool).await;
+    let fresh: Result<i64, _> =
+        sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetch_one(pool).await;
     if fresh.map_err(|why| store.error("read", &why))? == 0 {
         let made = async {
             let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;

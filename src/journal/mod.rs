@@ -24,8 +24,8 @@ mod store;
 use crate::model::{Digest, Entry, Stamped, chain};
 pub use folder::{folder, runs};
 pub use home::{Home, Keeper};
-pub use shared::Place;
 use shared::Beat;
+pub use shared::Place;
 use std::{
     fs::File,
     path::{Path, PathBuf},

@@ -6,8 +6,8 @@
 use super::{JOURNAL_VERSION, JournalError, home::Keeper, store};
 use crate::model::{Holder, chain};
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::ConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, PgSslMode};
 use std::{
     fmt,
     path::PathBuf,
@@ -100,7 +100,8 @@ impl Shared {
     /// The number of the schema, after what is missing was added; one castoff at a time.
     async fn migrate(&self) -> Result<i64, sqlx::Error> {
         let number = "SELECT coalesce(max(n), 0) FROM castoff.migration";
-        let here: bool = sqlx::query_scalar("SELECT to_regclass('castoff.migration') IS NOT NULL").fetch_one(&self.pool()).await?;
+        let here: bool =
+            sqlx::query_scalar("SELECT to_regclass('castoff.migration') IS NOT NULL").fetch_one(&self.pool()).await?;
         if here {
             let found: i64 = sqlx::query_scalar(number).fetch_one(&self.pool()).await?;
             if found >= i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX) {
@@ -155,13 +156,17 @@ impl Shared {
     fn alive(&self, (run, holder, _, held, silent_ms): &Row) -> Option<Keeper> {
         let holder: Holder = serde_json::from_str(holder).unwrap_or_default();
         let alive = *held && *silent_ms <= GONE_MS && !(self.is_dead)(&holder);
-        alive.then(|| Keeper { run: Some(run.clone()), holder: holder.to_string(), host: holder.host, silent_ms: Some(*silent_ms) })
+        alive.then(|| Keeper {
+            run: Some(run.clone()),
+            holder: holder.to_string(),
+            host: holder.host,
+            silent_ms: Some(*silent_ms),
+        })
     }
 
     pub async fn last_holder(&self, run: &str) -> Option<String> {
-        let call = async {
-            sqlx::query_scalar("SELECT holder FROM holder WHERE run = $1").bind(run).fetch_optional(&self.pool()).await
-        };
+        let call =
+            async { sqlx::query_scalar("SELECT holder FROM holder WHERE run = $1").bind(run).fetch_optional(&self.pool()).await };
         let words: Option<String> = self.heeded(within(call).await).ok()?;
         let holder: Holder = serde_json::from_str(&words?).ok()?;
         Some(holder.to_string())

@@ -7,7 +7,10 @@ use std::{
     io::{BufRead, BufReader, Lines},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -174,11 +177,13 @@ impl Lab {
 
     /// Starts castoff with JSON on its standard output, to be watched line by line.
     pub fn watch(&self, words: &[&str]) -> Watched {
-        let err = std::fs::File::create(self.scratch.path().join("err-watched")).unwrap();
+        static WATCHED: AtomicUsize = AtomicUsize::new(0);
+        let path = self.scratch.path().join(format!("err-watched-{}", WATCHED.fetch_add(1, Ordering::SeqCst)));
+        let err = std::fs::File::create(&path).unwrap();
         let mut command = self.command(words);
         let mut child = command.args(["--format", "json"]).stdout(Stdio::piped()).stderr(err).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Watched { child, lines, err: self.scratch.path().join("err-watched") }
+        Watched { child, lines, err: path }
     }
 
     /// The plan as castoff makes it now; there has to be something to do.

@@ -35,7 +35,10 @@ async fn what_was_appended_is_read_again_from_another_machine() {
     assert_eq!(reader.verify().await.unwrap().len(), 3);
     assert_eq!(reader.after(2).await.unwrap().len(), 1);
     let keeper = lee.holder("run").await.unwrap().unwrap();
-    assert!(keeper.holder.starts_with("kim on kim-01, process 4123, since 2026") && keeper.silent_ms.unwrap() < 5000, "{keeper:?}");
+    assert!(
+        keeper.holder.starts_with("kim on kim-01, process 4123, since 2026") && keeper.silent_ms.unwrap() < 5000,
+        "{keeper:?}"
+    );
     is_held(lee.open("run", "prod", &holder("lee")).await, "kim on kim-01");
     is_held(lee.create("other", "prod", &holder("lee")).await, "kim on kim-01");
     lee.create("other", "another cluster", &holder("lee")).await.unwrap();
@@ -46,10 +49,7 @@ async fn what_was_appended_is_read_again_from_another_machine() {
     assert_eq!(kim.read("run").await.unwrap().len(), 4);
     assert!(matches!(kim.read("nowhere").await, Err(JournalError::NoRun(_))));
     // The chain is held against what stands in the table, as in a file.
-    for (sql, seq) in [
-        ("UPDATE castoff.entry SET at_ms = 7 WHERE seq = 2", 2),
-        ("DELETE FROM castoff.entry WHERE seq >= 2", 2),
-    ] {
+    for (sql, seq) in [("UPDATE castoff.entry SET at_ms = 7 WHERE seq = 2", 2), ("DELETE FROM castoff.entry WHERE seq >= 2", 2)] {
         database.execute(sql).await;
         let error = kim.read("run").await.unwrap_err();
         assert!(matches!(error, JournalError::Damaged { seq: at, .. } if at == seq), "{sql}: {error}");

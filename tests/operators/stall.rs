@@ -52,8 +52,7 @@ impl Stall {
 
     /// Once the client has said `after`: the server's next `word` is held back.
     pub fn hold_answer(&self, after: &str, word: &str) {
-        *self.gate.0.lock().unwrap() =
-            Gate { after: after.into(), word: word.into(), from_server: true, ..Gate::default() };
+        *self.gate.0.lock().unwrap() = Gate { after: after.into(), word: word.into(), from_server: true, ..Gate::default() };
     }
 
     /// The same, but the connection is cut where the answer would come.
