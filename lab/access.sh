@@ -95,6 +95,7 @@ host = "ssh://root@mgr-01"
 cli = ["$VENV/bin/backend.ai", "mgr"]
 working-dir = "$STATE/manager"
 api = "http://127.0.0.1:$P_API"
+log = ["tail", "-n", "5000", "$STATE/log/manager.log"]
 service = { stop = [$service, "stop"], start = [$service, "start"], status = [$service, "status"] }
 
 [[agents]]

@@ -191,6 +191,9 @@ impl Account {
         if let (Some(gate), Some(since)) = (&self.gate, self.waiting_since)
             && let Some(first) = gate.problems.first()
         {
+            if let Some(brown_out) = self.state.brown_out(gate.step) {
+                return Some(brown_out.words(now_ms));
+            }
             let n = text::count(gate.problems.len() as u64, "problem");
             let over_time = if self.counts.len() > 1 { format!(", over time {}", self.over_time()) } else { String::new() };
             let waited = text::duration(now_ms - since);

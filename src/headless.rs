@@ -224,7 +224,10 @@ impl View {
                 if let Some(problem) = report.problems.iter().find(|problem| hold::is_hold(problem)) {
                     return Some(Left::Held(format!("{}: {}", problem.subject, problem.why)));
                 }
-                // A window opens by itself.
+                // A window opens by itself, and a brown-out ends by itself.
+                if self.account.state.brown_out(step).is_some() {
+                    return None;
+                }
                 if report.problems.iter().all(hold::is_early) {
                     return None;
                 }

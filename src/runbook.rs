@@ -75,12 +75,13 @@ impl Runbook {
     /// Returns the plan and the inventory it would end in.
     pub fn plan(&self, inventory: &Inventory) -> Result<(Plan, Inventory), PlanError> {
         let ledger = actions::ledger(inventory, &self.moved);
-        let about = About { moved: &self.moved, ledger: &ledger };
         let mut world = inventory.clone();
         let mut drawn: Vec<Drawn> = vec![];
         let mut planned: Vec<Vec<PlannedChange>> = vec![];
         for (index, step) in self.steps.iter().enumerate() {
             let plan_error = |why| PlanError { step: step.id.clone(), why };
+            let earlier: Vec<&Change> = planned.iter().flatten().map(|planned: &PlannedChange| &planned.change).collect();
+            let about = About { moved: &self.moved, ledger: &ledger, earlier: &earlier };
             let mut of_step = if inventory.unanswered.is_empty() {
                 step.action.plan(&world, &about).map_err(plan_error)?
             } else {
@@ -181,8 +182,8 @@ impl Runbook {
                     text: vec![],
                     ask: Ask::Nothing,
                     sentence: String::new(),
+                    wait: checks.iter().any(|check| matches!(check, Check::BrownOut { .. })),
                     checks: checks.clone(),
-                    wait: false,
                 };
                 return (!checks.is_empty()).then_some(only_checks);
             };
@@ -244,7 +245,7 @@ fn fill(text: &str, cluster: &str, changes: &[&PlannedChange]) -> String {
 fn parts(change: &Change) -> u64 {
     match change {
         Change::Keys { diffs } => diffs.len() as u64,
-        Change::Rows { diffs } => diffs.len() as u64,
+        Change::Rows { diffs } | Change::BrownOut { diffs, .. } => diffs.len() as u64,
         _ => 1,
     }
 }
@@ -275,7 +276,9 @@ fn totals(steps: &[PlannedStep]) -> Totals {
         totals.irreversible += u64::from(!planned.reversible);
         match &planned.change {
             Change::Keys { diffs } => totals.keys += diffs.iter().filter(|d| d.before != d.after).count() as u64,
-            Change::Rows { diffs } => totals.rows += diffs.iter().filter(|d| d.before != d.after).count() as u64,
+            Change::Rows { diffs } | Change::BrownOut { diffs, .. } => {
+                totals.rows += diffs.iter().filter(|d| d.before != d.after).count() as u64;
+            }
             Change::Alias { .. } => totals.rows += 1,
             Change::Pull { size_bytes, .. } => {
                 totals.pulls += 1;

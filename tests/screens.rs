@@ -436,6 +436,16 @@ fn a_gate_that_waits_by_itself() {
 }
 
 #[test]
+fn a_brown_out_tells_its_end_and_who_was_refused() {
+    let story = sample::brown_out();
+    let mut app = running(&story);
+    let problems = app.state.brown_out(1).unwrap().problem(story.at_ms).into_iter().collect();
+    app.event(Event::Gate(castoff::model::GateReport { step: 1, problems, read_at_ms: story.at_ms }), story.at_ms);
+    app.tick(story.at_ms);
+    check("brown-out", &mut app);
+}
+
+#[test]
 fn a_question_half_typed() {
     check("question", &mut asking());
 }

@@ -2,6 +2,7 @@
 //! outside reasons. Apply, verify and undo belong to the change, never to the action.
 
 mod allow_registry;
+mod brown_out;
 mod delete_metadata;
 mod ledger;
 mod left_over;
@@ -31,6 +32,8 @@ pub trait Action: Debug + Send + Sync {
 pub struct About<'a> {
     pub moved: &'a Move,
     pub ledger: &'a [LedgerLine],
+    /// The changes of the steps before, in their order.
+    pub earlier: &'a [&'a Change],
 }
 
 /// What an action drew up.
@@ -147,6 +150,16 @@ pub const ACTIONS: &[Kind] = &[
     kind!("rescan-images", rescan_images::RescanImages, "the manager's own command line reads the new registry's images"),
     kind!("point-aliases", point_aliases::PointAliases, "aliases of old images are pointed at the new ones"),
     kind!("allow-registry", allow_registry::AllowRegistry, "domains that allow the old registry allow the new one instead"),
+    kind!(
+        "begin-brown-out",
+        brown_out::Begin,
+        "for a while no domain allows the old registry; then it is given back, whatever happens"
+    ),
+    kind!(
+        "end-brown-out",
+        brown_out::End,
+        "waits until the time of the brown-out is over, tells who was refused, and gives the registry back"
+    ),
     kind!("delete-metadata", delete_metadata::DeleteMetadata, "the old images' metadata and the old registry's configuration go"),
     kind!(on hosts "remove-images", remove_images::RemoveImages, "old images go from the agents, where the ledger allows it"),
 ];

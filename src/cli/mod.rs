@@ -6,6 +6,7 @@ mod exit;
 mod face;
 mod files;
 mod going;
+mod guard;
 mod held;
 mod home;
 mod journal;
@@ -323,6 +324,12 @@ enum Command {
     },
     /// Completions for a shell
     Completions { shell: clap_complete::Shell },
+    /// Gives the registry of a brown-out back when its time is over: castoff starts it by itself
+    #[command(hide = true)]
+    Guard {
+        #[arg(long, value_name = "FILE")]
+        log: PathBuf,
+    },
     /// The manual page, with every command and exit code: `castoff man > castoff.1`
     Man,
 }
@@ -376,6 +383,7 @@ pub async fn main() -> Result<Exit, Failure> {
             clap_complete::generate(shell, &mut <Cli as clap::CommandFactory>::command(), "castoff", &mut std::io::stdout());
             Ok(Exit::Done)
         }
+        Command::Guard { log } => guard::guard(common, &log).await,
         Command::Man => man::man(),
     }
 }

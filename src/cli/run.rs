@@ -7,6 +7,7 @@ use crate::cluster::{
     Cluster,
     claim::{Claim, Terms, Untaken},
     config::ClusterFile,
+    guard::Guard,
     live::Live,
     sim::{Pace, Sim, demo},
 };
@@ -17,7 +18,7 @@ use crate::report;
 use crate::runbook::Runbook;
 use crate::tui;
 use anyhow::Context;
-use std::{collections::BTreeMap, io::Write, path::Path, sync::Arc};
+use std::{collections::BTreeMap, ffi::OsString, io::Write, path::Path, sync::Arc};
 
 /// Unix time in milliseconds.
 pub fn now_ms() -> i64 {
@@ -274,7 +275,20 @@ fn open(common: &Common, planned: &Planned) -> Result<Arc<dyn Cluster>, Failure>
 }
 
 fn live(common: &Common) -> Result<Arc<dyn Cluster>, Failure> {
-    Ok(Arc::new(Live::new(ClusterFile::load(common.cluster.as_deref())?, now_ms)?))
+    guarded(common, ClusterFile::load(common.cluster.as_deref())?)
+}
+
+/// The real cluster, with the way to start the guard of a brown-out: castoff itself.
+fn guarded(common: &Common, file: ClusterFile) -> Result<Arc<dyn Cluster>, Failure> {
+    let program = std::env::current_exe().context("cannot find the castoff that runs")?;
+    let state = files::state_folder(common)?;
+    let log = std::path::absolute(state.join("brown-out.log")).context("cannot find the state folder")?;
+    let mut arguments: Vec<OsString> = vec!["guard".into(), "--log".into(), log.into()];
+    if let Some(path) = &common.cluster {
+        let path = std::path::absolute(path).context("cannot find the cluster file")?;
+        arguments.extend(["--cluster".into(), path.into()]);
+    }
+    Ok(Arc::new(Live::new(file, now_ms)?.guarded_by(Guard { program, arguments })))
 }
 
 /// A run belongs to one cluster: another cluster file is refused before anything is asked of it.
@@ -286,7 +300,7 @@ pub fn live_named(common: &Common, name: &str) -> Result<Arc<dyn Cluster>, Failu
             format!("the run belongs to cluster `{name}`, the cluster file is of `{}`", file.name),
         ));
     }
-    Ok(Arc::new(Live::new(file, now_ms)?))
+    guarded(common, file)
 }
 
 /// Reads the cluster, then its registries for what the cluster names.

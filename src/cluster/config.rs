@@ -234,6 +234,13 @@ pub struct ManagerConfig {
     pub api: Option<String>,
     #[serde(default)]
     pub service: ServiceConfig,
+    /// A command, as a list of words, that prints the newest lines of its log: a brown-out tells from them who is refused.
+    #[serde(default = "manager_log")]
+    pub log: Vec<String>,
+}
+
+fn manager_log() -> Vec<String> {
+    ["journalctl", "--unit", "backendai-manager", "--lines", "5000", "--output", "cat", "--no-pager"].map(str::to_owned).to_vec()
 }
 
 fn manager_cli() -> Vec<String> {

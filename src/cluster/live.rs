@@ -9,6 +9,7 @@ use super::{
     config::{AgentConfig, ClusterFile, RegistryConfig},
     docker::{DockerEngine, Wanted},
     etcd::EtcdClient,
+    guard::{Guard, Order},
     manager::ManagerClient,
     postgres::PostgresClient,
     registry::RegistryClient,
@@ -16,7 +17,7 @@ use super::{
     ssh::Sessions,
 };
 use crate::model::{
-    BackendAi, Change, Era, Fault, FaultKind, Inventory, Known, Service, Standing, Wants, backend_ai::images_key,
+    BackendAi, Change, Era, Fault, FaultKind, Inventory, Known, RowDiff, Service, Standing, Wants, backend_ai::images_key,
     image::DOCKER_HUB, world,
 };
 use async_trait::async_trait;
@@ -40,6 +41,7 @@ pub struct Live {
     engines: Mutex<BTreeMap<String, Arc<DockerEngine>>>,
     /// Those of the cluster file, and those asked for since.
     registries: Mutex<BTreeMap<String, Arc<RegistryClient>>>,
+    guard: Option<Guard>,
 }
 
 #[async_trait]
@@ -55,7 +57,7 @@ impl Cluster for Live {
                 Ok(if found == *after { Standing::After } else { Standing::Before })
             }
             Change::Keys { diffs } => self.etcd().await?.standing(diffs).await,
-            Change::Rows { diffs } => self.postgres().await?.standing(diffs).await,
+            Change::Rows { diffs } | Change::BrownOut { diffs, .. } => self.postgres().await?.standing(diffs).await,
             Change::Rescan { era, registry, expect, .. } => {
                 Ok(world::rescan_standing(expect, &self.known_images(*era, registry).await?))
             }
@@ -73,6 +75,12 @@ impl Cluster for Live {
             Change::Service { manager, after } => self.set_service(manager, *after, report).await,
             Change::Keys { diffs } => self.etcd().await?.write(diffs, true).await,
             Change::Rows { diffs } => self.postgres().await?.write(diffs, true).await,
+            Change::BrownOut { diffs, begins, for_s, .. } => {
+                if *begins {
+                    self.post_guard(diffs, *for_s).await?;
+                }
+                self.postgres().await?.write(diffs, true).await
+            }
             Change::Rescan { manager, era, registry, expect, .. } => self.rescan(manager, *era, registry, expect, report).await,
             Change::Alias { alias, architecture, before, after } => {
                 self.postgres().await?.point_alias(alias, architecture, after, before).await
@@ -94,6 +102,15 @@ impl Cluster for Live {
             }
             Change::Keys { diffs } => self.etcd().await?.write(diffs, false).await,
             Change::Rows { diffs } => self.postgres().await?.write(diffs, false).await,
+            Change::BrownOut { diffs, begins, .. } => {
+                if !begins {
+                    // Dark again only until the undo of the step before it.
+                    let dark =
+                        |diff: &RowDiff| RowDiff { before: diff.after.clone(), after: diff.before.clone(), ..diff.clone() };
+                    self.post_guard(&diffs.iter().map(dark).collect::<Vec<_>>(), 0).await?;
+                }
+                self.postgres().await?.write(diffs, false).await
+            }
             Change::Rescan { era, namespace, registry, keys_before, rows_before, .. } => {
                 if *era == Era::Etcd {
                     self.etcd().await?.replace_within(&images_key(namespace, registry), keys_before).await
@@ -156,7 +173,39 @@ impl Live {
         let registries = file.registries.iter().map(registry).collect::<Result<_, Fault>>()?;
         let (etcd, postgres) = (OnceCell::new(), OnceCell::new());
         let (engines, registries) = (Mutex::new(engines), Mutex::new(registries));
-        Ok(Self { file, now, sessions, etcd, postgres, managers, engines, registries })
+        Ok(Self { file, now, sessions, etcd, postgres, managers, engines, registries, guard: None })
+    }
+
+    /// How the guard of a brown-out is started; without it no brown-out begins.
+    #[must_use]
+    pub fn guarded_by(self, guard: Guard) -> Self {
+        Self { guard: Some(guard), ..self }
+    }
+
+    /// Before the effect: a brown-out that nobody guards might last for ever.
+    async fn post_guard(&self, diffs: &[RowDiff], for_s: u64) -> Result<(), Fault> {
+        let Some(guard) = &self.guard else {
+            return Err(Fault::new(FaultKind::Lasting, "cannot begin a brown-out", "nothing says how its guard is started"));
+        };
+        guard.post(&Order { diffs: diffs.to_vec(), for_s }).await
+    }
+
+    /// Gives back what a brown-out took, for the guard. `true`: it is as it was.
+    pub async fn give_back(&self, diffs: &[RowDiff]) -> Result<bool, Fault> {
+        let postgres = self.postgres().await?;
+        match postgres.standing(diffs).await? {
+            Standing::Before => Ok(true),
+            Standing::After => {
+                postgres.write(diffs, false).await?;
+                Ok(postgres.standing(diffs).await? == Standing::Before)
+            }
+            Standing::Neither(found) => Err(Fault::new(FaultKind::Drift, "cannot give the registry back", found)),
+        }
+    }
+
+    /// Whether a brown-out is on.
+    pub async fn is_dark(&self, diffs: &[RowDiff]) -> Result<bool, Fault> {
+        Ok(self.postgres().await?.standing(diffs).await? == Standing::After)
     }
 
     async fn set_service(&self, manager: &str, wanted: Service, report: Report<'_>) -> Result<(), Fault> {

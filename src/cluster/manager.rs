@@ -1,11 +1,13 @@
 //! One Backend.AI manager: its service, its version, its own command line.
 //! It never trusts an exit code of that command line: 0 after a failure and a crash after a success both happen.
 
+mod refusals;
+
 use super::{
     config::ManagerConfig,
     ssh::{Output, Place, Runner, Sessions, root_cause},
 };
-use crate::model::{Era, Fault, FaultKind, Service, text};
+use crate::model::{Era, Fault, FaultKind, Refusal, Service, text};
 use reqwest::{Client, Url, redirect};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
@@ -109,6 +111,23 @@ echo "there is no Python beside $p" >&2; exit 127"#;
         let file: File = (output.code == Some(0)).then(|| toml::from_str(&output.stdout).ok()).flatten()?;
         let named = file.manager.and_then(|section| section.importer_image);
         Some(named.map_or_else(|| IMPORTER_IMAGE.to_owned(), |image| text::clean(&image)))
+    }
+
+    /// The sessions that its log says were refused for their image. The log's times are of the manager's own zone.
+    pub async fn refusals(&self) -> Result<Vec<Refusal>, Fault> {
+        let verb = "cannot read the log of";
+        let date = ["date", "+%z"].map(str::to_owned);
+        let (zone, log) = tokio::join!(
+            self.runner.run(&date, None, ASK),
+            self.runner.run(&self.config.log, Some(&self.config.working_dir), ASK),
+        );
+        let output = log.map_err(|fault| self.told(&fault, verb))?;
+        if output.code != Some(0) {
+            let hint = "`log` of this manager in the cluster file names a command that prints its newest lines";
+            return Err(self.fault(FaultKind::Lasting, verb, &output.last_words()).hint(hint));
+        }
+        let zone = zone.map_err(|fault| self.told(&fault, verb))?.stdout;
+        Ok(refusals::of_log(&output.stdout, zone.trim()))
     }
 
     async fn command(&self, words: &[String], verb: &str) -> Result<(), Fault> {

@@ -5,6 +5,7 @@ pub mod claim;
 pub mod config;
 pub mod docker;
 pub mod etcd;
+pub mod guard;
 pub mod init;
 pub mod live;
 pub mod manager;

@@ -147,6 +147,17 @@ impl PostgresClient {
         self.within("read", call).await
     }
 
+    /// The users' addresses by their access keys.
+    pub async fn read_users(&self) -> Result<BTreeMap<String, String>, Fault> {
+        let call = async {
+            let mut reading = self.begin(READING).await?;
+            let sql = "SELECT access_key::text, user_id::text FROM keypairs WHERE user_id IS NOT NULL";
+            let rows: Vec<(String, String)> = sqlx::query_as(sql).fetch_all(&mut *reading).await?;
+            Ok(rows.into_iter().collect())
+        };
+        self.within("read", call).await
+    }
+
     /// Id and host address of every agent that the manager holds to be alive.
     pub async fn read_agents(&self) -> Result<Vec<(String, String)>, Fault> {
         let call = async {

@@ -2,7 +2,7 @@
 //! only for this plan, with the exact sentence, on facts that hold now.
 
 use super::{Engine, EngineError, worker::Report};
-use crate::model::{Ask, Entry, Event, Gate, GateReport, Inventory, Next, Problem};
+use crate::model::{Ask, Entry, Event, Gate, GateReport, Inventory, Next, Problem, brown_out::seen};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -10,7 +10,8 @@ use tokio::time::Instant;
 pub struct GateWatch {
     every: Duration,
     next_check: Option<Instant>,
-    reading: bool,
+    /// The gate for which the cluster is being read.
+    reading: Option<usize>,
     /// The newest report, for the gate of this step.
     report: Option<GateReport>,
     /// An answer that waits for facts that are fresh: what was typed.
@@ -19,11 +20,11 @@ pub struct GateWatch {
 
 impl GateWatch {
     pub fn new(every: Duration) -> Self {
-        Self { every, next_check: None, reading: false, report: None, answer: None }
+        Self { every, next_check: None, reading: None, report: None, answer: None }
     }
 
     pub fn next_check(&self) -> Option<Instant> {
-        self.next_check.filter(|_| !self.reading)
+        self.next_check.filter(|_| self.reading.is_none())
     }
 
     pub fn ask_again(&mut self) {
@@ -47,14 +48,14 @@ impl Engine {
             self.gate.clear();
         }
         let due = self.gate.next_check.is_none_or(|at| Instant::now() >= at);
-        if due && !self.gate.reading {
+        if due && self.gate.reading.is_none() {
             if gate.checks.is_empty() {
                 // A window comes nearer by itself.
                 let every = if self.state.window.is_some() { self.gate.every } else { Duration::from_hours(1) };
                 self.gate.next_check = Some(Instant::now() + every);
                 self.tell(step, vec![]).await;
             } else {
-                self.gate.reading = true;
+                self.gate.reading = Some(step);
                 self.gate.next_check = None;
                 let (cluster, to, wants) = (self.setup.cluster.clone(), self.report_to.clone(), gate.wants());
                 tokio::spawn(async move {
@@ -67,22 +68,37 @@ impl Engine {
     }
 
     /// The cluster was read for the gate of `step`.
-    pub(super) async fn gate_was_read(&mut self, step: usize, inventory: &Inventory) {
+    pub(super) async fn gate_was_read(&mut self, step: usize, inventory: &Inventory) -> Result<(), EngineError> {
         // A reading that was begun for an earlier gate says nothing about this one, and must not cost its answer.
-        if !matches!(self.state.next(), Next::Gate(at) if at == step) {
-            return;
+        if self.gate.reading != Some(step) {
+            return Ok(());
         }
-        self.gate.reading = false;
+        self.gate.reading = None;
+        // Paused meanwhile: it is read anew when the run goes on.
+        if !matches!(self.state.next(), Next::Gate(at) if at == step) {
+            return Ok(());
+        }
         self.gate.next_check = Some(Instant::now() + self.gate.every);
         if let Some(gate) = self.state.gate(step) {
             let problems = gate.problems(inventory);
+            self.write_seen(step, inventory).await?;
             self.tell(step, problems).await;
         }
+        Ok(())
     }
 
-    /// What stands against a gate: its checks, and the window.
+    /// What a brown-out has brought to light since the last look.
+    async fn write_seen(&mut self, step: usize, inventory: &Inventory) -> Result<(), EngineError> {
+        let Some(brown_out) = self.state.brown_out(step) else { return Ok(()) };
+        let mut new = seen(inventory, brown_out.since_ms);
+        new.retain(|problem| !brown_out.seen.contains(problem));
+        self.write(new.into_iter().map(|problem| Entry::Seen { step, problem }).collect()).await
+    }
+
+    /// What stands against a gate: its checks, the window, and the time of a brown-out.
     async fn tell(&mut self, step: usize, mut problems: Vec<Problem>) {
         problems.extend(self.window_at_gate(step));
+        problems.extend(self.state.brown_out(step).and_then(|brown_out| brown_out.problem((self.setup.now_ms)())));
         let report = GateReport { step, problems, read_at_ms: (self.setup.now_ms)() };
         self.gate.report = Some(report.clone());
         let _ = self.setup.events.send(Event::Gate(report)).await;

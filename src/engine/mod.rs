@@ -327,7 +327,7 @@ impl Engine {
         for report in reports {
             match report {
                 Report::Halted(why) => return Err(why.into()),
-                Report::Gate { step, inventory } => self.gate_was_read(step, &inventory).await,
+                Report::Gate { step, inventory } => self.gate_was_read(step, &inventory).await?,
                 Report::Looked { id, standing } => {
                     let ours = self.state.status(id).ours;
                     match standing {

@@ -81,7 +81,9 @@ fn undone(state: &State, plan: &Plan, inventory: &Inventory) -> Vec<Problem> {
     for (step, planned) in plan.steps.iter().enumerate() {
         for (n, change) in planned.changes.iter().enumerate() {
             let elsewhere = host(&change.change).is_some_and(|host| !inventory.hosts.contains_key(host));
-            let done = state.status(change.id).status == Status::Done;
+            // A brown-out is given back by its own guard when castoff is gone: that is nobody else.
+            let ends_by_itself = matches!(change.change, Change::BrownOut { begins: true, .. });
+            let done = state.status(change.id).status == Status::Done && !ends_by_itself;
             if !done || elsewhere || is_unread(&change.change, inventory) || has_begun_again(state, step, n) {
                 continue;
             }
@@ -105,7 +107,7 @@ fn is_unread(change: &Change, inventory: &Inventory) -> bool {
     let silent = |part: Part| inventory.unanswered.iter().any(|unanswered| unanswered.part == part);
     match change {
         Change::Keys { .. } => silent(Part::Keys),
-        Change::Rows { .. } | Change::Alias { .. } => silent(Part::Tables),
+        Change::Rows { .. } | Change::Alias { .. } | Change::BrownOut { .. } => silent(Part::Tables),
         Change::Rescan { .. } => silent(Part::Keys) || silent(Part::Tables),
         Change::Service { .. } => silent(Part::Managers),
         Change::Pull { .. } | Change::Tag { .. } | Change::Remove { .. } => false,

@@ -73,6 +73,14 @@ pub enum Change {
     Keys { diffs: Vec<KeyDiff> },
     /// Rows of PostgreSQL in one transaction, each guarded by its old value.
     Rows { diffs: Vec<RowDiff> },
+    /// A registry is taken out of domains for a while to see who still needs it, or (`begins` is false) given back.
+    BrownOut {
+        registry: String,
+        diffs: Vec<RowDiff>,
+        begins: bool,
+        /// Then it is given back, whatever has become of castoff.
+        for_s: u64,
+    },
     /// The manager's own command line reads a registry's images into the metadata.
     Rescan {
         manager: String,
@@ -154,6 +162,8 @@ impl Change {
             Self::Service { after: Service::Stopped, .. } => "stop",
             Self::Keys { .. } => "keys",
             Self::Rows { .. } => "rows",
+            Self::BrownOut { begins: true, .. } => "block",
+            Self::BrownOut { begins: false, .. } => "unblock",
             Self::Rescan { .. } => "rescan",
             Self::Alias { .. } => "alias",
             Self::Pull { .. } => "pull",
@@ -170,7 +180,7 @@ impl Change {
             (true, true) => '~',
         };
         match self {
-            Self::Service { .. } | Self::Alias { .. } => '~',
+            Self::Service { .. } | Self::Alias { .. } | Self::BrownOut { .. } => '~',
             Self::Rescan { .. } | Self::Pull { .. } | Self::Tag { .. } => '+',
             Self::Remove { .. } => '-',
             Self::Keys { diffs } => of(diffs.iter().any(|d| d.before.is_some()), diffs.iter().any(|d| d.after.is_some())),
@@ -195,6 +205,9 @@ impl Change {
                     _ => format!("{} of {}", text::count(diffs.len() as u64, "row"), tables.join(", ")),
                 }
             }
+            Self::BrownOut { registry, diffs, .. } => {
+                format!("{registry} in {}", text::count(diffs.len() as u64, "domain"))
+            }
             Self::Rescan { registry, .. } => format!("images of {registry}"),
             Self::Alias { alias, .. } => format!("alias {alias}"),
             Self::Pull { image, .. } | Self::Tag { image, .. } => image.to_string(),
@@ -207,7 +220,7 @@ impl Change {
         match self {
             Self::Service { manager, .. } | Self::Rescan { manager, .. } => manager,
             Self::Keys { .. } => "etcd",
-            Self::Rows { .. } | Self::Alias { .. } => "postgres",
+            Self::Rows { .. } | Self::Alias { .. } | Self::BrownOut { .. } => "postgres",
             Self::Pull { host, .. } | Self::Tag { host, .. } | Self::Remove { host, .. } => host,
         }
     }
@@ -242,7 +255,7 @@ impl Change {
                 };
                 (side(|d| &d.before), side(|d| &d.after))
             }
-            Self::Rows { diffs } => {
+            Self::Rows { diffs } | Self::BrownOut { diffs, .. } => {
                 let side = |pick: fn(&RowDiff) -> &Option<Row>| {
                     let lines = diffs
                         .iter()

@@ -23,6 +23,8 @@ pub enum Check {
     Unused { images: BTreeMap<String, BTreeMap<ImageRef, Digest>> },
     /// Each manager's API answers.
     ManagersRun,
+    /// So many seconds have passed at the gate; meanwhile it is seen who is refused.
+    BrownOut { for_s: u64 },
 }
 
 /// One answer of a check.
@@ -59,6 +61,12 @@ impl Problem {
     pub fn new(subject: impl Into<String>, why: impl Into<String>) -> Self {
         Self { subject: subject.into(), why: why.into(), owner: None, place: None, since_ms: None, hint: None }
     }
+
+    /// Who and why in one line, without place and time.
+    pub fn words(&self) -> String {
+        let owner = self.owner.as_ref().map_or_else(String::new, |owner| format!(" of {owner}"));
+        format!("{}{owner} {}", self.subject, self.why)
+    }
 }
 
 impl Check {
@@ -75,6 +83,7 @@ impl Check {
                 format!("no container uses the {} to remove", text::count(n as u64, "name"))
             }
             Self::ManagersRun => "every manager answers".to_owned(),
+            Self::BrownOut { for_s } => format!("{} have passed", text::duration(for_s.saturating_mul(1000).cast_signed())),
         }
     }
 
@@ -86,13 +95,16 @@ impl Check {
             Self::Pullable { .. } => &[Part::Registries],
             Self::Space { .. } | Self::Unused { .. } => &[Part::Hosts],
             Self::Drained { .. } => &[Part::Sessions, Part::Hosts],
+            Self::BrownOut { .. } => &[Part::Refusals],
         };
         parts.iter().copied().collect()
     }
 
     /// What stands against it. Empty means it holds; something that could not be read is a problem, never a pass.
     pub fn problems(&self, inventory: &Inventory) -> Vec<Problem> {
-        let parts = self.parts();
+        let mut parts = self.parts();
+        // Who cannot be seen must not keep the registry from being given back.
+        parts.remove(&Part::Refusals);
         let unread = inventory
             .unanswered
             .iter()
@@ -100,7 +112,8 @@ impl Check {
             .map(|u| Problem { hint: u.hint.clone(), ..Problem::new(&u.subject, &u.why) });
         let mut out: Vec<Problem> = unread.collect();
         match self {
-            Self::Answers => {}
+            // The time is no matter of the inventory: the engine's clock tells it.
+            Self::Answers | Self::BrownOut { .. } => {}
             Self::Version => out.extend(version_problem(inventory)),
             Self::Pullable { images } => {
                 for image in images {

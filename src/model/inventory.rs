@@ -28,6 +28,9 @@ pub struct Inventory {
     pub tables: BTreeMap<String, Vec<Row>>,
     /// Live sessions: every kernel that is not terminated or cancelled.
     pub sessions: Vec<Session>,
+    /// Sessions that a manager refused of late because of their image, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refusals: Vec<Refusal>,
     /// What did not answer, so is not known. Nothing in the inventory is a guess.
     pub unanswered: Vec<Unanswered>,
 }
@@ -178,6 +181,18 @@ pub struct Session {
     pub since_ms: i64,
 }
 
+/// A session that could not be created: its image is unknown, or of a registry that its domain does not allow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Refusal {
+    pub at_ms: i64,
+    pub session: String,
+    /// The access key, or the user's address where it is known.
+    pub owner: String,
+    /// As it was asked for.
+    pub image: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Unanswered {
@@ -200,6 +215,7 @@ pub enum Part {
     Managers,
     Hosts,
     Registries,
+    Refusals,
 }
 
 /// What to read: parts of the cluster, and what to ask of registries.
@@ -233,6 +249,7 @@ impl Inventory {
                 Part::Managers => self.managers.clone_from(&newer.managers),
                 Part::Hosts => self.hosts.clone_from(&newer.hosts),
                 Part::Registries => self.registries.clone_from(&newer.registries),
+                Part::Refusals => self.refusals.clone_from(&newer.refusals),
             }
         }
         if newer.backend_ai.is_some() {

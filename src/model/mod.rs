@@ -2,6 +2,7 @@
 //! Nothing here knows files, clocks, the network or the terminal.
 
 pub mod backend_ai;
+pub mod brown_out;
 pub mod chain;
 pub mod change;
 pub mod check;
@@ -38,8 +39,8 @@ pub use hangup::OnHangup;
 pub use holder::Holder;
 pub use image::{Digest, ImageRef};
 pub use inventory::{
-    BackendAi, Container, ContainerState, Host, Inventory, Layer, LocalImage, Manager, Manifest, Part, Registry, Row, Session,
-    Store, Unanswered, Wants,
+    BackendAi, Container, ContainerState, Host, Inventory, Layer, LocalImage, Manager, Manifest, Part, Refusal, Registry, Row,
+    Session, Store, Unanswered, Wants,
 };
 pub use ledger::{LedgerLine, Verdict};
 pub use limits::{Limit, LimitChange, Limits};

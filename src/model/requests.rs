@@ -11,6 +11,10 @@ impl Change {
             Self::Service { manager, after } => service(manager, *after),
             Self::Keys { diffs } => keys(diffs.iter().map(|diff| (diff.key.as_str(), &diff.before, &diff.after))),
             Self::Rows { diffs } => rows(diffs.iter().map(|diff| (diff, diff.before.is_some(), diff.after.is_some()))),
+            Self::BrownOut { diffs, begins, .. } => {
+                let guard = begins.then(|| GUARD.to_owned());
+                guard.into_iter().chain(rows(diffs.iter().map(|diff| (diff, true, true)))).collect()
+            }
             Self::Rescan { manager, era, registry, expect, .. } => vec![
                 format!("{manager}: {} (the manager's own command line)", era.rescan_words(registry).join(" ")),
                 format!("then the metadata is read back: {} names have to be known", expect.len()),
@@ -40,6 +44,10 @@ impl Change {
             Self::Service { manager, after: Service::Stopped } => service(manager, Service::Running),
             Self::Keys { diffs } => keys(diffs.iter().map(|diff| (diff.key.as_str(), &diff.after, &diff.before))),
             Self::Rows { diffs } => rows(diffs.iter().rev().map(|diff| (diff, diff.after.is_some(), diff.before.is_some()))),
+            Self::BrownOut { diffs, begins, .. } => {
+                let guard = (!begins).then(|| GUARD.to_owned());
+                guard.into_iter().chain(rows(diffs.iter().rev().map(|diff| (diff, true, true)))).collect()
+            }
             Self::Rescan { era: Era::Etcd, registry, keys_before, .. } => {
                 let n = keys_before.len();
                 vec![format!("etcd: the keys of {registry}'s images as they were: {n} put or kept, all others deleted")]
@@ -69,6 +77,10 @@ impl Change {
         }
     }
 }
+
+/// What stands before every effect that takes the registry away.
+const GUARD: &str =
+    "a guard is started: a process of its own that gives the registry back when the time is over, whatever becomes of castoff";
 
 fn create(host: &str, image: &ImageRef, digest: &Digest) -> String {
     format!("{host}: POST /images/create?fromImage={}/{}&tag=@{}", image.registry, image.repository, digest.short())

@@ -1,6 +1,6 @@
 //! A run is a fold of entries over a state. The engine, resume, the screens, `status` and the report share this fold.
 
-use super::{ChangeId, Counts, Fault, Gate, Limits, Plan, Tally, WaveState, Window, fault::root};
+use super::{ChangeId, Counts, Fault, Gate, Limits, Plan, Problem, Tally, WaveState, Window, fault::root};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -22,6 +22,11 @@ pub enum Entry {
         by: String,
         plan: String,
         typed: String,
+    },
+    /// What a brown-out that waits at this gate has brought to light: once for each.
+    Seen {
+        step: usize,
+        problem: Problem,
     },
     /// This wave of the step begins; counted from 0.
     WaveReached {
@@ -215,6 +220,8 @@ pub struct StepState {
     pub gate_reached_ms: Option<i64>,
     /// Who approved it and when.
     pub approved: Option<(String, i64)>,
+    /// What a brown-out has brought to light.
+    pub seen: Vec<Problem>,
     pub changes: Vec<ChangeState>,
     pub counts: Counts,
     pub waves: WaveState,
@@ -324,6 +331,7 @@ impl State {
                 }
                 self.step_mut(*step).map_err(&illegal)?.approved = Some((by.clone(), at_ms));
             }
+            Entry::Seen { step, problem } => self.step_mut(*step).map_err(&illegal)?.seen.push(problem.clone()),
             Entry::WaveReached { .. } | Entry::WavePassed { .. } | Entry::SetAside { .. } | Entry::CameBack { .. } => {
                 self.fold_wave(&stamped.entry, at_ms).map_err(illegal)?;
             }

@@ -19,7 +19,9 @@ impl Inventory {
                 None => Standing::Neither(format!("there is no manager `{manager}`")),
             },
             Change::Keys { diffs } => keys_standing(diffs, |key| self.keys.get(key)),
-            Change::Rows { diffs } => rows_standing(diffs, |diff| self.row(&diff.table, &diff.key)),
+            Change::Rows { diffs } | Change::BrownOut { diffs, .. } => {
+                rows_standing(diffs, |diff| self.row(&diff.table, &diff.key))
+            }
             Change::Rescan { registry, expect, .. } => rescan_standing(expect, &self.known_images(registry)),
             Change::Alias { alias, architecture, before, after } => {
                 let found = self.aliases().into_iter().find(|a| a.alias == *alias);
@@ -50,7 +52,9 @@ impl Inventory {
         match change {
             Change::Service { manager, after } => self.set_service(manager, *after == Service::Running),
             Change::Keys { diffs } => diffs.iter().for_each(|d| self.set_key(&d.key, d.after.as_ref())),
-            Change::Rows { diffs } => diffs.iter().for_each(|d| self.set_row(&d.table, &d.key, d.after.as_ref())),
+            Change::Rows { diffs } | Change::BrownOut { diffs, .. } => {
+                diffs.iter().for_each(|d| self.set_row(&d.table, &d.key, d.after.as_ref()));
+            }
             Change::Rescan { era, namespace, registry, expect, .. } => self.learn(*era, namespace, registry, expect),
             Change::Alias { alias, architecture, after, .. } => self.set_alias(alias, architecture, after),
             Change::Pull { host, image, digest, id, .. } => {
@@ -71,7 +75,9 @@ impl Inventory {
         match change {
             Change::Service { manager, after } => self.set_service(manager, *after == Service::Stopped),
             Change::Keys { diffs } => diffs.iter().for_each(|d| self.set_key(&d.key, d.before.as_ref())),
-            Change::Rows { diffs } => diffs.iter().for_each(|d| self.set_row(&d.table, &d.key, d.before.as_ref())),
+            Change::Rows { diffs } | Change::BrownOut { diffs, .. } => {
+                diffs.iter().for_each(|d| self.set_row(&d.table, &d.key, d.before.as_ref()));
+            }
             Change::Rescan { era, namespace, registry, keys_before, rows_before, .. } => {
                 if *era == Era::Etcd {
                     let within: Vec<String> = self.keys_within(&images_key(namespace, registry)).into_keys().collect();

@@ -78,7 +78,7 @@ fn change(out: &mut String, planned: &PlannedChange, width: usize) {
     if planned.found {
         return;
     }
-    let shows_lines = matches!(planned.kind.as_str(), "keys" | "rows" | "alias" | "rescan");
+    let shows_lines = matches!(planned.kind.as_str(), "keys" | "rows" | "block" | "unblock" | "alias" | "rescan");
     if shows_lines {
         for (sign, side) in [('-', &planned.before), ('+', &planned.after)] {
             for line in side.lines() {

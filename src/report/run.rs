@@ -129,6 +129,8 @@ fn left_to_do(state: &State) -> Vec<String> {
             out.push(format!("{} {} on {}: skipped: {why}", planned.kind, planned.subject, planned.place));
         }
     }
+    let seen = state.steps.iter().flat_map(|step| &step.seen).filter(|problem| problem.owner.is_some());
+    out.extend(seen.map(|problem| format!("{}: give it a new image", problem.words())));
     for note in plan.notes.iter().filter(|note| note.hint.is_some()) {
         out.push(format!("{} {}: {}", note.subject, note.why, note.hint.as_deref().unwrap_or_default()));
     }
@@ -234,6 +236,7 @@ pub fn entry_text(state: &State, entry: &Entry) -> String {
         Entry::GateReached { step } => format!("gate      {} waits", title(step)),
         Entry::GateApproved { step, by, typed, .. } if typed.is_empty() => format!("approved  {} by {by}", title(step)),
         Entry::GateApproved { step, by, typed, .. } => format!("approved  {} by {by}: {typed}", title(step)),
+        Entry::Seen { problem, .. } => format!("seen      {}", problem.words()),
         Entry::WaveReached { .. } | Entry::WavePassed { .. } | Entry::SetAside { .. } | Entry::CameBack { .. } => {
             let (word, said) = state.wave_entry(entry);
             format!("{word:<9} {said}")

@@ -13,7 +13,10 @@ use std::ops::Range;
 use toml::Spanned;
 
 /// The runbooks inside the binary: name and text.
-pub const SHIPPED: &[(&str, &str)] = &[("backend-ai", include_str!("../../runbooks/backend-ai.toml"))];
+pub const SHIPPED: &[(&str, &str)] = &[
+    ("backend-ai", include_str!("../../runbooks/backend-ai.toml")),
+    ("brown-out", include_str!("../../runbooks/brown-out.toml")),
+];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

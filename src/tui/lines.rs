@@ -81,6 +81,7 @@ pub fn of_entry(stamped: &Stamped, state: &State) -> Line {
         Entry::Planned { plan, by } => (Level::Info, None, format!("plan {} approved by {by}; the run begins", plan.plan)),
         Entry::GateReached { step } => (Level::Info, Some(*step), format!("gate of {} reached", title(step))),
         Entry::GateApproved { step, by, .. } => (Level::Info, Some(*step), format!("gate of {} passed by {by}", title(step))),
+        Entry::Seen { step, problem } => (Level::Warn, Some(*step), problem.words()),
         Entry::WaveReached { step, .. }
         | Entry::WavePassed { step, .. }
         | Entry::SetAside { step, .. }

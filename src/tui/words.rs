@@ -22,6 +22,8 @@ pub fn verb(kind: &str) -> Verb {
         "start" => ("start", "starting", "started"),
         "stop" => ("stop", "stopping", "stopped"),
         "rescan" => ("rescan", "rescanning", "rescanned"),
+        "block" => ("block", "blocking", "blocked"),
+        "unblock" => ("give back", "giving back", "given back"),
         "alias" => ("point", "pointing", "pointed"),
         "pull" => ("pull", "pulling", "pulled"),
         "tag" => ("tag", "tagging", "tagged"),
@@ -218,6 +220,10 @@ pub fn headline(app: &App) -> String {
                     (None, _) => "The overview opens the question.",
                 };
                 return format!("Step {} waits for your answer for {waited}. {how}", step + 1);
+            }
+            if let Some(brown_out) = state.brown_out(step) {
+                let at = app.look.clock_with_zone(brown_out.until_ms);
+                return format!("Step {}: {}. It ends by itself, at {at}.", step + 1, brown_out.words(app.now_ms));
             }
             let problems = app.problems(step).map_or(0, <[_]>::len) as u64;
             let what = if problems == 0 {

@@ -4,6 +4,7 @@
 //! `CASTOFF_LAB=$PWD/lab/.state/default cargo test --test live`. No test needs what another one leaves behind.
 
 mod back;
+mod brown_out;
 mod cut;
 mod faults;
 mod gates;

@@ -532,6 +532,27 @@ pub fn sessions(story: &Story, n: usize) -> GateReport {
     GateReport { step: 8, problems: (0..n).map(session).collect(), read_at_ms: story.at_ms }
 }
 
+/// A brown-out of ten minutes, two users refused so far.
+pub fn brown_out() -> Story {
+    let (_, text) = castoff::runbook::SHIPPED.iter().find(|(name, _)| *name == "brown-out").unwrap();
+    let runbook = castoff::runbook::Runbook::parse("brown-out", text, &[]).unwrap();
+    let (plan, _) = runbook.plan(&castoff::cluster::sim::demo(NIGHT_MS)).unwrap();
+    let mut story = Story::of(plan);
+    story.step(0).gate(1);
+    for (session, owner) in [("train-bert", "lee@snu.example"), ("jupyter-17", "park@kaist.example")] {
+        let why = "was refused: index.docker.io/lablup/python:3.6-ubuntu18.04";
+        story.wait(72_000);
+        let problem = Problem {
+            owner: Some(owner.to_owned()),
+            since_ms: Some(story.at_ms),
+            ..Problem::new(format!("session {session}"), why)
+        };
+        story.push(Entry::Seen { step: 1, problem });
+    }
+    story.wait(20_000);
+    story
+}
+
 /// The question before the removal.
 pub fn asking() -> Story {
     let mut story = Story::begin();

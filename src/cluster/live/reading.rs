@@ -5,8 +5,8 @@ use super::Live;
 use crate::{
     cluster::registry::RegistryClient,
     model::{
-        BackendAi, Fault, FaultKind, Host, ImageRef, Inventory, Manager, Part, Registry, Row, Service, Session, Unanswered,
-        Value, Wants,
+        BackendAi, Fault, FaultKind, Host, ImageRef, Inventory, Manager, Part, Refusal, Registry, Row, Service, Session,
+        Unanswered, Value, Wants,
     },
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
@@ -34,13 +34,14 @@ impl Live {
         let mut inventory = Inventory::new(&self.file.name, (self.now)());
         let wanted = |part| wants.parts.contains(&part);
         let about = wanted(Part::Tables) || wanted(Part::Managers);
-        let (keys, tables, sessions, managers, hosts, registries, backend_ai) = tokio::join!(
+        let (keys, tables, sessions, managers, hosts, registries, refusals, backend_ai) = tokio::join!(
             when(wanted(Part::Keys), self.read_keys()),
             when(wanted(Part::Tables), self.read_tables()),
             when(wanted(Part::Sessions), self.read_sessions()),
             when(wanted(Part::Managers), self.read_managers()),
             when(wanted(Part::Hosts), self.read_hosts()),
             when(wanted(Part::Registries), self.read_registries(wants)),
+            when(wanted(Part::Refusals), self.read_refusals()),
             when(about, self.read_backend_ai(wanted(Part::Tables))),
         );
         let unanswered = &mut inventory.unanswered;
@@ -52,13 +53,16 @@ impl Live {
                 }
             }
         };
-        [keys.1, tables.1, sessions.1, managers.1, hosts.1, registries.1, backend_ai.1].into_iter().for_each(&mut take);
+        [keys.1, tables.1, sessions.1, managers.1, hosts.1, registries.1, refusals.1, backend_ai.1]
+            .into_iter()
+            .for_each(&mut take);
         inventory.keys = keys.0;
         inventory.tables = tables.0;
         inventory.sessions = sessions.0;
         inventory.managers = managers.0;
         inventory.hosts = hosts.0;
         inventory.registries = registries.0;
+        inventory.refusals = refusals.0;
         inventory.backend_ai = backend_ai.0;
         inventory
     }
@@ -124,6 +128,29 @@ impl Live {
         }
         let answers = stream::iter(asked).buffer_unordered(HOSTS_AT_ONCE).collect().await;
         sorted(answers, Part::Managers, "manager")
+    }
+
+    /// Who was refused, as the managers' logs tell it; access keys become the addresses of their users.
+    async fn read_refusals(&self) -> Read<Vec<Refusal>> {
+        let asked = self.managers.iter().map(|(name, manager)| {
+            let answer = within(DEADLINE, manager.refusals());
+            async move { (name.clone(), answer.await) }
+        });
+        let answers = stream::iter(asked.collect::<Vec<_>>()).buffer_unordered(HOSTS_AT_ONCE).collect().await;
+        let (found, mut missing) = sorted(answers, Part::Refusals, "log of manager");
+        let mut refusals: Vec<Refusal> = found.into_values().flatten().collect();
+        refusals.sort_by_key(|refusal| refusal.at_ms);
+        if !refusals.is_empty() {
+            let subject = self.postgres_name();
+            let users = one(Part::Refusals, &subject, async { self.postgres().await?.read_users().await }).await;
+            missing.extend(users.1);
+            for refusal in &mut refusals {
+                if let Some(user) = users.0.get(&refusal.owner) {
+                    refusal.owner.clone_from(user);
+                }
+            }
+        }
+        (refusals, missing)
     }
 
     async fn read_hosts(&self) -> Read<BTreeMap<String, Host>> {

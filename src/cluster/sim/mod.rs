@@ -7,8 +7,8 @@ pub use demo::demo;
 
 use super::{Cluster, Report};
 use crate::model::{
-    Change, ContainerState, Digest, Fault, FaultKind, ImageRef, Inventory, LayerPhase, LayerProgress, Part, Standing, Wants,
-    check::is_old, image::DOCKER_HUB,
+    Change, ContainerState, Digest, Fault, FaultKind, ImageRef, Inventory, LayerPhase, LayerProgress, Part, Refusal, Standing,
+    Wants, check::is_old, image::DOCKER_HUB,
 };
 use async_trait::async_trait;
 use std::{
@@ -90,6 +90,19 @@ impl Sim {
         }
     }
 
+    /// In a brown-out somebody asks for an old image, one more at each look.
+    fn ask_in_vain(&self) {
+        let mut world = self.lock();
+        let mut asking = world.sessions.iter().filter(|s| is_old(&s.image, DOCKER_HUB, &[])).take(3);
+        let refusal = asking.nth(world.refusals.len()).map(|session| Refusal {
+            at_ms: jiff::Timestamp::now().as_millisecond(),
+            session: format!("{}-again", session.name),
+            owner: session.owner.clone(),
+            image: session.image.clone(),
+        });
+        world.refusals.extend(refusal);
+    }
+
     /// The layers of an image of which so many bytes came and so many are unpacked: one layer after the other.
     fn layers(&self, host: &str, image: &ImageRef, mut done: u64, mut unpacked: u64) -> Vec<LayerProgress> {
         let world = self.lock();
@@ -157,6 +170,9 @@ impl Cluster for Sim {
         // Only a waiting gate asks for sessions without the tables.
         if wants.parts.contains(&Part::Sessions) && !wants.parts.contains(&Part::Tables) {
             self.pass_time();
+        }
+        if wants.parts.contains(&Part::Refusals) && self.pace == Pace::Lively {
+            self.ask_in_vain();
         }
         self.world()
     }

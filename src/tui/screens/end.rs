@@ -143,6 +143,8 @@ pub fn left_to_do(state: &State) -> Vec<String> {
             text::clean(&format!("{why}   ({}{more})", whats[..whats.len().min(2)].join(", ")))
         })
         .collect();
+    let seen = state.steps.iter().flat_map(|step| &step.seen).filter(|problem| problem.owner.is_some());
+    out.extend(seen.map(|problem| text::clean(&format!("{}: give it a new image", problem.words()))));
     let notes = plan.notes.iter().filter(|note| note.hint.is_some() && !back);
     out.extend(notes.map(|note| text::clean(&format!("{} {}: {}", note.subject, note.why, note.hint.as_deref().unwrap_or("")))));
     out

@@ -71,7 +71,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     if !app.simulated {
         let dim = look.style(Tone::Dim);
         out.push(Line::raw(""));
-        out.push(Line::styled(" Once its castoff is gone, or is to be stopped short, another operator goes on with:", dim));
+        out.push(Line::styled(" Once its castoff is gone, another operator goes on with it:", dim));
         let command = format!("   castoff take-over {}{} --reason \"...\"", app.run, app.again);
         out.push(Line::styled(cut_end(&command, width), dim));
     }

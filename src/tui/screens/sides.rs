@@ -53,7 +53,7 @@ fn sign(tag: ChangeTag) -> (&'static str, Tone) {
 /// The sides with one fact a line, so that what is equal stands once.
 fn sides(change: &PlannedChange) -> (String, String) {
     match &change.change {
-        Change::Rows { diffs } => {
+        Change::Rows { diffs } | Change::BrownOut { diffs, .. } => {
             let side = |of: &Option<Row>, head: &str| {
                 of.iter()
                     .flat_map(|row| row.iter().map(move |(column, value)| format!("{head}  {column} = {}\n", plain(value))))

@@ -21,20 +21,28 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let width = area.width as usize;
     let step = app.at().unwrap_or(app.step);
     let Some(gate) = app.plan.steps.get(step).and_then(|step| step.gate.as_ref()) else { return };
-    let problems = app.problems(step).unwrap_or_default();
+    let brown_out = app.state.brown_out(step);
+    let problems = brown_out.map_or_else(|| app.problems(step).unwrap_or_default(), |brown_out| brown_out.seen);
     let mut head = vec![Line::styled(format!(" {}", text::clean(&gate.title)), look.style(Tone::Strong))];
     for sentence in &gate.text {
         head.extend(wrap(&text::clean(sentence), width.saturating_sub(2)).into_iter().map(|line| Line::raw(format!(" {line}"))));
     }
-    let over_time = over_time(app);
-    let in_the_way = format!(" {} in the way{over_time}", text::count(problems.len() as u64, "problem"));
+    let in_the_way = match brown_out {
+        Some(brown_out) => format!(" {}", brown_out.refused()),
+        None => format!(" {} in the way{}", text::count(problems.len() as u64, "problem"), over_time(app)),
+    };
     let read = app
         .report
         .as_ref()
         .map_or_else(String::new, |report| format!("   read {} ago", text::age(app.now_ms - report.read_at_ms)));
     let room = width.saturating_sub(in_the_way.len());
     head.push(Line::from(vec![Span::styled(in_the_way, look.style(Tone::Waiting)), prose(&read, room, look.style(Tone::Dim))]));
-    if let Some(since) = problems.iter().filter_map(|problem| problem.since_ms).min() {
+    if brown_out.is_some() {
+        head.push(Line::styled(
+            cut_end(" it ends by itself, also without castoff; who was refused stands in the report too", width),
+            look.style(Tone::Dim),
+        ));
+    } else if let Some(since) = problems.iter().filter_map(|problem| problem.since_ms).min() {
         let words = format!(" oldest since {}; no end time: it goes on when the list is empty", look.clock_with_zone(since));
         head.push(Line::styled(cut_end(&words, width), look.style(Tone::Dim)));
     }
