@@ -72,7 +72,8 @@ fn done_so_far(world: &mut Inventory) -> State {
     let changes = plan.steps.iter().flat_map(|step| &step.changes);
     let pull = changes.clone().find(|c| matches!(c.change, Change::Pull { .. })).unwrap();
     let keys = changes.clone().find(|c| matches!(c.change, Change::Keys { .. })).unwrap();
-    let mut entries = vec![Entry::Planned { plan: plan.clone().into(), by: "test".to_owned() }];
+    let planned = Entry::Planned { plan: plan.clone().into(), by: "test".to_owned() };
+    let mut entries = vec![planned, Entry::WaveReached { step: pull.id.step, wave: 0 }];
     for change in [pull, keys] {
         world.apply(&change.change);
         entries.extend([Entry::Started { change: change.id }, Entry::Done { change: change.id }]);

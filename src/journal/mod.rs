@@ -37,7 +37,7 @@ use tokio::time::Instant;
 /// The format this version reads and writes. Another one is refused by name.
 const JOURNAL_VERSION: i64 = 3;
 /// How long a shared journal may be away before the run stops.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two tries.
 const AGAIN: Duration = Duration::from_millis(500);
 
