@@ -19,7 +19,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct Guard {
     fence: Fence,
-    cluster: Arc<dyn Cluster>,
+    pub cluster: Arc<dyn Cluster>,
     events: mpsc::Sender<Event>,
     now_ms: fn() -> i64,
     /// It was said that nothing new begins; once for all who wait.
@@ -62,9 +62,8 @@ impl Guard {
         if self.waits.swap(false, Ordering::SeqCst) {
             self.say("the cluster is this run's again: it goes on").await;
         }
-        if waited {
-            self.fence.ask().await?;
-        }
+        // And last of all: this castoff may have been suspended since, and an etcd that is away is believed for a while.
+        self.fence.ask().await?;
         Ok(waited)
     }
 

@@ -305,7 +305,6 @@ impl Engine {
             };
             let task = worker::undo(
                 self.guard.clone(),
-                self.setup.cluster.clone(),
                 id,
                 change,
                 tries,
@@ -394,7 +393,6 @@ impl Engine {
             let change = self.plan().change(id).change.clone();
             let task = worker::apply(
                 self.guard.clone(),
-                self.setup.cluster.clone(),
                 id,
                 change,
                 deadline,

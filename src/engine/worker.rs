@@ -47,7 +47,6 @@ pub async fn look(cluster: Arc<dyn Cluster>, id: ChangeId, change: Change, to: m
 
 pub async fn apply(
     guard: Guard,
-    cluster: Arc<dyn Cluster>,
     id: ChangeId,
     change: Change,
     deadline: Duration,
@@ -55,6 +54,7 @@ pub async fn apply(
     events: mpsc::Sender<Event>,
     now_ms: fn() -> i64,
 ) {
+    let cluster = &*guard.cluster;
     let report = Watcher { change: id, events, now_ms };
     let applied = match guard.ask().await {
         Err(why) => return drop(to.send(Report::Halted(why)).await),
@@ -77,7 +77,6 @@ pub async fn apply(
 
 pub async fn undo(
     guard: Guard,
-    cluster: Arc<dyn Cluster>,
     id: ChangeId,
     change: Change,
     tries: Tries,
@@ -86,13 +85,13 @@ pub async fn undo(
     now_ms: fn() -> i64,
 ) {
     let report = Watcher { change: id, events, now_ms };
-    let mut outcome = undo_once(&guard, &*cluster, &change, tries.deadline, &report).await;
+    let mut outcome = undo_once(&guard, &change, tries.deadline, &report).await;
     for attempt in 1..tries.attempts {
         if !matches!(&outcome, Ok(Err(fault)) if fault.kind == FaultKind::Passing) {
             break;
         }
         tokio::time::sleep((tries.backoff * (1 << attempt.min(6))).min(Duration::from_mins(1))).await;
-        outcome = undo_once(&guard, &*cluster, &change, tries.deadline, &report).await;
+        outcome = undo_once(&guard, &change, tries.deadline, &report).await;
     }
     let report = match outcome {
         Ok(outcome) => Report::Undone { id, outcome },
@@ -103,12 +102,11 @@ pub async fn undo(
 
 async fn undo_once(
     guard: &Guard,
-    cluster: &dyn Cluster,
     change: &Change,
     deadline: Duration,
     report: &dyn Watch,
 ) -> Result<Result<(), Fault>, JournalError> {
-    // Asked last of all, so that the looking before is no older than it.
+    let cluster = &*guard.cluster;
     match undo_may_begin(cluster, change).await {
         Ok(true) => {}
         Ok(false) => return Ok(Ok(())),

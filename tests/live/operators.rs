@@ -150,7 +150,7 @@ fn of_two_who_begin_at_the_same_time_exactly_one_runs() {
     let lee = two.words(false, &words);
     let mut lee = two.lab.watch(&lee.iter().map(String::as_str).collect::<Vec<_>>());
     // Another journal, in another folder: the cluster itself says whose it is.
-    std::thread::sleep(std::time::Duration::from_millis(1000));
+    std::thread::sleep(std::time::Duration::from_secs(1));
     let elsewhere = tempfile::tempdir().unwrap();
     let folder = elsewhere.path().display().to_string();
     let third = two.lab.castoff(&["run", "backend-ai", "--headless", "--state", &folder, "--journal", "local"]);

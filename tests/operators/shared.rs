@@ -172,3 +172,21 @@ async fn another_schema_is_refused_by_its_number() {
     let nowhere = try_home(state.path(), "postgres://kim@127.0.0.1:1/db".to_owned()).await.unwrap_err().to_string();
     assert!(nowhere.contains("cannot open the journal `postgres://kim@127.0.0.1:1/db`"), "{nowhere}");
 }
+
+#[test]
+fn a_password_is_never_taken_from_a_url_nor_shown() {
+    let state = tempfile::tempdir().unwrap();
+    for url in ["postgres://kim:marker-7@127.0.0.1:1/db", "postgres://kim@127.0.0.1:1/db?password=marker-7"] {
+        for (argument, variable) in [(Some(url), None), (None, Some(url))] {
+            let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_castoff"));
+            command.arg("runs").arg("--state").arg(state.path()).current_dir(state.path());
+            if let Some(url) = argument {
+                command.args(["--journal", url]);
+            }
+            let done = command.env("CASTOFF_JOURNAL", variable.unwrap_or("local")).output().unwrap();
+            let said = String::from_utf8([done.stdout, done.stderr].concat()).unwrap();
+            assert_eq!(done.status.code(), Some(2), "{said}");
+            assert!(said.contains("a URL must not hold a password") && !said.contains("marker-7"), "{said}");
+        }
+    }
+}

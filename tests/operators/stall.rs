@@ -17,6 +17,7 @@ pub struct Stall {
 }
 
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "the switches of a test")]
 struct Gate {
     /// The client says this: from then on `word` is waited for.
     after: Vec<u8>,

@@ -70,7 +70,7 @@ impl EtcdClient {
         let why = match asked {
             Ok(Ok(mut answer)) => match answer.take_kvs().pop() {
                 Some(pair) if pair.lease() == shared.now().lease => return Claimed::Ours,
-                Some(pair) => return Claimed::Taken(shared.read(&pair)),
+                Some(pair) => return Claimed::Taken(Shared::read(&pair)),
                 None => return shared.retake().await,
             },
             Ok(Err(why)) => super::words(&why),
@@ -131,7 +131,8 @@ impl Shared {
         *self.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn read(&self, pair: &KeyValue) -> Claim {
+    /// What stands in the key.
+    fn read(pair: &KeyValue) -> Claim {
         serde_json::from_slice(pair.value()).unwrap_or_else(|_| Claim {
             holder: crate::model::Holder::named("another program"),
             run: String::new(),
@@ -160,7 +161,7 @@ impl Shared {
                 _ => None,
             });
             let Some(pair) = found else { break };
-            let other = self.read(&pair);
+            let other = Self::read(&pair);
             let same_run = other.run == self.claim.run && !other.run.is_empty();
             let may = terms.is_some_and(|terms| (terms.is_dead)(&other.holder) || (terms.by_force && same_run));
             if !may {
@@ -180,7 +181,7 @@ impl Shared {
         match asked {
             Ok(Ok(mut answer)) => match answer.take_kvs().pop() {
                 Some(pair) if pair.lease() == self.now().lease => return Claimed::Again,
-                Some(pair) => return Claimed::Taken(self.read(&pair)),
+                Some(pair) => return Claimed::Taken(Self::read(&pair)),
                 None => {}
             },
             Ok(Err(why)) => return Claimed::Lost(super::words(&why)),
