@@ -159,7 +159,7 @@ impl View {
         let lines = self.account.take(event, now_ms());
         if !self.options.json {
             for line in lines.iter().filter(|line| line.entry) {
-                self.data(&line.printed());
+                self.data(&text::page(&line.printed()));
             }
         }
         self.words(&lines);
@@ -167,7 +167,7 @@ impl View {
             && !same
             && let Some(object) = self.object(event)
         {
-            self.data(&object.to_string());
+            self.data(&text::json(&object.to_string()));
         }
     }
 
@@ -207,8 +207,8 @@ impl View {
     }
 
     #[expect(clippy::unused_self, reason = "beside `data`, as its counterpart")]
-    fn say(&self, text: &str) {
-        let _ = writeln!(std::io::stderr(), "{text}");
+    fn say(&self, words: &str) {
+        let _ = writeln!(std::io::stderr(), "{}", text::page(words));
     }
 
     fn must_leave(&self) -> Option<Left> {
@@ -280,13 +280,14 @@ impl View {
             Left::Failed { .. } | Left::Stuck => {
                 let step = self.account.state.current_step().filter(|_| *left != Left::Stuck);
                 if let Some(why) = step.and_then(|step| self.account.state.stopped_by(step)) {
-                    self.say(&format!("the step stopped: {why}; nothing more of it began"));
+                    self.say(&format!("the step stopped: {}; nothing more of it began", text::clean(&why)));
                 }
                 for (fault, ids) in self.account.state.causes() {
                     let Fault { what, why, hint, .. } = fault;
+                    let (what, why) = (text::clean(&what), text::clean(&why));
                     self.say(&format!("error: {what}: {why} ({})", text::count(ids.len() as u64, "change")));
                     if let Some(hint) = hint {
-                        self.say(&format!("hint: {hint}"));
+                        self.say(&format!("hint: {}", text::clean(&hint)));
                     }
                 }
             }

@@ -146,6 +146,7 @@ impl Runbook {
             notes,
             blockers,
         };
+        plan = plan.tidied();
         plan.plan = hash(&plan);
         Ok((plan, world))
     }

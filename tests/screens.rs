@@ -5,6 +5,8 @@
 mod in_waves;
 #[path = "screens/keys.rs"]
 mod keys;
+#[path = "screens/poison.rs"]
+mod poison;
 #[path = "screens/sample.rs"]
 mod sample;
 

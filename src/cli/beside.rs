@@ -3,7 +3,7 @@
 
 use super::{Common, Exit, Failure, Front};
 use crate::cluster::config::ClusterFile;
-use crate::model::{Asked, Event, Stamped};
+use crate::model::{Asked, Event, Stamped, text};
 use crate::notify::{Notices, Run, Ways, Webhook};
 use crate::remote::{Hub, Socket, wire::Hello};
 use std::{
@@ -63,7 +63,7 @@ impl Beside {
         let socket = match Socket::open(hub.clone(), folder, &name, runtime.as_deref()) {
             Ok(socket) => Some(socket),
             Err(error) => {
-                eprintln!("warning: castoff watch cannot reach this run: {error}");
+                eprintln!("{}", text::clean(&format!("warning: castoff watch cannot reach this run: {error}")));
                 None
             }
         };
@@ -85,7 +85,7 @@ impl Beside {
     pub async fn finish(self) {
         let Some(notices) = self.notices else { return };
         for words in notices.finish(LAST_NOTICE).await {
-            eprintln!("warning: {words}");
+            eprintln!("{}", text::clean(&format!("warning: {words}")));
         }
     }
 }

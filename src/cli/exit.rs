@@ -148,12 +148,17 @@ impl From<JournalError> for Failure {
             _ => Exit::Unexpected,
         };
         let hint = match &error {
-            JournalError::Storage { what: "write", .. } => {
-                Some("nothing was begun after the last entry; make room or make it writable, then castoff resume".to_owned())
-            }
             JournalError::TakenOver { .. } => {
                 Some("castoff watch looks on; what was in flight here is looked up there".to_owned())
             }
+            JournalError::Storage { what: "write", .. } => Some(
+                "nothing was begun after the last entry; make room, make it writable or bring the disk back, then castoff resume"
+                    .to_owned(),
+            ),
+            JournalError::Damaged { .. } => Some(
+                "keep the files as they are: castoff journal verify tells up to where they are whole, castoff plan how the cluster stands"
+                    .to_owned(),
+            ),
             _ => None,
         };
         Self { exit, error: error.into(), hint }

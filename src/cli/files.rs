@@ -2,7 +2,7 @@
 
 use super::{Common, Exit, Failure};
 use crate::cluster::config::ClusterFile;
-use crate::model::{Inventory, Plan, inventory::INVENTORY_VERSION, plan::PLAN_VERSION};
+use crate::model::{Inventory, Plan, edge, inventory::INVENTORY_VERSION, plan::PLAN_VERSION, text};
 use crate::runbook::{Runbook, SHIPPED};
 use anyhow::Context;
 use std::path::{Path, PathBuf};
@@ -35,39 +35,51 @@ pub fn named(name: &str, sets: &[String]) -> Result<Named, Failure> {
 }
 
 fn saved_plan(name: &str, text: &str) -> Result<Plan, Failure> {
-    let bad = |why: String| Failure::new(Exit::Usage, format!("`{name}` is not a saved plan: {why}"));
+    let bad = |why: String| Failure::new(Exit::Usage, format!("`{name}` is not a saved plan: {}", text::clean(&why)));
     let value: serde_json::Value = serde_json::from_str(text).map_err(|e| bad(e.to_string()))?;
     let version = value.get("v").and_then(serde_json::Value::as_u64).ok_or_else(|| bad("it has no `v`".to_owned()))?;
     if version != u64::from(PLAN_VERSION) {
         return Err(bad(format!("it has format {version}; this castoff reads {PLAN_VERSION}")));
     }
-    serde_json::from_value(value).map_err(|e| bad(e.to_string()))
+    let plan: Plan = serde_json::from_value(value).map_err(|e| bad(e.to_string()))?;
+    if !plan.is_in_order() {
+        return Err(bad("its changes do not stand where their ids say".to_owned()));
+    }
+    match plan.deceives() {
+        Some(name) => Err(bad(format!("the name `{name}` holds characters that cannot be seen"))),
+        None => Ok(plan),
+    }
 }
 
 /// An inventory for a rehearsal.
 pub fn inventory(path: &Path) -> Result<Inventory, Failure> {
     let name = path.display();
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{name}`"))?;
-    let inventory: Inventory =
-        serde_json::from_str(&text).map_err(|e| Failure::new(Exit::Usage, format!("`{name}` is not an inventory: {e}")))?;
+    let inventory: Inventory = serde_json::from_str(&text)
+        .map_err(|e| Failure::new(Exit::Usage, format!("`{name}` is not an inventory: {}", edge::told(&e))))?;
     if inventory.v != INVENTORY_VERSION {
         let found = inventory.v;
         return Err(Failure::new(Exit::Usage, format!("`{name}` has format {found}; this castoff reads {INVENTORY_VERSION}")));
     }
-    Ok(inventory)
+    if !edge::is_name(&inventory.cluster) {
+        let cluster = text::clean(&inventory.cluster);
+        return Err(Failure::new(Exit::Usage, format!("`{name}`: `{cluster}` cannot be the name of a cluster")));
+    }
+    Ok(inventory.tidied())
 }
 
 /// `castoff check`.
 pub fn check(common: &Common, runbook: &str, sets: &[String]) -> Result<Exit, Failure> {
     if let Named::Runbook(runbook) = named(runbook, sets)? {
-        println!("runbook {}: {}", runbook.name, runbook.title);
+        println!("{}", text::clean(&format!("runbook {}: {}", runbook.name, runbook.title)));
     }
     let cluster = ClusterFile::load(common.cluster.as_deref())?;
     let count = |n: usize, noun| crate::model::text::count(n as u64, noun);
     let (managers, agents) = (count(cluster.managers.len(), "manager"), count(cluster.agents.len(), "agent"));
-    println!("cluster {}: {managers}, {agents}, {}", cluster.name, count(cluster.registries.len(), "registry"));
+    let registries = count(cluster.registries.len(), "registry");
+    println!("{}", text::clean(&format!("cluster {}: {managers}, {agents}, {registries}", cluster.name)));
     for note in cluster.notes() {
-        println!("note: {note}");
+        println!("note: {}", text::clean(&note));
     }
     Ok(Exit::Done)
 }

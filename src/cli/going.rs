@@ -9,8 +9,8 @@ use super::signals::stop_on_signals;
 use super::{Common, Exit, Failure, Format, Front, When};
 use crate::cluster::Cluster;
 use crate::engine::{Ending, Engine, EngineError, Setup};
-use crate::journal::{Home, Journal};
-use crate::model::{Command, Next, Plan, Stamped, State, Stop, Window};
+use crate::journal::{Home, Journal, Link};
+use crate::model::{Command, Next, Plan, Stamped, State, Stop, Window, text};
 use crate::remote::wire::Hello;
 use crate::{headless, plain, report, tui};
 use anyhow::Context;
@@ -218,7 +218,7 @@ async fn last_words(home: &Home, run: &str, simulated: bool, face: Face, common:
         home.forget(run).await;
         return Ok(());
     }
-    let text = if folded.finished.is_some() {
+    let words = if folded.finished.is_some() {
         let width = width();
         let look = tui::Look::from_environment(|name| std::env::var(name).ok(), common.ascii, Some(false));
         let mut page = tui::end_page(&folded, run, &home.files(run), &look, width, &common.again());
@@ -229,13 +229,24 @@ async fn last_words(home: &Home, run: &str, simulated: bool, face: Face, common:
         let offered = format!("castoff resume {run}");
         report::status_text(run, &folded, None).replace(&offered, &format!("{offered}{}", common.again()))
     };
-    let text = if simulated { rehearsed(&text) } else { text };
+    let words = if simulated { rehearsed(&words) } else { words + &last_hash(home, run).await };
+    let words = text::page(&words);
     if face == Face::Headless && common.format == Format::Json {
-        let _ = write!(std::io::stderr(), "{text}");
+        let _ = write!(std::io::stderr(), "{words}");
     } else {
-        let _ = write!(std::io::stdout(), "{text}");
+        let _ = write!(std::io::stdout(), "{words}");
     }
     Ok(())
+}
+
+/// What evidence of this run is held against, later.
+async fn last_hash(home: &Home, run: &str) -> String {
+    let links = match home.reader(run).await {
+        Ok(reader) => reader.verify().await,
+        Err(error) => Err(error),
+    };
+    let line = |links: Vec<Link>| Some(report::bundle::last_hash_line(&links.last()?.hash) + "\n");
+    links.ok().and_then(line).unwrap_or_default()
 }
 
 /// The simulated cluster ends with the program: no command could find it again.

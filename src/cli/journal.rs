@@ -3,7 +3,7 @@
 use super::{Common, Exit, Failure, Format, home, look_up};
 use crate::journal::JournalError;
 use crate::model::State;
-use crate::model::text::count;
+use crate::model::text::{self, count};
 use serde_json::json;
 
 /// `castoff journal verify`: names the first entry that is not as it was written.
@@ -24,7 +24,10 @@ pub async fn verify(common: &Common, run: Option<String>) -> Result<Exit, Failur
     }
     let head = links.last().map(|link| link.hash.to_string());
     match common.format {
-        Format::Json => println!("{}", json!({ "v": 1, "run": run, "whole": true, "entries": links.len(), "last-hash": head })),
+        Format::Json => {
+            let whole = json!({ "v": 1, "run": run, "whole": true, "entries": links.len(), "last-hash": head });
+            println!("{}", text::json(&whole.to_string()));
+        }
         Format::Text => {
             println!("run {run}: {} as written, nothing is missing", count(links.len() as u64, "entry"));
             println!("last hash  {}", head.as_deref().unwrap_or("-"));
@@ -35,7 +38,8 @@ pub async fn verify(common: &Common, run: Option<String>) -> Result<Exit, Failur
 
 fn damaged(common: &Common, run: &str, path: &str, seq: u64, why: &str) -> Result<Exit, Failure> {
     if common.format == Format::Json {
-        println!("{}", json!({ "v": 1, "run": run, "whole": false, "entry": seq, "why": why }));
+        let broken = json!({ "v": 1, "run": run, "whole": false, "entry": seq, "why": why });
+        println!("{}", text::json(&broken.to_string()));
     }
     let failure = Failure::new(Exit::Unexpected, format!("the journal `{path}` is damaged at entry {seq}: {why}"));
     let before = seq.saturating_sub(1);

@@ -3,7 +3,7 @@
 
 use super::{Common, Exit, Failure, Format, home, look_up};
 use crate::account::Account;
-use crate::model::{Event, Stamped};
+use crate::model::{Event, Stamped, text};
 use crate::report::moment;
 use serde_json::json;
 use std::{io::Write, time::Duration};
@@ -47,9 +47,10 @@ fn tell(common: &Common, account: &mut Account, entries: Vec<Stamped>) -> bool {
         for line in account.take(&event, at_ms) {
             let written = match (&event, common.format) {
                 (Event::Entry(stamped), Format::Json) => {
-                    writeln!(out, "{}", json!({ "v": 1, "seq": seq, "at-ms": at_ms, "entry": stamped.entry }))
+                    let object = json!({ "v": 1, "seq": seq, "at-ms": at_ms, "entry": stamped.entry });
+                    writeln!(out, "{}", text::json(&object.to_string()))
                 }
-                _ => writeln!(out, "{seq:>5}  {}  {}", moment(at_ms), line.text),
+                _ => writeln!(out, "{seq:>5}  {}  {}", moment(at_ms), text::clean(&line.text)),
             };
             taken &= written.is_ok();
         }

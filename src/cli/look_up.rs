@@ -4,7 +4,7 @@ use super::{Common, Exit, Failure, Format, Schema, home};
 use crate::actions::ACTIONS;
 use crate::cluster::config::ClusterFile;
 use crate::journal::Home;
-use crate::model::{Stamped, State};
+use crate::model::{Stamped, State, text};
 use crate::report;
 use crate::runbook::{self, Runbook, SHIPPED};
 use serde_json::json;
@@ -51,9 +51,9 @@ pub async fn status(common: &Common, run: Option<String>) -> Result<Exit, Failur
     let holder = home.holder(&run).await?.map(|keeper| keeper.holder);
     match common.format {
         Format::Text => {
-            print!("{}", report::status_text(&run, &folded, holder.as_deref()));
+            print!("{}", text::page(&report::status_text(&run, &folded, holder.as_deref())));
             if let Some((plan, window)) = folded.plan.as_ref().zip(folded.window.as_ref()) {
-                print!("{}", report::window_text(plan, &folded, window, super::run::now_ms()));
+                print!("{}", text::page(&report::window_text(plan, &folded, window, super::run::now_ms())));
             }
         }
         Format::Json => {
@@ -61,7 +61,7 @@ pub async fn status(common: &Common, run: Option<String>) -> Result<Exit, Failur
             let fields = value.as_object_mut().expect("a report is an object");
             fields.retain(|key, _| !matches!(key.as_str(), "plan" | "entries"));
             fields.insert("held-by".to_owned(), json!(holder));
-            println!("{value}");
+            println!("{}", text::json(&value.to_string()));
         }
     }
     Ok(Exit::Done)
@@ -75,7 +75,7 @@ pub async fn runs(common: &Common) -> Result<Exit, Failure> {
         let folded = match read.and_then(|entries| Ok(State::fold(&entries)?)) {
             Ok(folded) => folded,
             Err(failure) => {
-                eprintln!("{run}  cannot be read: {:#}", failure.error);
+                eprintln!("{}", text::page(&format!("{run}  cannot be read: {:#}", failure.error)));
                 continue;
             }
         };
@@ -83,11 +83,12 @@ pub async fn runs(common: &Common) -> Result<Exit, Failure> {
         let (runbook, cluster) = plan.map_or(("-", "-"), |plan| (plan.runbook.as_str(), plan.cluster.as_str()));
         match common.format {
             Format::Text => {
-                println!("{run}  {}  {runbook} on {cluster}  {}", report::moment(folded.begun_ms), report::standing(&folded));
+                let (begun, standing) = (report::moment(folded.begun_ms), report::standing(&folded));
+                println!("{}", text::clean(&format!("{run}  {begun}  {runbook} on {cluster}  {standing}")));
             }
             Format::Json => println!(
                 "{}",
-                json!({ "v": 1, "run": run, "runbook": runbook, "cluster": cluster, "begun-at-ms": folded.begun_ms, "standing": report::standing(&folded) })
+                text::json(&json!({ "v": 1, "run": run, "runbook": runbook, "cluster": cluster, "begun-at-ms": folded.begun_ms, "standing": report::standing(&folded) }).to_string())
             ),
         }
     }
@@ -98,8 +99,8 @@ pub async fn report(common: &Common, run: Option<String>) -> Result<Exit, Failur
     let home = home::home(common).await?;
     let (run, entries, folded) = find(&home, run).await?;
     match common.format {
-        Format::Text => print!("{}", report::report_markdown(&run, &folded, &entries)),
-        Format::Json => println!("{}", report::report_json(&run, &folded, &entries)),
+        Format::Text => print!("{}", text::page(&report::report_markdown(&run, &folded, &entries))),
+        Format::Json => println!("{}", text::json(&report::report_json(&run, &folded, &entries).to_string())),
     }
     Ok(Exit::Done)
 }
@@ -112,8 +113,8 @@ pub fn list(common: &Common) -> Result<Exit, Failure> {
         return Ok(Exit::Done);
     }
     println!("RUNBOOKS");
-    for (name, text) in SHIPPED {
-        println!("  {name:<18} {}", Runbook::parse(name, text, &[])?.title);
+    for (name, written) in SHIPPED {
+        println!("  {name:<18} {}", Runbook::parse(name, written, &[])?.title);
     }
     println!("\nACTIONS");
     for kind in ACTIONS {

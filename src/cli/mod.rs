@@ -2,6 +2,7 @@
 
 mod afar;
 mod beside;
+mod bundle;
 mod exit;
 mod face;
 mod files;
@@ -13,6 +14,7 @@ mod journal;
 mod log;
 mod look_up;
 mod man;
+pub mod memory;
 mod process;
 mod run;
 mod run_log;
@@ -25,7 +27,7 @@ mod window;
 
 pub use exit::{Exit, Failure};
 
-use crate::tui;
+use crate::{model::text, tui};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use face::Ui;
 use std::path::PathBuf;
@@ -91,18 +93,12 @@ impl Common {
         let option = |(name, path): (&str, &Option<PathBuf>)| {
             let path = path.as_ref()?;
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            Some(format!(" {name} {}", quoted(&path.to_string_lossy())))
+            Some(format!(" {name} {}", text::quoted(&path.to_string_lossy())))
         };
         let journal = self.journal.as_ref().filter(|url| !crate::cluster::config::holds_password(url));
-        let journal = journal.map(|url| format!(" --journal {}", quoted(url)));
+        let journal = journal.map(|url| format!(" --journal {}", text::quoted(url)));
         given.into_iter().filter_map(option).chain(journal).collect()
     }
-}
-
-/// A word that a shell takes as it stands.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@,%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -275,8 +271,12 @@ enum Command {
         #[arg(value_name = "NAME=NUMBER|RUN")]
         words: Vec<String>,
     },
-    /// What the journal of a run says and what the cluster says now: looks, and changes nothing
-    Verify { run: Option<String> },
+    /// What the journal of a run says and what the cluster says now: looks, and changes nothing. Of a bundle: whether every
+    /// byte is as it was written
+    Verify {
+        #[arg(value_name = "RUN|BUNDLE")]
+        run: Option<String>,
+    },
     /// The record of a run itself
     Journal {
         #[command(subcommand)]
@@ -287,7 +287,12 @@ enum Command {
     /// The runs that are kept here
     Runs,
     /// The report of a run, as Markdown or JSON
-    Report { run: Option<String> },
+    Report {
+        run: Option<String>,
+        /// Write plan, ledger, entries, differences, answers and report to a new folder, sealed: castoff verify FOLDER
+        #[arg(long, value_name = "FOLDER")]
+        bundle: Option<PathBuf>,
+    },
     /// What happened in a run, entry by entry
     Log {
         run: Option<String>,
@@ -368,11 +373,13 @@ pub async fn main() -> Result<Exit, Failure> {
         Command::GoOn { run } => watch::ask(common, run, watch::Wanted::GoOn).await,
         Command::Stop { run } => watch::ask(common, run, watch::Wanted::Stop).await,
         Command::Limit { words } => watch::limit(common, words).await,
+        Command::Verify { run: Some(named) } if bundle::is_bundle(&named) => bundle::verify(common, &named),
         Command::Verify { run } => verify::verify(common, run).await,
         Command::Journal { of: JournalCommand::Verify { run } } => journal::verify(common, run).await,
         Command::Status { run } => look_up::status(common, run).await,
         Command::Runs => look_up::runs(common).await,
-        Command::Report { run } => look_up::report(common, run).await,
+        Command::Report { run, bundle: Some(folder) } => bundle::write(common, run, &folder).await,
+        Command::Report { run, bundle: None } => look_up::report(common, run).await,
         Command::Log { run, follow } => log::log(common, run, follow).await,
         Command::List => look_up::list(common),
         Command::Check { runbook, sets } => files::check(common, &runbook, &sets),
@@ -394,8 +401,8 @@ mod tests {
 
     #[test]
     fn a_path_is_one_word_of_the_shell() {
-        assert_eq!(quoted("/srv/castoff.toml"), "/srv/castoff.toml");
-        assert_eq!(quoted("/srv/my runs"), "'/srv/my runs'");
-        assert_eq!(quoted("/srv/kim's; rm"), r"'/srv/kim'\''s; rm'");
+        assert_eq!(text::quoted("/srv/castoff.toml"), "/srv/castoff.toml");
+        assert_eq!(text::quoted("/srv/my runs"), "'/srv/my runs'");
+        assert_eq!(text::quoted("/srv/kim's; rm"), r"'/srv/kim'\''s; rm'");
     }
 }

@@ -11,8 +11,8 @@ use crate::cluster::{
     live::Live,
     sim::{Pace, Sim, demo},
 };
-use crate::journal::{Home, Journal, JournalError};
-use crate::model::{Command, Holder, Inventory, Plan, State, Waves};
+use crate::journal::{Home, Journal, JournalError, private};
+use crate::model::{Command, Holder, Inventory, Plan, State, Waves, text};
 use crate::remote::peer;
 use crate::report;
 use crate::runbook::Runbook;
@@ -29,16 +29,16 @@ pub async fn plan(common: &Common, planned: &Planned, window: &WindowOption, out
     let window = window.of_new_run(common, planned.simulate)?;
     let cluster = open(common, planned)?;
     let plan = make(&*cluster, planned).await?;
-    let json = || serde_json::to_string_pretty(&plan).expect("a plan is plain data");
+    let json = || text::json(&serde_json::to_string_pretty(&plan).expect("a plan is plain data"));
     if let Some(path) = out {
         write_file(path, &json())?;
         eprintln!("wrote plan {} to {}: castoff run {}", plan.plan, path.display(), path.display());
     }
-    let text = if common.format == Format::Json { json() } else { report::plan_text(&plan, columns()) };
+    let text = if common.format == Format::Json { json() } else { text::page(&report::plan_text(&plan, columns())) };
     // A closed pipe (`| head`) ends the output, nothing else.
     let _ = writeln!(std::io::stdout(), "{text}");
     if let Some(window) = window.filter(|_| common.format == Format::Text && !plan.is_empty()) {
-        let _ = write!(std::io::stdout(), "{}", report::window_text(&plan, &State::default(), &window, now_ms()));
+        let _ = write!(std::io::stdout(), "{}", text::page(&report::window_text(&plan, &State::default(), &window, now_ms())));
     }
     Ok(match () {
         () if !plan.blockers.is_empty() => Exit::PreflightFailed,
@@ -53,9 +53,9 @@ pub async fn inventory(common: &Common, runbook: &str, out: &Path) -> Result<Exi
     };
     let cluster = live(common)?;
     let inventory = read(&*cluster, &runbook).await;
-    write_file(out, &serde_json::to_string_pretty(&inventory).expect("an inventory is plain data"))?;
+    write_file(out, &text::json(&serde_json::to_string_pretty(&inventory).expect("an inventory is plain data")))?;
     for unanswered in &inventory.unanswered {
-        eprintln!("{}: {}", unanswered.subject, unanswered.why);
+        eprintln!("{}", text::clean(&format!("{}: {}", unanswered.subject, unanswered.why)));
     }
     eprintln!("wrote {}: castoff run backend-ai --simulate --inventory {}", out.display(), out.display());
     Ok(if inventory.unanswered.is_empty() { Exit::Done } else { Exit::SomethingLeft })
@@ -86,9 +86,9 @@ pub async fn run(common: &Common, planned: &Planned, front: &Front, window: &Win
     let approvals = approvals(front, &plan)?;
     if face == Face::Headless && !plan.blockers.is_empty() {
         for blocker in &plan.blockers {
-            eprintln!("error: {}: {}", blocker.subject, blocker.why);
+            eprintln!("error: {}", text::clean(&format!("{}: {}", blocker.subject, blocker.why)));
             if let Some(hint) = &blocker.hint {
-                eprintln!("hint: {hint}");
+                eprintln!("hint: {}", text::clean(hint));
             }
         }
         return Ok(Exit::PreflightFailed);
@@ -173,6 +173,11 @@ pub async fn rollback(
     reason: &str,
     (front, window): (&Front, &WindowOption),
 ) -> Result<Exit, Failure> {
+    if reason.trim().is_empty() {
+        return Err(
+            Failure::new(Exit::Usage, "a reason is needed to roll back").hint("--reason \"WHY\": it stands in the report")
+        );
+    }
     let window = window.of_known_run()?;
     let home = home::home(common).await?;
     let (run, _, folded) = look_up::find(&home, run).await?;
@@ -371,12 +376,15 @@ fn new_name() -> String {
     format!("{now}-{}", &random[28..])
 }
 
-/// Who answers gates: the user, and who became it.
+/// Who answers gates: the user, who became it, and where an ssh session comes from.
 pub fn operator() -> String {
     let name = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
     let user = peer::user(rustix::process::getuid().as_raw());
     let user = name("SUDO_USER").map_or(user.clone(), |real| format!("{real} as {user}"));
-    crate::model::text::clean(&format!("{user} on {}", peer::host()))
+    // Only an address is believed, whatever else stands there.
+    let client = name("SSH_CONNECTION").and_then(|it| it.split(' ').next()?.parse::<std::net::IpAddr>().ok());
+    let from = client.map_or_else(String::new, |client| format!(" from {client}"));
+    crate::model::text::clean(&format!("{user} on {}{from}", peer::host()))
 }
 
 /// Columns of the terminal, as the end page takes them.
@@ -390,14 +398,7 @@ pub fn columns() -> usize {
 
 /// By a temporary file and a rename: a full disk leaves what was there. Mode 0600.
 fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
-    use std::os::unix::fs::OpenOptionsExt;
-    let temporary = path.with_extension("castoff-new");
-    let written =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&temporary, path)
-        });
+    let written = private::replace(path, text);
     written.with_context(|| format!("cannot write `{}`", path.display())).map_err(|error| Failure {
         exit: Exit::Usage,
         error,

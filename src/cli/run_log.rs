@@ -2,11 +2,11 @@
 //! Never slows the run and never ends it: a line that cannot be written is counted, and said once.
 
 use crate::account::Account;
+use crate::journal::private;
 use crate::model::{Event, Level, Stamped, text};
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -66,7 +66,7 @@ impl Tee {
                     block.iter().for_each(|line| log.line((self.now_ms)(), &format!("status  {line}")));
                     if self.aloud {
                         let block = block.join("\n");
-                        let _ = writeln!(io::stderr(), "{block}");
+                        let _ = writeln!(io::stderr(), "{}", text::page(&block));
                     }
                 }
                 _ = clock.tick() => {
@@ -111,12 +111,12 @@ impl Log {
 /// `2026-11-21T02:14:32.120+09:00  started   2.1 pull …`.
 fn stamped(at_ms: i64, words: &str) -> String {
     let at = jiff::Timestamp::from_millisecond(at_ms).unwrap_or_default().to_zoned(jiff::tz::TimeZone::system());
-    format!("{}  {words}\n", at.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z"))
+    format!("{}  {}\n", at.strftime("%Y-%m-%dT%H:%M:%S%.3f%:z"), text::clean(words))
 }
 
 /// Writes until nobody sends any more. The first trouble of a row is said, and each line is tried anew.
 fn write(path: &Path, mut lines: mpsc::Receiver<String>, trouble: &Sender<String>) {
-    let open = || OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    let open = || private::file(OpenOptions::new().append(true), path);
     let mut file: Option<File> = None;
     let mut well = true;
     while let Some(line) = lines.blocking_recv() {
@@ -178,13 +178,14 @@ mod tests {
     #[tokio::test]
     async fn a_log_that_cannot_be_written_is_said_once_and_stops_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink("/dev/full", folder.path().join("run.log")).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("elsewhere"), folder.path().join("run.log")).unwrap();
         let seen = through(folder.path(), vec![said("one"), said("two"), said("three")]).await;
         let notices: Vec<&Event> = seen
             .iter()
-            .filter(|e| matches!(e, Event::Said { text, .. } if text.starts_with("run.log is not written: No space")))
+            .filter(|e| matches!(e, Event::Said { text, .. } if text.starts_with("run.log is not written: a link stands there")))
             .collect();
         assert_eq!(notices.len(), 1, "{seen:?}");
         assert_eq!(seen.len(), 4, "{seen:?}");
+        assert!(!folder.path().join("elsewhere").exists(), "a link is not followed");
     }
 }

@@ -18,10 +18,10 @@ pub async fn verify(common: &Common, run: Option<String>) -> Result<Exit, Failur
                 "v": 1, "run": run, "plan": plan.plan,
                 "steps": survey.lines, "changed": survey.changed, "unanswered": survey.unanswered,
             });
-            println!("{survey}");
+            println!("{}", text::json(&survey.to_string()));
         }
         Format::Text => {
-            println!("run {run}  plan {}  {} on {}", plan.plan, plan.runbook, plan.cluster);
+            println!("{}", text::clean(&format!("run {run}  plan {}  {} on {}", plan.plan, plan.runbook, plan.cluster)));
             for line in &survey.lines {
                 let sign = if line.agrees { "+" } else { "?" };
                 let title = plan.steps.get(line.step).map_or("", |step| step.title.as_str());

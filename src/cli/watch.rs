@@ -117,7 +117,7 @@ pub fn no_socket(running: &Running, why: &Unreachable) -> String {
 
 /// The machine that a holder names.
 pub fn host_of(holder: &str) -> Option<&str> {
-    holder.split_once(" on ").and_then(|(_, rest)| rest.split(',').next())
+    holder.split_once(" on ").and_then(|(_, rest)| rest.split([',', ' ']).next())
 }
 
 /// `castoff watch`.
@@ -212,7 +212,7 @@ pub fn start(
 async fn lines(common: &Common, running: &Running, connection: Connection) -> Result<(), Failure> {
     let folder = running.folder();
     let entries = connection.entries.clone();
-    eprint!("{}", report::status_text(&running.run, &State::fold(&entries)?, Some(&connection.hello.holder)));
+    eprint!("{}", text::page(&report::status_text(&running.run, &State::fold(&entries)?, Some(&connection.hello.holder))));
     let (event_to, events) = mpsc::channel(4096);
     let (_commands, command_from) = mpsc::channel(1);
     let terminal = terminal();
@@ -343,13 +343,10 @@ fn say(common: &Common, running: &Running, wanted: &Wanted, state: &State) {
     let mut out = std::io::stdout();
     let _ = if common.format == Format::Json {
         let asked = wanted.verb();
-        writeln!(
-            out,
-            "{}",
-            json!({ "v": 1, "run": run, "asked": asked, "in-flight": n, "limits": state.limits, "sentence": words })
-        )
+        let said = json!({ "v": 1, "run": run, "asked": asked, "in-flight": n, "limits": state.limits, "sentence": words });
+        writeln!(out, "{}", text::json(&said.to_string()))
     } else {
-        writeln!(out, "{words}")
+        writeln!(out, "{}", text::clean(&words))
     };
 }
 
@@ -378,7 +375,7 @@ async fn wait_for_stop(
         let rehearsal = running.home.is_rehearsal();
         let way_on =
             if rehearsal { "a rehearsal ends with its process".to_owned() } else { format!("castoff resume {named} goes on") };
-        let _ = writeln!(std::io::stdout(), "run {run} stopped; {way_on}");
+        let _ = writeln!(std::io::stdout(), "{}", text::clean(&format!("run {run} stopped; {way_on}")));
     }
     Ok(Exit::Done)
 }

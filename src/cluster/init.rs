@@ -4,6 +4,7 @@
 use crate::model::backend_ai::quote;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
@@ -43,7 +44,7 @@ pub struct FoundDatabase {
 
 /// Writes the text to a new file; an existing one is an error.
 pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = std::fs::File::create_new(path)?;
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }

@@ -47,7 +47,7 @@ pub struct Live {
 #[async_trait]
 impl Cluster for Live {
     async fn read(&self, wants: &Wants) -> Inventory {
-        Box::pin(self.read_parts(wants)).await
+        Box::pin(self.read_parts(wants)).await.tidied()
     }
 
     async fn standing(&self, change: &Change) -> Result<Standing, Fault> {

@@ -91,6 +91,9 @@ pub struct Engine {
     stopped_by: Option<String>,
 }
 
+/// A skip, a rollback or an abort without one is none.
+const NO_REASON: &str = "a reason is needed: it stands in the report";
+
 /// How long a stop waits for what is in flight. A pull that is cut off is repeated at no harm.
 const STOP_GRACE: Duration = Duration::from_secs(20);
 
@@ -181,6 +184,9 @@ impl Engine {
                 Some(Command::Begin) => break,
                 None | Some(Command::Stop | Command::StopNow) => return Ok(Some(Ending::Stopped)),
                 Some(Command::Verify) if self.state.plan.is_some() => self.survey().await,
+                Some(Command::RollBack { why, .. } | Command::Abort { why }) if why.trim().is_empty() => {
+                    self.refuse(NO_REASON).await;
+                }
                 Some(Command::RollBack { to, why }) if self.state.plan.is_some() => {
                     self.obey(Command::RollBack { to, why }).await?;
                     return Ok(None);
@@ -466,7 +472,7 @@ impl Engine {
             Command::Skip { target, why } => {
                 let ids = self.failed(&target);
                 if why.trim().is_empty() {
-                    self.refuse("a reason is needed to skip").await;
+                    self.refuse(NO_REASON).await;
                 } else if ids.is_empty() {
                     self.refuse("nothing failed that could be skipped").await;
                 } else {
@@ -479,6 +485,7 @@ impl Engine {
                 self.write(vec![Entry::LimitChanged { limits, by }]).await?;
             }
             Command::MoveWindow { window } => self.move_window(window).await?,
+            Command::RollBack { why, .. } | Command::Abort { why } if why.trim().is_empty() => self.refuse(NO_REASON).await,
             Command::RollBack { to, why } => {
                 if to >= self.state.steps.len() {
                     self.refuse("there is no such step").await;

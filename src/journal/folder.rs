@@ -2,15 +2,15 @@
 //! is gone. Never on a network's file system, whose locks are not to be trusted.
 
 use super::{
-    JOURNAL_VERSION, JournalError,
+    JOURNAL_VERSION, JournalError, private,
     store::{self, Store},
+    witness::Witness,
 };
-use crate::model::chain;
+use crate::model::{chain, text};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -18,10 +18,17 @@ use std::{
 /// The runs below `state`, oldest first: their names sort by time.
 pub fn runs(state: &Path) -> Vec<String> {
     let folders = fs::read_dir(state.join("runs")).into_iter().flatten().flatten();
-    let mut out: Vec<String> =
-        folders.filter(|f| f.path().join("journal.sqlite").is_file()).filter_map(|f| f.file_name().into_string().ok()).collect();
+    let mut out: Vec<String> = folders
+        .filter(|f| is_journal(&f.path().join("journal.sqlite")))
+        .filter_map(|f| f.file_name().into_string().ok())
+        .collect();
     out.sort();
     out
+}
+
+/// A file, and no link to one that lies elsewhere.
+fn is_journal(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
 }
 
 /// Where the files of a run lie.
@@ -31,7 +38,7 @@ pub fn folder(state: &Path, run: &str) -> PathBuf {
 
 /// The folder of a run, for its owner only.
 pub fn make(state: &Path, run: &str) -> Result<(), JournalError> {
-    private(&folder(state, run))
+    private(state, &["runs", run])
 }
 
 /// The new names of a run must survive a power cut, not only what its files hold.
@@ -47,13 +54,14 @@ pub fn holder(state: &Path, run: &str) -> Option<String> {
     let file = File::open(&path).ok()?;
     match file.try_lock_shared() {
         Ok(()) => None,
-        Err(_) => fs::read_to_string(path).ok(),
+        Err(_) => fs::read_to_string(path).ok().map(|holder| text::clean(&holder)),
     }
 }
 
 /// Who took the lock last, by the file beside this journal.
 pub fn last_holder(journal: &Path) -> Option<String> {
-    fs::read_to_string(journal.with_file_name("lock")).ok().filter(|words| !words.is_empty())
+    let words = fs::read_to_string(journal.with_file_name("lock")).ok()?;
+    Some(text::clean(&words)).filter(|words| !words.is_empty())
 }
 
 /// The lock of a run. By force: another lock is put in the place of the one that is held.
@@ -64,19 +72,25 @@ pub fn take_run(state: &Path, run: &str, holder: &str, by_force: bool) -> Result
 pub fn take_cluster(state: &Path, cluster: &str, holder: &str, by_force: bool) -> Result<File, JournalError> {
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
     let folder = state.join("clusters");
-    private(&folder)?;
+    private(state, &["clusters"])?;
     let name: String = cluster.chars().map(plain).collect();
     lock(&folder.join(format!("{name}.lock")), &format!("cluster `{cluster}`"), holder, by_force)
 }
 
-fn private(folder: &Path) -> Result<(), JournalError> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|why| JournalError::Storage { what: "create", path: folder.to_owned(), why: why.to_string() })
+fn private(state: &Path, below: &[&str]) -> Result<(), JournalError> {
+    let path = below.iter().fold(state.to_owned(), |path, name| path.join(name));
+    private::folder(state, below).map_err(|why| JournalError::Storage { what: "create", path, why: why.to_string() })
+}
+
+/// The second witness of a journal that is written from here on.
+pub fn witness(store: &Store) -> Result<Witness, JournalError> {
+    let path = store.path();
+    Witness::open(&path).map_err(|why| JournalError::Storage { what: "open", path: path.clone(), why: why.to_string() })
 }
 
 fn lock(path: &Path, what: &str, holder: &str, by_force: bool) -> Result<File, JournalError> {
     let storage = |why: std::io::Error| JournalError::Storage { what: "lock", path: path.to_owned(), why: why.to_string() };
-    let open = |path: &Path| OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+    let open = |path: &Path| private::file(OpenOptions::new().read(true).write(true).truncate(false), path);
     let mut file = open(path).map_err(storage)?;
     match file.try_lock() {
         Ok(()) => {}
@@ -89,30 +103,21 @@ fn lock(path: &Path, what: &str, holder: &str, by_force: bool) -> Result<File, J
             fs::rename(&fresh, path).map_err(storage)?;
         }
         Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let _ = file.read_to_string(&mut text);
-            let holder = if text.is_empty() { "another castoff".to_owned() } else { text };
+            let mut said = String::new();
+            let _ = file.read_to_string(&mut said);
+            let holder = if said.is_empty() { "another castoff".to_owned() } else { text::clean(&said) };
             return Err(JournalError::Held { what: what.to_owned(), holder, run: None });
         }
         Err(TryLockError::Error(why)) => return Err(storage(why)),
     }
-    keep_owner(path);
     file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(holder.as_bytes())).map_err(storage)?;
     Ok(file)
-}
-
-/// What root makes in somebody's folder is theirs: they can go on with their run afterwards.
-fn keep_owner(path: &Path) {
-    let owner = path.parent().and_then(|folder| fs::metadata(folder).ok());
-    if let Some(owner) = owner.filter(|owner| owner.uid() != 0 && rustix::process::geteuid().is_root()) {
-        let _ = std::os::unix::fs::lchown(path, Some(owner.uid()), Some(owner.gid()));
-    }
 }
 
 /// The journal of a run, for looking on.
 pub async fn reader(state: &Path, run: &str) -> Result<Store, JournalError> {
     let path = folder(state, run).join("journal.sqlite");
-    if !path.is_file() {
+    if !is_journal(&path) {
         return Err(JournalError::NoRun(run.to_owned()));
     }
     let store = connect(&path, false).await?;
@@ -123,7 +128,7 @@ pub async fn reader(state: &Path, run: &str) -> Result<Store, JournalError> {
 /// The journal of a run, for writing; made if it is not there. Whoever calls holds the lock.
 pub async fn writer(state: &Path, run: &str) -> Result<Store, JournalError> {
     let store = connect(&folder(state, run).join("journal.sqlite"), true).await?;
-    let Store::Folder { pool, path } = &store else { unreachable!("a folder's store") };
+    let Store::Folder { pool, .. } = &store else { unreachable!("a folder's store") };
     let fresh: Result<i64, _> =
         sqlx::query_scalar("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetch_one(pool).await;
     if fresh.map_err(|why| store.error("read", &why))? == 0 {
@@ -137,7 +142,6 @@ pub async fn writer(state: &Path, run: &str) -> Result<Store, JournalError> {
             tx.commit().await
         };
         made.await.map_err(|why| store.error("prepare", &why))?;
-        keep_owner(path);
     }
     refuse_other_format(&store).await?;
     Ok(store)
@@ -153,9 +157,8 @@ pub async fn new_epoch(store: &Store, run: &str) -> Result<i64, JournalError> {
 async fn connect(path: &Path, write: bool) -> Result<Store, JournalError> {
     if write {
         // Created here, so that its mode is 0600 from the first byte.
-        let created = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+        let created = private::file(OpenOptions::new().append(true), path);
         created.map_err(|why| JournalError::Storage { what: "open", path: path.to_owned(), why: why.to_string() })?;
-        keep_owner(path);
     }
     let options = SqliteConnectOptions::new()
         .filename(path)

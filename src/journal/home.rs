@@ -115,7 +115,11 @@ impl Home {
         match &self.shared {
             None => Ok(folder::holder(&self.state, run).map(|holder| Keeper {
                 run: Some(run.to_owned()),
-                host: holder.split_once(" on ").and_then(|(_, rest)| rest.split(',').next()).unwrap_or_default().to_owned(),
+                host: holder
+                    .split_once(" on ")
+                    .and_then(|(_, rest)| rest.split([',', ' ']).next())
+                    .unwrap_or_default()
+                    .to_owned(),
                 holder,
                 silent_ms: None,
             })),
@@ -171,17 +175,19 @@ impl Home {
     }
 
     async fn take(&self, run: &str, cluster: &str, holder: &Holder, way: Way) -> Result<Journal, JournalError> {
-        let (store, epoch, lock) = match &self.shared {
+        let (store, epoch, lock, witness) = match &self.shared {
             None => {
                 if !self.files(run).is_dir() {
                     return Err(JournalError::NoRun(run.to_owned()));
                 }
+                folder::make(&self.state, run)?;
                 let lock = folder::take_run(&self.state, run, &holder.to_string(), way == Way::ByForce)?;
                 let store = folder::writer(&self.state, run).await?;
                 // Only a whole journal is gone on with.
                 store.links(run, 0).await?;
                 let epoch = folder::new_epoch(&store, run).await?;
-                (store, epoch, Some(lock))
+                let witness = folder::witness(&store)?;
+                (store, epoch, Some(lock), Some(witness))
             }
             Some(shared) => {
                 let store = Store::Shared(Arc::clone(shared));
@@ -192,7 +198,7 @@ impl Home {
                 }
                 let claim = shared.claim((run, cluster), holder, way == Way::New, way == Way::ByForce).await;
                 let epoch = claim.map_err(|why| store.error("lock", &why))??;
-                (store, epoch, None)
+                (store, epoch, None, None)
             }
         };
         let meta = store.known(run).await?;
@@ -202,6 +208,6 @@ impl Home {
             why: "the hash of the last entry is not there".to_owned(),
         })?;
         let beat = self.shared.as_ref().map(|shared| Beat::start(Arc::clone(shared), run, epoch));
-        Ok(Journal { store, run: run.to_owned(), epoch, seq: meta.last_seq, head, _lock: lock, beat })
+        Ok(Journal { store, run: run.to_owned(), epoch, seq: meta.last_seq, head, witness, _lock: lock, beat })
     }
 }

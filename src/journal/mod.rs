@@ -18,8 +18,10 @@
 
 mod folder;
 mod home;
+pub mod private;
 mod shared;
 mod store;
+mod witness;
 
 use crate::model::{Digest, Entry, Stamped, chain};
 pub use folder::{folder, runs};
@@ -33,6 +35,7 @@ use std::{
 };
 use store::{Store, Written};
 use tokio::time::Instant;
+use witness::Witness;
 
 /// The format this version reads and writes. Another one is refused by name.
 const JOURNAL_VERSION: i64 = 3;
@@ -72,6 +75,8 @@ pub struct Journal {
     seq: u64,
     /// Hash of the last entry.
     head: Digest,
+    /// Beside a file; a server keeps its own.
+    witness: Option<Witness>,
     _lock: Option<File>,
     beat: Option<Beat>,
 }
@@ -127,6 +132,10 @@ impl Journal {
                 Err(_) => {}
             }
             tokio::time::sleep(AGAIN).await;
+        }
+        if let Some(witness) = &self.witness {
+            let noted = witness.note(seq, &head);
+            noted.map_err(|why| JournalError::Storage { what: "write", path: self.store.path(), why: why.to_string() })?;
         }
         (self.seq, self.head) = (seq, head);
         Ok(stamped)

@@ -1,7 +1,7 @@
 //! The statements of a journal, the same for SQLite and PostgreSQL: one row of `meta` and many of `entry` for a run.
 //! Never writes for an epoch that is not the newest.
 
-use super::{JOURNAL_VERSION, JournalError, Link, folder, shared::Shared};
+use super::{JOURNAL_VERSION, JournalError, Link, folder, shared::Shared, witness};
 use crate::model::{Digest, Entry, Stamped, chain};
 use sqlx::SqlitePool;
 use std::{
@@ -183,6 +183,7 @@ impl Store {
     /// The entries after this one, each held against the chain, and the last against what the journal says is its last:
     /// a journal that was cut short tells it.
     pub async fn links(&self, run: &str, after: u64) -> Result<Vec<Link>, JournalError> {
+        let witness = if let Self::Folder { path, .. } = self { witness::seen(path) } else { None };
         let (meta, rows) = self.look(run, after).await.map_err(|why| self.error("read", &why))?;
         let path = self.path();
         let meta = meta.ok_or_else(|| self.not_here(run))?;
@@ -216,6 +217,9 @@ impl Store {
         }
         if head != last_hash {
             return Err(damaged(seq, "it is not the last that was written"));
+        }
+        if let Some(witness) = witness {
+            witness.hold(after, &out).map_err(|(seq, why)| damaged(seq, &why))?;
         }
         Ok(out)
     }

@@ -106,6 +106,7 @@ pub enum Change {
         /// What the name meant on this host before.
         before: Option<Digest>,
         /// Compressed bytes of the layers that the host lacks.
+        #[serde(deserialize_with = "super::edge::size")]
         size_bytes: u64,
     },
     /// An engine gives an image that it already holds a second name: no byte is moved.
@@ -119,6 +120,7 @@ pub enum Change {
         digest: Option<Digest>,
         /// Another name of the same image on this host, from which the old name can be made again.
         twin: Option<ImageRef>,
+        #[serde(deserialize_with = "super::edge::size")]
         size_bytes: u64,
     },
 }
@@ -149,9 +151,9 @@ pub enum WayBack {
     /// Everything, exactly.
     Whole,
     /// Everything but what is named.
-    Partly(String),
+    Partly(#[serde(deserialize_with = "super::edge::line")] String),
     /// Nothing, because of this.
-    None(String),
+    None(#[serde(deserialize_with = "super::edge::line")] String),
 }
 
 impl Change {

@@ -32,16 +32,18 @@ pub enum Check {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Problem {
     /// `session train-7`, `agent gpu-2`.
+    #[serde(deserialize_with = "super::edge::line")]
     pub subject: String,
+    #[serde(deserialize_with = "super::edge::line")]
     pub why: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "super::edge::maybe", skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "super::edge::maybe", skip_serializing_if = "Option::is_none")]
     pub place: Option<String>,
     /// Unix time in milliseconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "super::edge::moment_maybe", skip_serializing_if = "Option::is_none")]
     pub since_ms: Option<i64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "super::edge::maybe", skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
 
@@ -59,7 +61,8 @@ impl Problem {
     }
 
     pub fn new(subject: impl Into<String>, why: impl Into<String>) -> Self {
-        Self { subject: subject.into(), why: why.into(), owner: None, place: None, since_ms: None, hint: None }
+        let (subject, why) = (text::clean(&subject.into()), text::clean(&why.into()));
+        Self { subject, why, owner: None, place: None, since_ms: None, hint: None }
     }
 
     /// Who and why in one line, without place and time.
@@ -208,7 +211,10 @@ fn undrained(inventory: &Inventory, registry: &str, repositories: &[String]) -> 
                 out.push(Problem {
                     place: Some(name.clone()),
                     since_ms: Some(c.created_ms),
-                    hint: Some(format!("no live session owns it: docker rm {} on {name}, if it is a leftover", c.name)),
+                    hint: Some(format!(
+                        "no live session owns it: docker rm {} on {name}, if it is a leftover",
+                        text::quoted(&c.name)
+                    )),
                     ..Problem::new(format!("container {}", c.name), format!("{state}, uses {}", c.image))
                 });
             }

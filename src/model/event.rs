@@ -26,18 +26,22 @@ pub enum Event {
     /// What others changed since the plan was made; sent with the survey.
     Changed(Vec<Problem>),
     /// The engine did not follow a command, with the reason.
-    Refused(String),
+    Refused(#[serde(deserialize_with = "super::edge::line")] String),
     /// The engine has dealt with a command from another terminal. What came of it stands in the entries before this.
     Answered {
         id: u64,
         /// Why it was not followed.
+        #[serde(default, deserialize_with = "super::edge::maybe")]
         refused: Option<String>,
     },
     /// A line for the log: what is asked, answered, waited for.
     Said {
         level: Level,
+        #[serde(deserialize_with = "super::edge::moment")]
         at_ms: i64,
+        #[serde(deserialize_with = "super::edge::line")]
         place: String,
+        #[serde(deserialize_with = "super::edge::line")]
         text: String,
     },
 }
@@ -56,11 +60,15 @@ pub enum Level {
 pub struct Progress {
     pub change: ChangeId,
     /// What is going on: `pulling`, `unpacking`, `waiting`, `stalled`.
+    #[serde(deserialize_with = "super::edge::line")]
     pub phase: String,
     /// Bytes for pulls; steps of work otherwise.
+    #[serde(deserialize_with = "super::edge::size")]
     pub done: u64,
+    #[serde(deserialize_with = "super::edge::size")]
     pub total: u64,
     /// Unix time in milliseconds of the last sign of life.
+    #[serde(deserialize_with = "super::edge::moment")]
     pub at_ms: i64,
 }
 
@@ -69,12 +77,16 @@ pub struct Progress {
 #[serde(rename_all = "kebab-case")]
 pub struct LayerProgress {
     /// The first hex digits of its digest, as the Docker Engine says it.
+    #[serde(deserialize_with = "super::edge::line")]
     pub id: String,
     pub phase: LayerPhase,
     /// Compressed bytes: those that came and those in all; 0 in all: not known.
+    #[serde(deserialize_with = "super::edge::size")]
     pub done: u64,
+    #[serde(deserialize_with = "super::edge::size")]
     pub total: u64,
     /// Compressed bytes that are unpacked.
+    #[serde(deserialize_with = "super::edge::size")]
     pub unpacked: u64,
 }
 
@@ -98,8 +110,10 @@ pub enum LayerPhase {
 pub struct Wait {
     pub changes: u64,
     /// `40 requests/s to cr.backend.ai`.
+    #[serde(deserialize_with = "super::edge::line")]
     pub why: String,
     /// When the first of them may go on, where that is known; unix time in milliseconds.
+    #[serde(deserialize_with = "super::edge::moment_maybe")]
     pub until_ms: Option<i64>,
 }
 
@@ -109,6 +123,7 @@ pub struct GateReport {
     pub step: usize,
     pub problems: Vec<Problem>,
     /// When the cluster was read for it; unix time in milliseconds.
+    #[serde(deserialize_with = "super::edge::moment")]
     pub read_at_ms: i64,
 }
 
@@ -118,10 +133,13 @@ pub struct GateReport {
 pub struct SurveyLine {
     pub step: usize,
     /// `5 301 done`, `not begun`.
+    #[serde(deserialize_with = "super::edge::line")]
     pub journal: String,
     /// `5 309 done`, `the same`.
+    #[serde(deserialize_with = "super::edge::line")]
     pub cluster: String,
     /// `agree`, or what will be done about the difference.
+    #[serde(deserialize_with = "super::edge::line")]
     pub verdict: String,
     pub agrees: bool,
 }
@@ -153,6 +171,7 @@ pub enum Command {
     Retry(Target),
     Skip {
         target: Target,
+        #[serde(deserialize_with = "super::edge::line")]
         why: String,
     },
     SetLimit(LimitChange),
@@ -163,6 +182,7 @@ pub enum Command {
     /// Undo every step from the last back to this one.
     RollBack {
         to: usize,
+        #[serde(deserialize_with = "super::edge::line")]
         why: String,
     },
     /// Finish what is in flight, write, leave.
@@ -171,6 +191,7 @@ pub enum Command {
     StopNow,
     /// End the run for good, here.
     Abort {
+        #[serde(deserialize_with = "super::edge::line")]
         why: String,
     },
 }

@@ -26,9 +26,11 @@ pub enum FaultKind {
 #[error("{what}: {why}")]
 pub struct Fault {
     pub kind: FaultKind,
+    #[serde(deserialize_with = "super::edge::line")]
     pub what: String,
+    #[serde(deserialize_with = "super::edge::line")]
     pub why: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "super::edge::maybe", skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// What a registry said with 429 or 503: nobody asks it again before this time has passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -47,7 +49,7 @@ impl Fault {
 
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(super::text::clean(&hint.into()));
         self
     }
 

@@ -7,6 +7,9 @@ use std::{fmt, str::FromStr, sync::Arc};
 /// Docker Hub's canonical registry name. `index.docker.io` and `registry-1.docker.io` mean the same registry.
 pub const DOCKER_HUB: &str = "docker.io";
 
+/// Names of 255 characters at most are stored by registries; this is room for a host name and a tag beside it.
+const LONGEST: usize = 700;
+
 /// `registry/repository:tag`, complete: nothing is implied any more.
 ///
 /// `ubuntu` parses to `docker.io/library/ubuntu:latest`, `index.docker.io/lablup/python:3.6` to
@@ -20,14 +23,16 @@ pub struct ImageRef {
 }
 
 impl ImageRef {
-    /// The name as the Docker Engine lists it: Docker Hub's registry and `library/` are left out.
+    /// The name as the Docker Engine lists it: Docker Hub's registry and `library/` are left out, unless the rest would
+    /// mean another image.
     pub fn familiar(&self) -> String {
-        if self.registry == DOCKER_HUB {
-            let repository = self.repository.strip_prefix("library/").unwrap_or(&self.repository);
-            format!("{repository}:{}", self.tag)
-        } else {
-            self.to_string()
+        let official = self.repository.strip_prefix("library/").filter(|name| !name.contains('/'));
+        let short = official.unwrap_or(&self.repository);
+        let first = short.split_once('/').map_or("", |(first, _)| first);
+        if self.registry != DOCKER_HUB || first.contains('.') || first == "localhost" {
+            return self.to_string();
         }
+        format!("{short}:{}", self.tag)
     }
 
     /// The name as Backend.AI writes it: Docker Hub is `index.docker.io` there.
@@ -61,7 +66,7 @@ pub fn canonical_registry(registry: &str) -> &str {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not an image reference: {why}")]
+#[error("`{}` is not an image reference: {why}", super::text::clean(text))]
 pub struct BadImageRef {
     text: String,
     why: &'static str,
@@ -86,6 +91,13 @@ impl FromStr for ImageRef {
         };
         if registry.is_empty() || repository.is_empty() {
             return Err(bad("it has no repository"));
+        }
+        if text.len() > LONGEST {
+            return Err(bad("it is too long"));
+        }
+        let host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+        if !registry.chars().all(host) {
+            return Err(bad("a registry is a host name or an address, with a port or without"));
         }
         let component = |part: &str| {
             !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-'))
@@ -135,11 +147,15 @@ pub struct Digest(Arc<str>);
 impl Digest {
     /// The SHA-256 of some text.
     pub fn of(text: &str) -> Self {
+        Self::of_bytes(text.as_bytes())
+    }
+
+    pub fn of_bytes(bytes: &[u8]) -> Self {
         use sha2::Digest as _;
-        use std::fmt::Write as _;
+        let digit = |n: u8| char::from_digit(u32::from(n), 16).expect("half a byte");
         let mut hex = "sha256:".to_owned();
-        for byte in sha2::Sha256::digest(text) {
-            write!(hex, "{byte:02x}").expect("a string takes everything");
+        for byte in sha2::Sha256::digest(bytes) {
+            hex.extend([digit(byte >> 4), digit(byte & 15)]);
         }
         Self(hex.into())
     }
@@ -155,7 +171,7 @@ impl Digest {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a digest: `sha256:` and 64 hex digits are needed")]
+#[error("`{}` is not a digest: `sha256:` and 64 hex digits are needed", super::text::clean(.0))]
 pub struct BadDigest(String);
 
 impl FromStr for Digest {
@@ -204,6 +220,11 @@ mod tests {
         check("cr.backend.ai/stable/python:3.6", "cr.backend.ai/stable/python:3.6", "cr.backend.ai/stable/python:3.6");
         check("127.0.0.1:5000/a/b/c:x", "127.0.0.1:5000/a/b/c:x", "127.0.0.1:5000/a/b/c:x");
         check("localhost/a:1", "localhost/a:1", "localhost/a:1");
+        // Shortened, these would be the names of other images.
+        check("docker.io/docker.io/a:1", "docker.io/docker.io/a:1", "docker.io/docker.io/a:1");
+        check("docker.io/library/a/b:1", "docker.io/library/a/b:1", "library/a/b:1");
+        check("docker.io/localhost/b:1", "docker.io/localhost/b:1", "docker.io/localhost/b:1");
+        check("docker.io/cr.example/b:1", "docker.io/cr.example/b:1", "docker.io/cr.example/b:1");
     }
 
     #[test]
@@ -214,7 +235,19 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in ["", "a@sha256:00", "UPPER/case:1", "a//b:1", "a/b:", "a/b:-x", "x.y/", "a/b:t\u{1b}[2J"] {
+        for text in [
+            "",
+            "a@sha256:00",
+            "UPPER/case:1",
+            "a//b:1",
+            "a/b:",
+            "a/b:-x",
+            "x.y/",
+            "a/b:t\u{1b}[2J",
+            "x\u{202e}.y/a:1",
+            "x.y\n/a:1",
+            "x.y|z/a:1",
+        ] {
             assert!(text.parse::<ImageRef>().is_err(), "{text}");
         }
     }

@@ -17,6 +17,7 @@ pub struct Inventory {
     pub v: u32,
     pub cluster: String,
     /// Unix time in milliseconds at which reading began.
+    #[serde(deserialize_with = "super::edge::moment")]
     pub read_at_ms: i64,
     pub backend_ai: Option<BackendAi>,
     pub managers: BTreeMap<String, Manager>,
@@ -97,6 +98,7 @@ impl Manifest {
 pub struct Layer {
     /// Of the compressed blob.
     pub digest: Digest,
+    #[serde(deserialize_with = "super::edge::size")]
     pub size_bytes: u64,
     /// Of the unpacked content: what an engine lists, so what tells whether a host has the layer.
     pub diff_id: Digest,
@@ -119,6 +121,7 @@ pub struct Host {
     pub engine: String,
     pub store: Store,
     /// Free bytes where the engine keeps its data; `None` where castoff has no way to ask.
+    #[serde(deserialize_with = "super::edge::room")]
     pub free_bytes: Option<u64>,
     pub images: BTreeMap<ImageRef, LocalImage>,
     pub containers: Vec<Container>,
@@ -131,6 +134,7 @@ pub struct LocalImage {
     /// Digest under which this very repository was pulled; absent for a local build or a local tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
+    #[serde(deserialize_with = "super::edge::size")]
     pub size_bytes: u64,
     /// diff ids, lowest first.
     #[serde(default)]
@@ -149,6 +153,7 @@ pub struct Container {
     /// `ai.backend.kernel-id`: present on Backend.AI's containers only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<String>,
+    #[serde(deserialize_with = "super::edge::moment")]
     pub created_ms: i64,
 }
 
@@ -178,6 +183,7 @@ pub struct Session {
     /// As the manager has it: `index.docker.io/lablup/python:3.6-ubuntu18.04`.
     pub image: String,
     pub agent: String,
+    #[serde(deserialize_with = "super::edge::moment")]
     pub since_ms: i64,
 }
 
@@ -185,6 +191,7 @@ pub struct Session {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Refusal {
+    #[serde(deserialize_with = "super::edge::moment")]
     pub at_ms: i64,
     pub session: String,
     /// The access key, or the user's address where it is known.

@@ -12,6 +12,7 @@ pub struct LedgerLine {
     /// Image id of the old content; `None` where only the metadata names it.
     pub old_id: Option<Digest>,
     /// The hosts that hold this content under the old name.
+    #[serde(deserialize_with = "super::edge::list")]
     pub hosts: Vec<String>,
     pub new: Option<ImageRef>,
     /// Manifest digest and config digest in the new registry.
@@ -19,8 +20,10 @@ pub struct LedgerLine {
     pub new_id: Option<Digest>,
     pub verdict: Verdict,
     /// How the verdict was reached, in words.
+    #[serde(deserialize_with = "super::edge::line")]
     pub proof: String,
     /// Unix time in milliseconds.
+    #[serde(deserialize_with = "super::edge::moment")]
     pub proven_at_ms: i64,
 }
 

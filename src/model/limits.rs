@@ -1,6 +1,7 @@
 //! How much may go on at once: written in a runbook, changed while a run goes on, kept in the journal.
 //! Never decides what goes on: the engine does, within these.
 
+use super::text::clean;
 use serde::{Deserialize, Serialize};
 use std::{
     fmt::{self, Write},
@@ -99,12 +100,12 @@ impl FromStr for LimitChange {
     fn from_str(text: &str) -> Result<Self, BadLimit> {
         let (word, number) = text
             .split_once('=')
-            .ok_or_else(|| BadLimit(format!("`{text}` is not a limit: NAME=NUMBER is needed, such as `pulls=4`")))?;
+            .ok_or_else(|| BadLimit(format!("`{}` is not a limit: NAME=NUMBER is needed, such as `pulls=4`", clean(text))))?;
         let (word, number) = (word.trim(), number.trim());
         let limit = Limit::ALL.into_iter().find(|limit| limit.word() == word).ok_or_else(|| {
-            BadLimit(format!("there is no limit `{word}`; there are {}", Limit::ALL.map(Limit::word).join(", ")))
+            BadLimit(format!("there is no limit `{}`; there are {}", clean(word), Limit::ALL.map(Limit::word).join(", ")))
         })?;
-        let to = number.parse().map_err(|_| BadLimit(format!("`{number}` is not a number of `{word}`")))?;
+        let to = number.parse().map_err(|_| BadLimit(format!("`{}` is not a number of `{word}`", clean(number))))?;
         if to == 0 && !limit.may_be_none() {
             return Err(BadLimit(format!("`{word}=0` would stop everything: `castoff pause` does that")));
         }

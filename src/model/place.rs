@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// In a longer line nobody finds the place by a mark below it; its number tells.
+const MOST_COLUMNS: usize = 400;
+
 /// Rendered as rustc does it, so that the eye knows where to look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
@@ -32,14 +35,14 @@ impl Mistake {
             column: text[line_start..start].chars().count() + 1,
             width,
             source_line: super::text::clean(source_line),
-            message: message.into(),
+            message: super::text::clean(&message.into()),
             hint: None,
         }
     }
 
     /// A mistake that belongs to the whole file.
     pub fn of_file(origin: &str, message: impl Into<String>) -> Self {
-        let (source_line, message) = (String::new(), message.into());
+        let (source_line, message) = (String::new(), super::text::clean(&message.into()));
         Self { origin: origin.to_owned(), line: 0, column: 0, width: 1, source_line, message, hint: None }
     }
 
@@ -57,7 +60,7 @@ impl Mistake {
 
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(super::text::page(&hint.into()));
         self
     }
 }
@@ -66,14 +69,16 @@ impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.message)?;
         if self.line == 0 {
-            write!(f, "  --> {}", self.origin)?;
+            write!(f, "  --> {}", super::text::clean(&self.origin))?;
         } else {
             let gutter = " ".repeat(self.line.to_string().len());
-            let underline = "^".repeat(self.width);
-            writeln!(f, "{gutter} --> {}:{}:{}", self.origin, self.line, self.column)?;
+            let underline = "^".repeat(self.width.min(MOST_COLUMNS));
+            writeln!(f, "{gutter} --> {}:{}:{}", super::text::clean(&self.origin), self.line, self.column)?;
             writeln!(f, "{gutter} |")?;
             writeln!(f, "{} | {}", self.line, self.source_line)?;
-            write!(f, "{gutter} | {}{underline}", " ".repeat(self.column - 1))?;
+            if self.column <= MOST_COLUMNS {
+                write!(f, "{gutter} | {}{underline}", " ".repeat(self.column - 1))?;
+            }
         }
         match &self.hint {
             Some(hint) => write!(f, "\nhint: {hint}"),

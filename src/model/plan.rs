@@ -1,7 +1,7 @@
 //! A plan: all changes of a runbook against an inventory. Plain data, journaled whole, so that a resume never
 //! re-reads a runbook that somebody edited. What was approved is what runs.
 
-use super::{Change, Check, Digest, Inventory, LedgerLine, Limits, Part, Problem, Standing, Wants, Waves, WayBack};
+use super::{Change, Check, Digest, Inventory, LedgerLine, Limits, Part, Problem, Standing, Wants, Waves, WayBack, text};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
@@ -15,13 +15,17 @@ pub struct Plan {
     /// Hash of what would be done: steps, changes, ledger, limits. Eight hex digits.
     pub plan: String,
     /// Name of the runbook.
+    #[serde(deserialize_with = "super::edge::line")]
     pub runbook: String,
+    #[serde(deserialize_with = "super::edge::line")]
     pub title: String,
     /// Name of the cluster, as typed at gates.
     pub cluster: String,
     /// Unix time in milliseconds at which the cluster was read.
+    #[serde(deserialize_with = "super::edge::moment")]
     pub read_at_ms: i64,
     /// What the cluster was found to be, in one sentence: the Backend.AI version and era, for example.
+    #[serde(deserialize_with = "super::edge::line")]
     pub found: String,
     pub steps: Vec<PlannedStep>,
     pub ledger: Vec<LedgerLine>,
@@ -37,9 +41,11 @@ pub struct Plan {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PlannedStep {
     pub id: String,
+    #[serde(deserialize_with = "super::edge::line")]
     pub title: String,
     pub action: String,
     /// One line: what it would do.
+    #[serde(deserialize_with = "super::edge::line")]
     pub summary: String,
     pub gate: Option<Gate>,
     /// How its hosts take their turn; `None`: all side by side.
@@ -54,11 +60,16 @@ pub struct PlannedStep {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct PlannedChange {
     pub id: ChangeId,
+    #[serde(deserialize_with = "super::edge::line")]
     pub kind: String,
+    #[serde(deserialize_with = "super::edge::line")]
     pub subject: String,
     #[serde(rename = "where")]
+    #[serde(deserialize_with = "super::edge::line")]
     pub place: String,
+    #[serde(deserialize_with = "super::edge::page")]
     pub before: String,
+    #[serde(deserialize_with = "super::edge::page")]
     pub after: String,
     pub reversible: bool,
     pub way_back: WayBack,
@@ -73,9 +84,12 @@ pub struct PlannedChange {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Kept {
+    #[serde(deserialize_with = "super::edge::line")]
     pub subject: String,
     #[serde(rename = "where")]
+    #[serde(deserialize_with = "super::edge::line")]
     pub place: String,
+    #[serde(deserialize_with = "super::edge::line")]
     pub why: String,
 }
 
@@ -83,11 +97,14 @@ pub struct Kept {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Gate {
+    #[serde(deserialize_with = "super::edge::line")]
     pub title: String,
     /// The consequence, in sentences.
+    #[serde(deserialize_with = "super::edge::list")]
     pub text: Vec<String>,
     pub ask: Ask,
     /// What has to be typed; empty where nothing is asked.
+    #[serde(deserialize_with = "super::edge::line")]
     pub sentence: String,
     pub checks: Vec<Check>,
     /// Whether it waits for its checks (asking again and again) or refuses at once.
@@ -144,7 +161,7 @@ impl fmt::Display for ChangeId {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not the id of a change, such as `3.12`")]
+#[error("`{}` is not the id of a change, such as `3.12`", super::text::clean(.0))]
 pub struct BadChangeId(String);
 
 impl FromStr for ChangeId {
@@ -273,14 +290,14 @@ impl PlannedChange {
 
     pub fn new(id: ChangeId, change: Change, found: bool) -> Self {
         let (before, after) = change.sides();
-        let way_back = change.way_back();
+        let way_back = change.way_back().tidy();
         Self {
             id,
             kind: change.kind().to_owned(),
-            subject: change.subject(),
-            place: change.place().to_owned(),
-            before,
-            after,
+            subject: text::clean(&change.subject()),
+            place: text::clean(change.place()),
+            before: text::page(&before),
+            after: text::page(&after),
             reversible: way_back == WayBack::Whole,
             way_back,
             found,

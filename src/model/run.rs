@@ -11,6 +11,7 @@ pub enum Entry {
     /// The first entry: the whole plan.
     Planned {
         plan: Arc<Plan>,
+        #[serde(deserialize_with = "super::edge::line")]
         by: String,
     },
     GateReached {
@@ -19,8 +20,10 @@ pub enum Entry {
     /// `typed` is what the operator typed; for an answer given ahead, the option that gave it.
     GateApproved {
         step: usize,
+        #[serde(deserialize_with = "super::edge::line")]
         by: String,
         plan: String,
+        #[serde(deserialize_with = "super::edge::line")]
         typed: String,
     },
     /// What a brown-out that waits at this gate has brought to light: once for each.
@@ -37,19 +40,24 @@ pub enum Entry {
     WavePassed {
         step: usize,
         wave: usize,
+        #[serde(deserialize_with = "super::edge::line")]
         by: String,
         plan: String,
+        #[serde(deserialize_with = "super::edge::line")]
         typed: String,
     },
     /// What is left to do on this host waits, so that the others go on.
     SetAside {
         step: usize,
+        #[serde(deserialize_with = "super::edge::line")]
         place: String,
+        #[serde(deserialize_with = "super::edge::line")]
         why: String,
     },
     /// Nothing else of the step was open, or an operator asked.
     CameBack {
         step: usize,
+        #[serde(deserialize_with = "super::edge::list")]
         places: Vec<String>,
     },
     /// It was true before we came: a rollback leaves it alone.
@@ -62,6 +70,7 @@ pub enum Entry {
     /// It will be tried again: after a passing fault, or because an operator asked.
     Retried {
         change: ChangeId,
+        #[serde(deserialize_with = "super::edge::line")]
         why: String,
         after_ms: u64,
     },
@@ -75,34 +84,44 @@ pub enum Entry {
     /// Left out by a person, with a reason; in a rollback: left as it is, with a reason.
     Skipped {
         change: ChangeId,
+        #[serde(deserialize_with = "super::edge::line")]
         why: String,
+        #[serde(deserialize_with = "super::edge::line")]
         by: String,
     },
     Paused {
+        #[serde(deserialize_with = "super::edge::line")]
         why: String,
+        #[serde(deserialize_with = "super::edge::line")]
         by: String,
     },
     Continued {
+        #[serde(deserialize_with = "super::edge::line")]
         by: String,
     },
     LimitChanged {
         limits: Limits,
+        #[serde(deserialize_with = "super::edge::line")]
         by: String,
     },
     /// The window of the run, as it was agreed when it began.
     WindowSet {
         window: Window,
+        #[serde(deserialize_with = "super::edge::line")]
         by: String,
     },
     /// Another window, given on purpose while the run went on or when it was resumed.
     WindowMoved {
         window: Window,
+        #[serde(deserialize_with = "super::edge::line")]
         by: String,
     },
     /// Every change of this step and of later steps will be undone.
     RollbackBegun {
         to: usize,
+        #[serde(deserialize_with = "super::edge::line")]
         by: String,
+        #[serde(deserialize_with = "super::edge::line")]
         why: String,
     },
     UndoStarted {
@@ -118,6 +137,7 @@ pub enum Entry {
     },
     /// Another castoff goes on with the run: another operator's, or the same one's elsewhere.
     TakenOver {
+        #[serde(deserialize_with = "super::edge::line")]
         by: String,
         why: String,
     },
@@ -134,7 +154,7 @@ pub enum Outcome {
     DoneWithSkips,
     RolledBack,
     /// Ended by a person; what is left is left.
-    Aborted(String),
+    Aborted(#[serde(deserialize_with = "super::edge::line")] String),
 }
 
 /// An entry with its place in the journal.
@@ -144,6 +164,7 @@ pub struct Stamped {
     /// From 1, without gaps.
     pub seq: u64,
     /// Unix time in milliseconds.
+    #[serde(deserialize_with = "super::edge::moment")]
     pub at_ms: i64,
     pub entry: Entry,
 }
@@ -305,6 +326,9 @@ impl State {
                 if self.plan.is_some() {
                     return Err(illegal("the run has a plan already".to_owned()));
                 }
+                if !plan.is_in_order() {
+                    return Err(illegal("the changes of the plan do not stand where their ids say".to_owned()));
+                }
                 let step = |step: &super::PlannedStep| {
                     let mut state = StepState {
                         changes: vec![ChangeState::default(); step.changes.len()],
@@ -361,7 +385,7 @@ impl State {
             }
             Entry::RollbackBegun { to, .. } => {
                 if *to >= self.steps.len() {
-                    return Err(illegal(format!("there is no step {}", to + 1)));
+                    return Err(illegal(format!("there is no step {}", to.saturating_add(1))));
                 }
                 self.rolling_back = Some(self.rolling_back.map_or(*to, |before| before.min(*to)));
                 self.finished = None;
@@ -382,7 +406,7 @@ impl State {
 
     pub(super) fn step_mut(&mut self, step: usize) -> Result<&mut StepState, String> {
         let n = self.steps.len();
-        self.steps.get_mut(step).ok_or_else(|| format!("there is no step {} of {n}", step + 1))
+        self.steps.get_mut(step).ok_or_else(|| format!("there is no step {} of {n}", step.saturating_add(1)))
     }
 
     /// Moves one change on, if that is a legal move.

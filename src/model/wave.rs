@@ -377,7 +377,7 @@ impl State {
                 let here = &mut self.step_mut(*step)?.waves;
                 let next = here.reached.map_or(0, |(wave, _)| wave + 1);
                 if *wave != next || *wave >= n {
-                    return Err(format!("wave {} of {n} cannot be reached now", wave + 1));
+                    return Err(format!("wave {} of {n} cannot be reached now", wave.saturating_add(1)));
                 }
                 if *wave > 0 && holds {
                     return Err("the canary has not passed".to_owned());
@@ -391,7 +391,7 @@ impl State {
                 let holds = self.in_canary(*step);
                 let here = &mut self.step_mut(*step)?.waves;
                 if *wave != 0 || !holds || here.reached.is_none() {
-                    return Err(format!("wave {} holds nothing", wave + 1));
+                    return Err(format!("wave {} holds nothing", wave.saturating_add(1)));
                 }
                 here.passed = Some((by.clone(), at_ms));
             }

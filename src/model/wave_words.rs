@@ -105,11 +105,11 @@ impl State {
                 let n = waves.map_or(0, |waves| waves.hosts.len());
                 let hosts = waves.and_then(|waves| waves.hosts.get(*wave)).map_or_else(String::new, |hosts| names(hosts));
                 let canary = if *wave == 0 && waves.is_some_and(Waves::holds) { ", the canary" } else { "" };
-                ("wave", format!("{} of {n} of step {} begins{canary}: {hosts}", wave + 1, step + 1))
+                ("wave", format!("{} of {n} of step {} begins{canary}: {hosts}", wave.saturating_add(1), step.saturating_add(1)))
             }
             Entry::WavePassed { step, by, typed, .. } => {
                 let typed = if typed.is_empty() { String::new() } else { format!(": {typed}") };
-                ("passed", format!("canary {} of step {} by {by}{typed}", self.canary_names(*step), step + 1))
+                ("passed", format!("canary {} of step {} by {by}{typed}", self.canary_names(*step), step.saturating_add(1)))
             }
             Entry::SetAside { place, why, .. } => {
                 ("aside", format!("{place}: {why}; the others go on, it comes back at the end"))

@@ -14,9 +14,12 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Window {
     /// Unix times in milliseconds.
+    #[serde(deserialize_with = "super::edge::moment")]
     pub from_ms: i64,
+    #[serde(deserialize_with = "super::edge::moment")]
     pub until_ms: i64,
     /// The zone it was agreed in, in which its times are said and typed: `Asia/Seoul`, or as in TZ: `KST-9`.
+    #[serde(deserialize_with = "super::edge::line")]
     pub zone: String,
 }
 

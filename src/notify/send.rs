@@ -171,7 +171,7 @@ fn root_cause(error: &dyn std::error::Error) -> String {
 }
 
 fn body(notice: &Notice) -> String {
-    serde_json::to_string(notice).expect("a notice is plain data")
+    crate::model::text::json(&serde_json::to_string(notice).expect("a notice is plain data"))
 }
 
 fn word(notice: &Notice) -> String {

@@ -6,7 +6,7 @@ mod pages;
 mod talk;
 mod words;
 
-use crate::model::{Command, Event, OnHangup, Plan, Stamped, Window};
+use crate::model::{Command, Event, OnHangup, Plan, Stamped, Window, text};
 pub use input::Input;
 use input::Reader;
 use std::{
@@ -210,7 +210,8 @@ struct Voice {
 impl Voice {
     fn say(&mut self, lines: &[String], ends: &mut Ends) {
         for line in lines {
-            let line = if self.color && is_heading(line) { format!("\x1b[1m{line}\x1b[0m") } else { line.clone() };
+            let cleaned = text::page(line);
+            let line = if self.color && is_heading(line) { format!("\x1b[1m{cleaned}\x1b[0m") } else { cleaned };
             if self.out && writeln!(ends.out, "{line}").is_err() {
                 self.out = false;
                 let _ = writeln!(ends.err, "standard output is closed; the words go on here");

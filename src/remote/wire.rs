@@ -1,7 +1,7 @@
 //! What goes over the socket: the two kinds of lines, and how a line is read.
 //! Never a line without its version, and never one without an end.
 
-use crate::model::{Command, Event, Plan};
+use crate::model::{Command, Event, Plan, edge};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{io, sync::Arc};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
@@ -27,8 +27,12 @@ pub enum Say {
     Hello(Box<Hello>),
     Event(Event),
     Ready,
-    Answer { id: u64, refused: Option<String> },
-    Refused(String),
+    Answer {
+        id: u64,
+        #[serde(default, deserialize_with = "edge::maybe")]
+        refused: Option<String>,
+    },
+    Refused(#[serde(deserialize_with = "edge::line")] String),
     Bye,
 }
 
@@ -36,10 +40,13 @@ pub enum Say {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Hello {
+    #[serde(deserialize_with = "edge::line")]
     pub run: String,
+    #[serde(deserialize_with = "edge::line")]
     pub cluster: String,
     pub simulated: bool,
     /// Who runs it: name, host, process, since when.
+    #[serde(deserialize_with = "edge::line")]
     pub holder: String,
     /// It goes on; otherwise it is still being looked at before its begin.
     pub begun: bool,

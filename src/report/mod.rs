@@ -1,9 +1,12 @@
 //! Layer 3: plans and runs as text, Markdown and JSON. Reads the two folds of the model and nothing else.
 
+pub mod bundle;
+mod decisions;
 mod plan;
 mod run;
 mod window;
 
+pub use decisions::decisions;
 pub use plan::{ledger_text, plan_text, sum};
 pub use run::{entry_text, report_json, report_markdown, standing, status_text};
 pub use window::window_text;

@@ -1,6 +1,6 @@
 //! A run as text, Markdown and JSON: what is done, what is left, what can be undone. Built from entries only.
 
-use super::{moment, plan::ledger_text, undo_word};
+use super::{decisions, moment, plan::ledger_text, undo_word};
 use crate::model::{Entry, Next, Outcome, Stamped, State, Status, Stop, text};
 use serde_json::json;
 use std::fmt::Write;
@@ -120,6 +120,22 @@ fn causes(state: &State) -> String {
     out
 }
 
+/// Where a change is, in one word.
+pub(super) fn status_word(status: &Status) -> &'static str {
+    match status {
+        Status::Waiting => "not begun",
+        Status::Running => "begun",
+        Status::Retrying(_) => "to be tried again",
+        Status::Found => "already so",
+        Status::Done => "done",
+        Status::Failed(_) => "failed",
+        Status::Skipped(_) => "skipped",
+        Status::Undoing => "being undone",
+        Status::Undone => "undone",
+        Status::UndoFailed(_) => "undo failed",
+    }
+}
+
 /// What no change of the run did: skipped, kept, noted.
 fn left_to_do(state: &State) -> Vec<String> {
     let Some(plan) = &state.plan else { return vec![] };
@@ -140,21 +156,22 @@ fn left_to_do(state: &State) -> Vec<String> {
 /// The whole run for people: steps, gates, ledger, what is kept, every entry.
 pub fn report_markdown(run: &str, state: &State, entries: &[Stamped]) -> String {
     let mut out = String::new();
-    let Some(plan) = &state.plan else { return format!("# Run {run}\n\nIt never began.\n") };
-    let _ = writeln!(out, "# {} on {}: {}\n", plan.title, plan.cluster, standing(state));
+    let Some(plan) = &state.plan else { return format!("# Run {}\n\nIt never began.\n", escape(run)) };
+    let _ = writeln!(out, "# {} on {}: {}\n", escape(&plan.title), escape(&plan.cluster), standing(state));
     let _ = writeln!(
         out,
-        "Run `{run}`, plan `{}`, {} to {}, by {}.\n",
-        plan.plan,
+        "Run `{}`, plan `{}`, {} to {}, by {}.\n",
+        code(run),
+        code(&plan.plan),
         moment(state.begun_ms),
         moment(state.last_ms),
-        state.by
+        escape(&state.by)
     );
     if let Some(window) = &state.window {
         let used = window.used(state.begun_ms, state.last_ms);
-        let _ = writeln!(out, "Window {}: {used}.\n", window.words());
+        let _ = writeln!(out, "Window {}: {used}.\n", escape(&window.words()));
     }
-    let _ = writeln!(out, "{}\n\n## Steps\n", plan.found);
+    let _ = writeln!(out, "{}\n\n## Steps\n", escape(&plan.found));
     let _ = writeln!(out, "| | step | result | took | changes | way back |\n|---|---|---|---|---|---|");
     for (n, step) in plan.steps.iter().enumerate() {
         let tally = state.tally(n);
@@ -188,6 +205,14 @@ pub fn report_markdown(run: &str, state: &State, entries: &[Stamped]) -> String 
             let _ = writeln!(out, "- Canary of {}: {}, {}", escape(&step.title), escape(by), moment(*at));
         }
     }
+    let decisions = decisions(entries);
+    if !decisions.is_empty() {
+        let _ = writeln!(out, "\n## Decisions\n");
+        for it in &decisions {
+            let by = it.by.as_ref().map_or_else(String::new, |by| format!(", by {}", escape(by)));
+            let _ = writeln!(out, "- entry {}, {}: {}{by}: {}", it.entry, moment(it.at_ms), escape(&it.what), escape(&it.why));
+        }
+    }
     let _ = writeln!(out, "\n## Ledger\n\n```\n{}```", ledger_text(plan));
     let kept: Vec<_> = plan.steps.iter().flat_map(|step| &step.kept).collect();
     if !kept.is_empty() {
@@ -198,7 +223,7 @@ pub fn report_markdown(run: &str, state: &State, entries: &[Stamped]) -> String 
     }
     let _ = writeln!(out, "\n## Entries\n\n```");
     entries.iter().for_each(|entry| {
-        let _ = writeln!(out, "{:>5}  {}  {}", entry.seq, moment(entry.at_ms), entry_text(state, &entry.entry));
+        let _ = writeln!(out, "{:>5}  {}  {}", entry.seq, moment(entry.at_ms), text::clean(&entry_text(state, &entry.entry)));
     });
     let _ = writeln!(out, "```");
     out
@@ -217,7 +242,7 @@ pub fn report_json(run: &str, state: &State, entries: &[Stamped]) -> serde_json:
     json!({
         "v": 1, "run": run, "standing": standing(state), "outcome": state.finished, "by": state.by,
         "begun-at-ms": state.begun_ms, "last-at-ms": state.last_ms, "window": state.window, "steps": steps.collect::<Vec<_>>(),
-        "plan": state.plan, "left-to-do": left_to_do(state), "entries": entries,
+        "plan": state.plan, "decisions": decisions(entries), "left-to-do": left_to_do(state), "entries": entries,
     })
 }
 
@@ -268,14 +293,21 @@ pub fn entry_text(state: &State, entry: &Entry) -> String {
     }
 }
 
-/// Text in a Markdown table or list: its own signs lose their meaning.
-fn escape(text: &str) -> String {
+/// Text in a Markdown table or list: its own signs lose their meaning, and what looks like an address makes no link.
+fn escape(words: &str) -> String {
     let mut out = String::new();
-    for c in text.chars() {
-        if matches!(c, '|' | '*' | '_' | '`' | '<' | '>' | '[' | ']' | '\\') {
+    let words = text::clean(words);
+    for (at, c) in words.char_indices() {
+        let link = (c == ':' && words[at..].starts_with("://")) || (c == '.' && words[..at].to_lowercase().ends_with("www"));
+        if link || matches!(c, '|' | '*' | '_' | '`' | '<' | '>' | '[' | ']' | '\\' | '&' | '~' | '!' | '#' | '@' | '$') {
             out.push('\\');
         }
         out.push(c);
     }
     out
+}
+
+/// A name between the signs of code, which nothing can escape there.
+fn code(name: &str) -> String {
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')).collect()
 }

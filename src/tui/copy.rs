@@ -22,6 +22,11 @@ pub enum Wish {
     Shell,
 }
 
+/// A name in a command: without a name there is no word.
+fn word(name: &str) -> String {
+    if name.is_empty() { String::new() } else { text::quoted(&text::clean(name)) }
+}
+
 impl App {
     /// What `y` copies here, or the part that is asked for by its word.
     pub fn copied(&self, part: Option<&str>) -> Option<Wish> {
@@ -126,11 +131,13 @@ impl App {
             return None;
         }
         let command = match (&self.state.finished, self.state.order.iter().map(|id| id.step).min()) {
-            (None, _) => format!("castoff resume {}{}", self.run, self.again),
+            (None, _) => format!("castoff resume {}{}", word(&self.run), self.again),
             (Some(crate::model::Outcome::RolledBack), _) | (Some(_), None) => {
-                format!("castoff report {}{}", self.run, self.again)
+                format!("castoff report {}{}", word(&self.run), self.again)
             }
-            (Some(_), Some(to)) => format!("castoff rollback {} --to {}{}", self.run, self.plan.steps[to].id, self.again),
+            (Some(_), Some(to)) => {
+                format!("castoff rollback {} --to {}{}", word(&self.run), word(&self.plan.steps[to].id), self.again)
+            }
         };
         Some(command + "\n")
     }

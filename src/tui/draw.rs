@@ -3,13 +3,20 @@
 
 use super::app::{App, Popup, Screen};
 use super::{parts, screens};
-use ratatui::{Frame, layout::Rect, style::Modifier};
+use crate::model::text;
+use ratatui::{Frame, buffer::Buffer, layout::Rect, style::Modifier};
+use unicode_width::UnicodeWidthStr;
 
 /// Below this nothing is legible.
 const SMALLEST: (u16, u16) = (60, 16);
 
 /// Draws everything.
 pub fn draw(frame: &mut Frame<'_>, app: &App) {
+    pages(frame, app);
+    sweep(frame.buffer_mut());
+}
+
+fn pages(frame: &mut Frame<'_>, app: &App) {
     let area = frame.area();
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
         screens::too_small::draw(frame, app, SMALLEST);
@@ -66,6 +73,17 @@ pub fn draw(frame: &mut Frame<'_>, app: &App) {
     }
     underline(frame, app, body);
     screens::palette::draw(frame, app, body);
+}
+
+/// The last look at a picture: whatever slipped through a screen, no cell holds what a terminal must not see.
+pub fn sweep(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        let symbol = cell.symbol();
+        if symbol.len() > 1 && !text::is_clean(symbol) {
+            let cleaned = text::clean(symbol);
+            cell.set_symbol(if cleaned.width() == 0 { " " } else { &cleaned });
+        }
+    }
 }
 
 /// Marks what is looked for wherever it stands on the page.

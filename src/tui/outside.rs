@@ -9,7 +9,7 @@ use rustix::termios::{OptionalActions, QueueSelector, Termios, tcflush, tcgetatt
 use std::{
     fs,
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process::ExitStatus,
 };
@@ -35,8 +35,8 @@ pub struct Away {
 
 /// Writes the text beside the journal and sends it to the terminal's clipboard. What to say of it, in `room` columns.
 pub fn copy(folder: &Path, what: &str, copied: &str, room: usize) -> (Level, String) {
-    let sent =
-        copied.len() <= CLIPBOARD_MOST && execute!(io::stdout(), CopyToClipboard::to_clipboard_from(copied.trim_end())).is_ok();
+    let line = one_line(copied);
+    let sent = line.len() <= CLIPBOARD_MOST && execute!(io::stdout(), CopyToClipboard::to_clipboard_from(&line)).is_ok();
     let clipboard = if sent { ", and sent to the clipboard" } else { "" };
     match write(folder, "copied.txt", copied) {
         Ok(path) => {
@@ -47,6 +47,12 @@ pub fn copy(folder: &Path, what: &str, copied: &str, room: usize) -> (Level, Str
         }
         Err(why) => (Level::Warn, format!("cannot write copied.txt in the run's folder: {why}{clipboard}")),
     }
+}
+
+/// What goes to the clipboard: without a line break, so that nothing runs by itself where it is pasted. The file has the
+/// lines as they are.
+fn one_line(copied: &str) -> String {
+    text::clean_line(&copied.lines().map(str::trim).collect::<Vec<_>>().join("  "))
 }
 
 /// Gives the terminal to the program that is wished for. The keyboard must have been let go of before.
@@ -110,7 +116,11 @@ impl Away {
 fn write(folder: &Path, name: &str, text: &str) -> io::Result<PathBuf> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let path = folder.join(name);
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+    // A link that somebody put there is not followed, and a file that others could read is not read by them any more.
+    let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    let mut file = fs::OpenOptions::new().write(true).create(true).mode(0o600).custom_flags(flags).open(&path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    file.set_len(0)?;
     file.write_all(text.as_bytes())?;
     Ok(path)
 }

@@ -1,5 +1,5 @@
 //! What every screen is made of: cells that fit, wrapped sentences, the title bar, the footer, boxes, windows of long lists.
-//! Never builds a row that is not visible.
+//! Never builds a row that is not visible, and never lets words through that a terminal would obey.
 
 use super::app::App;
 use super::keys::{self, Intent, Place};
@@ -19,9 +19,10 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Cuts in the middle, so that the end of a name stays; counts columns, not characters.
 pub fn cut(words: &str, width: usize) -> String {
-    let mut room = width;
+    let words = text::clean_line(words);
+    let mut room = width.min(words.width());
     loop {
-        let out = text::middle(words, room);
+        let out = text::middle(&words, room);
         if out.width() <= width || room == 0 {
             return out;
         }
@@ -31,8 +32,9 @@ pub fn cut(words: &str, width: usize) -> String {
 
 /// Cuts a sentence at its end.
 pub fn cut_end(sentence: &str, width: usize) -> String {
+    let sentence = text::clean_line(sentence);
     if sentence.width() <= width {
-        return sentence.to_owned();
+        return sentence;
     }
     let mut out = String::new();
     for c in sentence.chars() {
@@ -85,7 +87,7 @@ fn pad(mut words: String, width: usize) -> String {
 pub fn wrap(sentence: &str, width: usize) -> Vec<String> {
     let mut out: Vec<String> = vec![];
     let mut line = String::new();
-    for word in sentence.split_whitespace() {
+    for word in text::clean_line(sentence).split_whitespace() {
         let word = cut(word, width);
         if !line.is_empty() && line.width() + 1 + word.width() > width {
             out.push(std::mem::take(&mut line));
@@ -106,7 +108,7 @@ pub fn wrap_exact(words: &str, width: usize, indent: usize) -> Vec<String> {
     let mut out = vec![];
     let mut line = String::new();
     let mut used = 0;
-    for c in words.chars() {
+    for c in text::clean_line(words).chars() {
         let wide = c.width().unwrap_or(0);
         if used + wide > width && used > indent {
             out.push(std::mem::replace(&mut line, " ".repeat(indent)));

@@ -1,6 +1,7 @@
 //! The terminal itself: taken over once, given back once, on every way out.
 //! Never draws, and never gives the terminal back for a panic outside the interface.
 
+use crate::model::text;
 use crossterm::{
     event::{
         DisableBracketedPaste, DisableFocusChange, DisableMouseCapture, EnableBracketedPaste, EnableFocusChange,
@@ -43,6 +44,7 @@ thread_local! {
 
 /// Takes the terminal over and hangs in the panic hook.
 pub fn enter(title: &str) -> io::Result<(Guard, Screen)> {
+    let title = &text::clean(title);
     let previous: Arc<PanicHook> = Arc::from(panic::take_hook());
     let before = previous.clone();
     panic::set_hook(Box::new(move |info| {
@@ -65,6 +67,7 @@ pub fn enter(title: &str) -> io::Result<(Guard, Screen)> {
 
 /// Takes the terminal (again, after a suspension). Sends no query: a late answer over a slow ssh would be typed text.
 pub fn take(title: &str) -> io::Result<()> {
+    let title = &text::clean(title);
     if OURS.swap(true, Ordering::SeqCst) {
         return Ok(());
     }
@@ -145,8 +148,8 @@ impl Drop for Guard {
             let previous = self.previous.clone();
             panic::set_hook(Box::new(move |info| previous(info)));
         }
-        for text in heard() {
-            eprintln!("{text}");
+        for words in heard() {
+            eprintln!("{}", text::page(&words));
         }
     }
 }

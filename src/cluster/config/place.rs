@@ -1,7 +1,7 @@
 //! Errors of the cluster file, shown in the file: line, column, the line itself, a hint.
 //! A secret that stands in the file by mistake is never shown: its characters are starred out.
 
-use crate::model::place::meant;
+use crate::model::{place::meant, text};
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use std::{fmt, ops::Range, path::Path};
 use toml::Spanned;
@@ -50,17 +50,17 @@ impl Place<'_> {
 
     /// An error of the parser: its message, and a guess what was meant.
     pub(super) fn syntax_error(&self, error: &toml::de::Error) -> ConfigError {
-        let message = masked_url(error.message());
+        let message = text::clean(&masked_url(error.message()));
         let hint = meant(&message).map(|word| format!("did you mean `{word}`?"));
         ConfigError::new(self.show(error.span(), &message, hint.as_deref()))
     }
 
     fn show(&self, span: Option<Range<usize>>, message: &str, hint: Option<&str>) -> String {
-        let origin = self.origin.display().to_string();
+        let origin = text::clean(&self.origin.display().to_string());
         let source = masked(self.text);
         let span = first_line(&source, span.unwrap_or(0..0));
         let snippet = Snippet::source(&source).path(&origin).annotation(AnnotationKind::Primary.span(span));
-        let mut group = Level::ERROR.no_name().primary_title(message).element(snippet);
+        let mut group = Level::ERROR.no_name().primary_title(text::clean(message)).element(snippet);
         if let Some(hint) = hint {
             group = group.element(Level::HELP.with_name("hint").message(hint));
         }

@@ -4,7 +4,7 @@
 use super::{DockerEngine, ask, name_it, named, words};
 use crate::{
     cluster::Report,
-    model::{Digest, Fault, FaultKind, ImageRef, LayerPhase, LayerProgress, text},
+    model::{Digest, Fault, FaultKind, ImageRef, LayerPhase, LayerProgress, edge, text},
 };
 use bollard::{auth::DockerCredentials, models::CreateImageInfo, query_parameters::CreateImageOptionsBuilder};
 use futures::{Stream, StreamExt};
@@ -204,7 +204,7 @@ impl Tally {
         }
         let was = *part;
         let detail = event.progress_detail.as_ref();
-        let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).unwrap_or(0);
+        let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).map_or(0, edge::bounded);
         let (current, total) = (number(detail.and_then(|d| d.current)), number(detail.and_then(|d| d.total)));
         match status {
             "Downloading" => {
@@ -317,6 +317,30 @@ mod tests {
         assert_eq!(steps[12].1, "unpacking");
         assert!(!steps[6].0, "a retry is no progress");
         assert!(!steps[7].0, "counting again from the start is no progress");
+    }
+
+    /// Streams of engines that are broken or lie, line by line as the client hands them on.
+    #[test]
+    fn no_stream_of_the_corpus_leads_astray() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/engine-stream");
+        let mut heard = 0;
+        for file in std::fs::read_dir(folder).unwrap() {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            let mut tally = Tally::new(1000);
+            for line in bytes.split(|byte| *byte == b'\n') {
+                let Ok(event) = serde_json::from_slice::<CreateImageInfo>(line) else { continue };
+                heard += 1;
+                tally.hear(&event);
+                assert!(tally.done() <= tally.total());
+                for layer in tally.layers() {
+                    assert!(text::is_clean(&layer.id) && layer.id.chars().count() <= 12);
+                }
+                let said = event.error_detail.and_then(|detail| detail.message).unwrap_or_default();
+                let fault = words::from_text("cannot pull", &said, None);
+                assert!(text::is_clean(&fault.why), "{fault}");
+            }
+        }
+        assert!(heard > 6, "{heard} lines");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Manifests, indexes and image configurations: bytes to what the model knows.
 //! It never trusts a digest that it has not counted itself.
 
-use crate::model::{Digest, Layer, Manifest};
+use crate::model::{Digest, Layer, Manifest, edge};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use std::{collections::BTreeMap, fmt::Write};
@@ -88,7 +88,8 @@ pub(super) fn join(digest: Digest, manifest: ImageManifest, config: &[u8]) -> Re
         return Err(format!("its manifest has {} layers, its configuration {}", manifest.layers.len(), diff_ids.len()));
     }
     let layers = manifest.layers.into_iter().zip(diff_ids);
-    let layers = layers.map(|(layer, diff_id)| Layer { digest: layer.digest, size_bytes: layer.size, diff_id }).collect();
+    let layers =
+        layers.map(|(layer, diff_id)| Layer { digest: layer.digest, size_bytes: edge::bounded(layer.size), diff_id }).collect();
     let mut labels = [parsed.settings, parsed.build].into_iter().flatten().filter_map(|part| part.labels);
     let labels = labels.find(|labels| !labels.is_empty()).unwrap_or_default();
     let labels = labels.into_iter().filter(|(name, _)| name.starts_with("ai.backend.")).collect();

@@ -1,6 +1,8 @@
 //! One registry, asked as a client: does it answer, what does a tag mean, what does a project hold.
 //! It never writes to a registry and never sends a login to another host.
 
+#[cfg(test)]
+mod fuzz;
 mod http;
 mod manifest;
 mod words;

@@ -65,7 +65,9 @@ pub(super) fn next_page(link: &str, base: &Url) -> Option<String> {
     })?;
     let target = next.split_once('<')?.1.split_once('>')?.0;
     let url = base.join(target).ok()?;
-    Some(url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path())))
+    let page = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
+    // `//host/…` and `/\host/…` would be another host when they are joined again.
+    base.join(&page).is_ok_and(|again| page.starts_with('/') && again.origin() == base.origin()).then_some(page)
 }
 
 /// `Retry-After` in milliseconds: seconds, or a date. At most an hour, for a clock may be wrong.
@@ -161,6 +163,9 @@ mod tests {
             (r#"</v2/_catalog?last=b&n=2>; rel="next""#, Some("/v2/_catalog?last=b&n=2")),
             (r#"</x?page=1>; rel="prev" , </x?page=3&page_size=100>; rel="next""#, Some("/x?page=3&page_size=100")),
             ("<http://evil.example/v2/_catalog?n=2>; rel=next", Some("/v2/_catalog?n=2")),
+            ("<https://cr.backend.ai//evil.example/x>; rel=next", None),
+            (r"<x:/\evil.example/x>; rel=next", None),
+            ("<data:x>; rel=next", None),
             (r#"</x>; rel="last""#, None),
             ("nonsense", None),
         ];
