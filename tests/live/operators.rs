@@ -145,7 +145,7 @@ fn of_two_who_begin_at_the_same_time_exactly_one_runs() {
     let pull = approvals(&two.plan, &["pull"]).concat();
     let words = ["run", "backend-ai", "--headless", &pull];
     // Slowly enough that all of them are there at once.
-    two.lab.fault(r#"{"rate_bytes":10000000,"path":"/v2/stable/"}"#);
+    two.lab.fault(r#"{"rate_bytes":20000000,"path":"/v2/stable/"}"#);
     let mut kim = two.kim(&words);
     let lee = two.words(false, &words);
     let mut lee = two.lab.watch(&lee.iter().map(String::as_str).collect::<Vec<_>>());

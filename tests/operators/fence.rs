@@ -126,7 +126,7 @@ async fn a_castoff_whose_run_was_taken_over_has_no_effect_at_any_point() {
     ending.unwrap();
     assert!(effects > 30, "{effects}");
     let folders = async |n: usize| Home::folder(&state.path().join(n.to_string()));
-    let points = walk(folders, (1..=effects).step_by(8)).await;
+    let points = walk(folders, (1..=effects).step_by(12)).await;
     let databases = [database().await, database().await];
     let shared = async |n: usize| home(&state.path().join(format!("shared-{n}")), databases[usize::from(n > 1)].url()).await;
     let shared_points = walk(shared, [1, effects].into_iter()).await;
