@@ -1,6 +1,6 @@
 # castoff: two commands. `make try` looks at it, `make test` proves it.
 
-.PHONY: help try test build install packages screenshots bench lab-up lab-down lab-reset
+.PHONY: help try test soak build install packages screenshots bench lab-up lab-down lab-reset
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -16,6 +16,9 @@ try: build ## bring a small real Backend.AI up and open castoff on it
 
 test: packages ## format, lints and every test, against real servers
 	@scripts/test
+
+soak: packages ## what takes too long for `make test`: every fault at every phase, a hundred kills; with figures
+	@scripts/soak
 
 screenshots: ## draw every screen from the real program on a real lab, into screenshots/
 	@scripts/packages scripts/packages.screenshots

@@ -63,6 +63,8 @@ pg_up() {
   while [ "$tries" -gt 0 ] && find /proc -maxdepth 2 -name cwd -lname "$(readlink -f "$PGDATA")" 2>/dev/null | grep -q .; do
     sleep 0.1; tries=$((tries - 1))
   done
+  # Where nobody reaps it, the killed server's process number still seems to be taken.
+  [ "$tries" = 0 ] || rm -f "$PGDATA/postmaster.pid"
   (cd / && launch postgres setpriv --reuid postgres --regid postgres --init-groups -- "$(pg_bin)/postgres" -D "$PGDATA" \
     -c port="$P_PG" -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c max_connections=200)
   until_ready postgres 30 pg_admin -c 'SELECT 1'

@@ -102,13 +102,25 @@ impl Account {
     /// The clock went on: a line if nothing was told for ten seconds and something is under way or waited for.
     pub fn tick(&mut self, now_ms: i64) -> Vec<Line> {
         self.sample(now_ms);
-        if now_ms - self.told_ms < SILENCE_MS {
+        self.clock_is(now_ms);
+        if !self.is_due(now_ms) {
             return vec![];
         }
         self.told_ms = now_ms;
         let sign = self.sign_of_life(now_ms);
         let beside = if sign.is_some() { self.beside() } else { vec![] };
         sign.into_iter().chain(beside).map(|text| Line::remark(now_ms, text)).collect()
+    }
+
+    /// Whether it has been silent for too long.
+    pub fn is_due(&self, now_ms: i64) -> bool {
+        now_ms - self.told_ms >= SILENCE_MS
+    }
+
+    /// A clock that was set back must not silence the account until it has caught up.
+    fn clock_is(&mut self, now_ms: i64) {
+        self.told_ms = self.told_ms.min(now_ms);
+        self.looked_ms = self.looked_ms.min(now_ms);
     }
 
     fn entry(&mut self, stamped: &Stamped) -> Line {
@@ -159,6 +171,7 @@ impl Account {
 
     /// A line when the running step has grown by enough since the last one.
     fn grown(&mut self, now_ms: i64) -> Vec<Line> {
+        self.clock_is(now_ms);
         if now_ms - self.told_ms.max(self.looked_ms) < BREATH_MS {
             return vec![];
         }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::Write,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::sync::mpsc;
 
@@ -136,6 +136,8 @@ struct View {
     told: BTreeMap<ChangeId, Progress>,
     /// The window has paused this run, while we looked on.
     held: Option<String>,
+    /// Since when a gate is waited for, by a clock that nobody sets.
+    waits_since: Option<Instant>,
     /// Whether standard output still takes lines: a closed pipe ends the output, not the run.
     out: bool,
 }
@@ -143,7 +145,7 @@ struct View {
 impl View {
     fn new(entries: &[Stamped], options: Options) -> Self {
         let account = Account::new(entries, now_ms()).unwrap_or_default();
-        Self { account, options, told: BTreeMap::new(), held: None, out: true }
+        Self { account, options, told: BTreeMap::new(), held: None, waits_since: None, out: true }
     }
 
     fn show(&mut self, event: &Event) {
@@ -157,6 +159,7 @@ impl View {
         let same =
             matches!(event, Event::Gate(new) if self.account.gate.as_ref().is_some_and(|old| old.problems == new.problems));
         let lines = self.account.take(event, now_ms());
+        self.waits_since = self.account.waiting_since.map(|_| self.waits_since.unwrap_or_else(Instant::now));
         if !self.options.json {
             for line in lines.iter().filter(|line| line.entry) {
                 self.data(&text::page(&line.printed()));
@@ -178,7 +181,7 @@ impl View {
             Event::Entry(entry) => Some(json!({ "v": 1, "seq": entry.seq, "at-ms": entry.at_ms, "entry": entry.entry })),
             Event::Progress(progress) => {
                 let before = self.told.get(&progress.change);
-                let fresh = before.is_none_or(|p| progress.at_ms - p.at_ms >= 1000 || p.phase != progress.phase);
+                let fresh = before.is_none_or(|p| (progress.at_ms - p.at_ms).abs() >= 1000 || p.phase != progress.phase);
                 fresh.then(|| {
                     self.told.insert(progress.change, progress.clone());
                     json!({ "v": 1, "progress": progress })
@@ -231,9 +234,8 @@ impl View {
                 if report.problems.iter().all(hold::is_early) {
                     return None;
                 }
-                let waited = self.options.wait.zip(self.account.waiting_since);
-                let tired =
-                    waited.is_some_and(|(wait, since)| u128::try_from(now_ms() - since).is_ok_and(|ms| ms >= wait.as_millis()));
+                let waited = self.options.wait.zip(self.waits_since);
+                let tired = waited.is_some_and(|(wait, since)| since.elapsed() >= wait);
                 (!gate.wait || tired).then(|| Left::GateClosed { step: id.clone(), preflight: gate.ask == Ask::Nothing })
             }
             Next::Canary(step) => {

@@ -216,11 +216,11 @@ fn a_pager_that_is_not_there_is_told() {
 #[test]
 fn a_shell_while_the_run_waits() {
     let folder = tempfile::tempdir().unwrap();
-    let shell = script(folder.path(), "shell", "echo SHELL IS HERE\nread -r line\n");
-    let mut stage = Stage::open("failed", &[("SHELL", &shell)]);
+    let shell = script(folder.path(), "shell", "echo SHELL IS HERE ${CASTOFF_TEST_SECRET-WITHOUT A SECRET}\nread -r line\n");
+    let mut stage = Stage::open("failed", &[("SHELL", &shell), ("CASTOFF_TEST_SECRET", "hunter2")]);
     stage.terminal.shows("CAUSES OF FAILURE");
     stage.terminal.press("!");
-    stage.terminal.shows("SHELL IS HERE");
+    stage.terminal.shows("SHELL IS HERE WITHOUT A SECRET");
     assert!(stage.terminal.screen().contains("exit comes back"));
     stage.terminal.press("R\r");
     stage.terminal.until("castoff is back", Terminal::in_alternate_screen);

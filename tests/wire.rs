@@ -198,7 +198,7 @@ fn a_registry_behind_tls_is_verified_unless_told_otherwise() {
     let plain = RegistryConfig { url, ..RegistryConfig::default() };
     let fault = ping(plain.clone()).unwrap_err();
     assert_eq!(fault.kind, FaultKind::Lasting, "{fault}");
-    assert!(fault.hint.as_deref().is_some_and(|hint| hint.contains("CA file")), "{fault:?}");
+    assert!(fault.hint.as_deref().is_some_and(|hint| hint.contains("`ca`")), "{fault:?}");
     assert_eq!(ping(RegistryConfig { ca: Some(certificates.path("ca.pem")), ..plain.clone() }), Ok(()));
     assert_eq!(ping(RegistryConfig { insecure: true, ..plain }), Ok(()));
 }

@@ -55,6 +55,7 @@ fn child(per_s: u32) -> ExitCode {
         on_hangup: OnHangup::Pause,
         again: String::new(),
         still: false,
+        hidden: vec![],
         watching: None,
     };
     let teller = thread::Builder::new().name(TELLER.to_owned());

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 const COLUMN: &str = "allowed_docker_registries";
 /// Long enough to be noticed by nobody, short enough to be one.
-const SHORTEST_S: i64 = 5;
+const SHORTEST_S: i64 = 1;
 const LONGEST_S: i64 = 24 * 3600;
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
@@ -75,7 +75,7 @@ fn seconds<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     let wrong = |why: &str| serde::de::Error::custom(format!("`{text}` is no time for a brown-out: {why}"));
     let time: SignedDuration = text.parse().map_err(|_| wrong("`10m`, `1h 30m` and `90s` are"))?;
     let s = time.as_secs();
-    if (SHORTEST_S..=LONGEST_S).contains(&s) { Ok(s.unsigned_abs()) } else { Err(wrong("from 5 s to 24 h are")) }
+    if (SHORTEST_S..=LONGEST_S).contains(&s) { Ok(s.unsigned_abs()) } else { Err(wrong("from 1 s to 24 h are")) }
 }
 
 #[cfg(test)]
@@ -128,7 +128,7 @@ mod tests {
         let read = |text: &str| toml::from_str::<Begin>(&format!("for = \"{text}\"")).map(|begin| begin.for_s);
         assert_eq!(read("10m").unwrap(), 600);
         assert_eq!(read("1h 30m").unwrap(), 5400);
-        for wrong in ["", "10", "2s", "25h", "-5m", "soon"] {
+        for wrong in ["", "10", "0s", "25h", "-5m", "soon"] {
             assert!(read(wrong).unwrap_err().to_string().contains("no time for a brown-out"), "{wrong}");
         }
     }

@@ -40,6 +40,12 @@ impl Action for Preflight {
             let why = format!("{} is not verified: the cluster file allows it", registry.url);
             notes.push(problem(format!("registry {name}"), why, None));
         }
+        for (name, registry) in &world.registries {
+            if let (Some(login), Some(from)) = (&registry.login, &registry.login_from) {
+                let who = if login.is_empty() { "somebody" } else { login };
+                notes.push(problem(format!("registry {name}"), format!("login from {from} as {who}"), None));
+            }
+        }
         for (name, _) in world.hosts.iter().filter(|(_, host)| host.free_bytes.is_none()) {
             let hint = "name its `host` in the cluster file, so that castoff can ask";
             notes.push(problem(format!("agent {name}"), "its free disk space is not known".to_owned(), Some(hint)));

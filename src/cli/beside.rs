@@ -2,7 +2,7 @@
 //! without whatever cannot be had.
 
 use super::{Common, Exit, Failure, Front};
-use crate::cluster::config::ClusterFile;
+use crate::cluster::{config::ClusterFile, secret};
 use crate::model::{Asked, Event, Stamped, text};
 use crate::notify::{Notices, Run, Ways, Webhook};
 use crate::remote::{Hub, Socket, wire::Hello};
@@ -117,6 +117,7 @@ pub async fn ways(common: &Common, front: &Front, simulated: bool) -> Result<Way
     }
     let file = ClusterFile::load(common.cluster.as_deref())?;
     ways.hidden = file.secret_variables();
+    secret::keep_from_children(&ways.hidden);
     ways.commands.extend(file.notify.command);
     if let Some(url) = file.notify.webhook {
         let token = match &file.notify.token {

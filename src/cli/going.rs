@@ -55,6 +55,7 @@ impl Going {
             plan: known.plan.is_none().then(|| shown.clone()),
         };
         let ways = beside::ways(common, front, self.simulated).await?;
+        let hidden = ways.hidden.clone();
         let (mut beside, ends) = Beside::begin(hello, &folder, &self.entries, ways, now_ms)?;
         let mut lost = false;
         let setup = Setup {
@@ -123,6 +124,7 @@ impl Going {
                     window: self.window,
                     again: common.again(),
                     still: front.still,
+                    hidden,
                     on_hangup: front.on_hangup.into(),
                 };
                 let left = tui::run(start, event_from, command_to).await?;

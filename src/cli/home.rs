@@ -21,7 +21,7 @@ pub async fn home(common: &Common) -> Result<Home, Failure> {
         Some(secret) => Some(secret.read().await?),
         None => None,
     };
-    let place = Place { url: place.url, password, ca: place.ca, is_dead: process::is_dead };
+    let place = Place { url: place.url, password, ca: place.ca, client: place.cert.zip(place.key), is_dead: process::is_dead };
     Ok(Home::shared(&state, place).await?)
 }
 
@@ -44,5 +44,5 @@ fn given(common: &Common, url: &str) -> Result<config::Postgres, Failure> {
     }
     // A rehearsal and a look from elsewhere need no cluster file.
     let known = ClusterFile::find(common.cluster.as_deref())?.and_then(|file| file.journal).filter(|known| known.url == url);
-    Ok(known.unwrap_or_else(|| config::Postgres { url: url.to_owned(), password: None, ca: None }))
+    Ok(known.unwrap_or_else(|| config::Postgres { url: url.to_owned(), password: None, ca: None, cert: None, key: None }))
 }

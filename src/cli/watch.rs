@@ -2,6 +2,7 @@
 //! Takes no lock and touches no cluster.
 
 use super::{Common, Exit, Failure, Format, afar, home};
+use crate::cluster::config::ClusterFile;
 use crate::journal::Home;
 use crate::model::{Asked, Command, Event, Limit, LimitChange, Plan, Stamped, State, Status, text};
 use crate::remote::client::{self, Connection, Unreachable};
@@ -205,6 +206,8 @@ pub fn start(
         still: false,
         watching: Some(watching),
         window: None,
+        // Who looks on may have no cluster file, and then no secret of it.
+        hidden: ClusterFile::load(common.cluster.as_deref()).map(|file| file.secret_variables()).unwrap_or_default(),
     })
 }
 

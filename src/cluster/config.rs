@@ -114,18 +114,24 @@ impl ClusterFile {
         let postgres = self.postgres.iter().chain(&self.journal).filter_map(|postgres| postgres.password.as_ref());
         let registries = self.registries.values().filter_map(|registry| registry.password.as_ref());
         let name = |secret: &Secret| if let Secret::Env(name) = secret { Some(name.clone()) } else { None };
-        etcd.chain(postgres).chain(registries).chain(&self.notify.token).filter_map(name).collect()
+        let named = etcd.chain(postgres).chain(registries).chain(&self.notify.token).filter_map(name);
+        // libpq's own, which PostgreSQL's client honours.
+        named.chain(["PGPASSWORD".to_owned()]).collect()
     }
 
     fn resolve(&mut self, folder: &Path) {
         let etcd = self.etcd.iter_mut().flat_map(|etcd| [&mut etcd.ca, &mut etcd.cert, &mut etcd.key]).flatten();
-        let postgres = self.postgres.iter_mut().chain(&mut self.journal).filter_map(|postgres| postgres.ca.as_mut());
-        let registries = self.registries.values_mut().filter_map(|registry| registry.ca.as_mut());
+        let postgres = self
+            .postgres
+            .iter_mut()
+            .chain(&mut self.journal)
+            .flat_map(|postgres| [&mut postgres.ca, &mut postgres.cert, &mut postgres.key]);
+        let registries = self.registries.values_mut().flat_map(|own| [&mut own.ca, &mut own.cert, &mut own.key]);
         let discovered = self.discover.iter_mut().filter_map(|discover| discover.agents.tls.as_mut());
         let tls = self.agents.iter_mut().filter_map(|agent| agent.tls.as_mut()).chain(discovered);
         let tls = tls.flat_map(|tls| [&mut tls.ca, &mut tls.cert, &mut tls.key]);
         let own = self.ssh.config.iter_mut().chain(&mut self.notify.ca);
-        for path in etcd.chain(postgres).chain(registries).chain(tls).chain(own) {
+        for path in etcd.chain(postgres.flatten()).chain(registries.flatten()).chain(tls).chain(own) {
             *path = folder.join(&*path);
         }
         let etcd = self.etcd.iter_mut().filter_map(|etcd| etcd.password.as_mut());
@@ -187,7 +193,7 @@ fn local() -> String {
     "local".to_owned()
 }
 
-#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Postgres {
     /// `postgres://user@host:port/database?sslmode=…`, without a password.
@@ -195,6 +201,9 @@ pub struct Postgres {
     pub password: Option<Secret>,
     /// With it the server's certificate and name are verified, unless the URL has an `sslmode` of its own.
     pub ca: Option<PathBuf>,
+    /// A client certificate, where the server asks for one.
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
 }
 
 /// Notices of a run: a question is open, a step failed, the run is over.
@@ -319,10 +328,26 @@ pub struct RegistryConfig {
     pub url: String,
     pub username: Option<String>,
     pub password: Option<Secret>,
+    /// Where the login is that is not written here. Left out, it is what docker or podman keep for the host of `url`, if anything.
+    pub login: Option<LoginFrom>,
+    /// Where its token service is, when the registry sends castoff to another domain: this place too may be told the login.
+    pub realm: Option<String>,
     pub ca: Option<PathBuf>,
+    /// A client certificate, where the registry asks for one.
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
     /// Do not verify TLS; the plan then says so.
     #[serde(default)]
     pub insecure: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LoginFrom {
+    /// `config.json` of docker, `auth.json` of podman, and their credential helpers, by the registry's name; it must be there.
+    DockerConfig,
+    /// Nobody is logged in.
+    None,
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod lease;
 
 use super::config;
+use super::tls::Names;
 use crate::model::backend_ai::{is_within, key};
 use crate::model::world::{key_standing, keys_standing};
 use crate::model::{Fault, FaultKind, KeyDiff, Standing, Value};
@@ -12,7 +13,11 @@ use etcd_client::{
     TxnOpResponse,
 };
 use secrecy::ExposeSecret;
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tokio::sync::Mutex;
 
 const READ: Duration = Duration::from_secs(5);
@@ -29,6 +34,10 @@ pub struct EtcdClient {
     namespace: String,
     /// Holds the password: never printed.
     options: ConnectOptions,
+    /// Named where a certificate is the trouble.
+    ca: Option<PathBuf>,
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
     connected: Mutex<Option<KvClient>>,
     /// The cluster is ours while it lasts; none where nothing is run.
     lease: std::sync::Mutex<Option<lease::Lease>>,
@@ -55,6 +64,8 @@ impl EtcdClient {
             let password = password.read().await.map_err(|e| Fault::new(FaultKind::Denied, &what, e.to_string()))?;
             options = options.with_user(user, password.expose_secret());
         }
+        let (ca, cert, key) = (config.ca.as_deref(), config.cert.as_deref(), config.key.as_deref());
+        Names { section: "`[etcd]`", ca, cert, key }.check(&what)?;
         if config.endpoints.iter().any(|endpoint| endpoint.starts_with("https://")) {
             let mut tls = TlsOptions::new();
             tls = match &config.ca {
@@ -68,7 +79,8 @@ impl EtcdClient {
             options = options.with_tls(tls);
         }
         let (endpoints, namespace) = (config.endpoints.clone(), config.namespace.clone());
-        Ok(Self { endpoints, namespace, options, connected: Mutex::new(None), lease: std::sync::Mutex::default() })
+        let (ca, cert, key) = (config.ca.clone(), config.cert.clone(), config.key.clone());
+        Ok(Self { endpoints, namespace, options, ca, cert, key, connected: Mutex::new(None), lease: std::sync::Mutex::default() })
     }
 
     /// The keys of registries, images and aliases: everything below `config/docker/` and `images/` of the namespace.
@@ -219,7 +231,8 @@ impl EtcdClient {
         if let Some(kv) = &*self.connected.lock().await {
             return Ok(kv.clone());
         }
-        let client = self.within(verb, READ, Client::connect(&self.endpoints, Some(self.options.clone()))).await?;
+        let connecting = Box::pin(Client::connect(&self.endpoints, Some(self.options.clone())));
+        let client = self.within(verb, READ, connecting).await?;
         let kv = client.kv_client().max_decoding_message_size(MESSAGE_BYTES);
         *self.connected.lock().await = Some(kv.clone());
         Ok(kv)
@@ -233,13 +246,26 @@ impl EtcdClient {
         call: impl Future<Output = Result<T, Error>> + Send,
     ) -> Result<T, Fault> {
         let result = match tokio::time::timeout(limit, call).await {
-            Ok(result) => result.map_err(|error| fault(&self.what(verb), &error)),
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(self.fault(verb, &error).await),
             Err(_) => Err(Fault::new(FaultKind::Passing, self.what(verb), format!("no answer for {} s", limit.as_secs()))),
         };
         if result.as_ref().is_err_and(|fault| fault.kind == FaultKind::Passing) {
             *self.connected.lock().await = None;
         }
         result
+    }
+
+    async fn fault(&self, verb: &str, error: &Error) -> Fault {
+        let what = self.what(verb);
+        let (ca, cert, key) = (self.ca.as_deref(), self.cert.as_deref(), self.key.as_deref());
+        let names = Names { section: "`[etcd]`", ca, cert, key };
+        for address in self.endpoints.iter().filter_map(|endpoint| endpoint.strip_prefix("https://")) {
+            if let Some(fault) = names.fault_of(&what, &words(error), address.trim_end_matches('/'), &[]).await {
+                return fault;
+            }
+        }
+        fault(&what, error)
     }
 
     fn what(&self, verb: &str) -> String {
@@ -300,9 +326,12 @@ fn fault(what: &str, error: &Error) -> Fault {
     let why = words(error);
     let with = |kind| Fault::new(kind, what, &why);
     let login = "set `username` and `password` of `[etcd]` in the cluster file to a user that may read and write `/sorna/`";
-    if why.to_ascii_lowercase().contains("certificate") || why.contains("received fatal alert") {
+    if why.to_ascii_lowercase().contains("certificate") {
         return with(FaultKind::Lasting)
             .hint("set `ca`, and `cert` and `key` if etcd asks for them, in `[etcd]` of the cluster file");
+    }
+    if why.contains("tls handshake eof") {
+        return with(FaultKind::Passing).hint("if this etcd speaks no TLS, write `http://` in `endpoints` of the cluster file");
     }
     match error {
         Error::GRpcStatus(status) => match i32::from(status.code()) {
@@ -313,13 +342,14 @@ fn fault(what: &str, error: &Error) -> Fault {
             9 if why.contains("authentication is not enabled") => {
                 with(FaultKind::Lasting).hint("take `username` and `password` out of `[etcd]` in the cluster file")
             }
+            // The wire itself, before anything etcd said: other bytes came than etcd sends.
+            _ if ["h2 protocol error", "stream closed", "http2"].iter().any(|part| why.contains(part)) => {
+                with(FaultKind::Passing).hint("if this etcd speaks TLS, write `https://` in `endpoints` of the cluster file")
+            }
             // invalid argument, not found, exists, failed precondition, unimplemented, internal, data loss
             3 | 5 | 6 | 9 | 12 | 13 | 15 => with(FaultKind::Lasting),
             8 if why.contains("space") => {
                 with(FaultKind::Space).hint("etcd is full: compact, defragment and disarm its alarm first")
-            }
-            _ if why.contains("stream closed") || why.contains("http2") => {
-                with(FaultKind::Passing).hint("if this etcd speaks TLS, write `https://` in `endpoints` of the cluster file")
             }
             _ => with(FaultKind::Passing),
         },
@@ -347,5 +377,8 @@ fn words(error: &Error) -> String {
     if words.len() > 1 {
         words.retain(|word| word != "transport error");
     }
-    words.join(": ")
+    let words = words.join(": ");
+    // The number behind it helps nobody.
+    let words = words.split_once(" (os error").map_or(words.as_str(), |(words, _)| words);
+    words.replace("connection error: ", "the connection broke: ")
 }

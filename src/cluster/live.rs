@@ -13,7 +13,7 @@ use super::{
     manager::ManagerClient,
     postgres::PostgresClient,
     registry::RegistryClient,
-    secret::Secret,
+    secret,
     ssh::Sessions,
 };
 use crate::model::{
@@ -162,7 +162,8 @@ impl Cluster for Live {
 impl Live {
     /// Opens nothing yet. `now` gives Unix time in milliseconds.
     pub fn new(file: ClusterFile, now: fn() -> i64) -> Result<Self, Fault> {
-        let sessions = Sessions::new(&file.ssh, secret_variables(&file));
+        let sessions = Sessions::new(&file.ssh, file.secret_variables());
+        secret::keep_from_children(&file.secret_variables());
         let managers = file.managers.iter().map(|config| Ok((config.name.clone(), ManagerClient::new(config, &sessions)?)));
         let managers = managers.collect::<Result<_, Fault>>()?;
         let engine = |config: &AgentConfig| Ok((config.name.clone(), Arc::new(DockerEngine::new(config, &sessions)?)));
@@ -241,7 +242,7 @@ impl Live {
         let pulled = self.engine(host).await?.pull(wanted, credentials, report).await;
         match pulled {
             // The engine loses what the registry said about waiting: castoff asks for it itself.
-            Err(fault) if fault.why.contains("toomanyrequests") => {
+            Err(fault) if ["toomanyrequests", "HTTP 429"].iter().any(|words| fault.why.contains(words)) => {
                 let wait_ms = registry.manifest(wanted.image).await.err().and_then(|fault| fault.retry_after_ms);
                 Err(fault.retry_after_ms(wait_ms))
             }
@@ -320,35 +321,4 @@ impl Live {
 
 fn unnamed(what: &str, section: &str) -> Fault {
     Fault::new(FaultKind::Missing, what, "the cluster file does not name it").hint(format!("add it to `{section}`"))
-}
-
-/// The environment variables that hold secrets: no child needs them.
-fn secret_variables(file: &ClusterFile) -> Vec<String> {
-    let registries = file.registries.values().map(|registry| &registry.password);
-    let stores = [
-        file.etcd.as_ref().map(|etcd| &etcd.password),
-        file.postgres.as_ref().map(|postgres| &postgres.password),
-        file.journal.as_ref().map(|journal| &journal.password),
-    ];
-    let named = registries.chain(stores.into_iter().flatten()).flatten().filter_map(|secret| match secret {
-        Secret::Env(name) => Some(name.clone()),
-        _ => None,
-    });
-    // libpq's own, which PostgreSQL's client honours.
-    named.chain(["PGPASSWORD".to_owned()]).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_names_of_secrets_are_taken_from_the_whole_file() {
-        let file: ClusterFile = toml::from_str(
-            "name = 'x'\n[etcd]\nendpoints = []\npassword = { env = 'A' }\n\
-             [registries.'cr']\nurl = 'https://cr'\npassword = { env = 'B' }\n[registries.'d']\nurl = 'https://d'\n",
-        )
-        .unwrap();
-        assert_eq!(secret_variables(&file), ["B", "A", "PGPASSWORD"]);
-    }
 }

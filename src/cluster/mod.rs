@@ -4,6 +4,7 @@
 pub mod claim;
 pub mod config;
 pub mod docker;
+pub mod docker_config;
 pub mod etcd;
 pub mod guard;
 pub mod init;
@@ -14,6 +15,7 @@ pub mod registry;
 pub mod secret;
 pub mod sim;
 pub mod ssh;
+mod tls;
 
 use crate::model::{Change, Fault, Inventory, LayerProgress, Standing, Wants};
 use async_trait::async_trait;

@@ -4,14 +4,15 @@
 mod images;
 mod rows;
 
-use super::config;
+use super::tls::{self, Names};
+use super::{config, ssh::root_cause};
 use crate::model::world::sort_rows;
 use crate::model::{Era, Fault, FaultKind, Row, Session};
 use rows::{TABLES, Table};
 use secrecy::ExposeSecret;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Postgres, Transaction};
-use std::{collections::BTreeMap, sync::Mutex, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Mutex, time::Duration};
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// For the single attempt that tells why there was no connection.
@@ -20,8 +21,10 @@ const EXPLAIN: Duration = Duration::from_secs(2);
 const CALL: Duration = Duration::from_secs(30);
 const READING: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 const WRITING: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
-/// Set for each transaction, so that it holds behind a connection pooler too.
-const SETTINGS: &str = "SET LOCAL TimeZone = 'UTC'; SET LOCAL statement_timeout = '15s'; SET LOCAL lock_timeout = '5s'";
+/// Set for each transaction, so that it holds behind a connection pooler too. The last one lets go of locked rows when
+/// the way to castoff is lost in the middle: without it the server would hold them for hours.
+const SETTINGS: &str = "SET LOCAL TimeZone = 'UTC'; SET LOCAL statement_timeout = '15s'; SET LOCAL lock_timeout = '5s'; \
+    SET LOCAL idle_in_transaction_session_timeout = '30s'";
 
 /// One database of one Backend.AI. Connects at the first call.
 pub struct PostgresClient {
@@ -29,6 +32,8 @@ pub struct PostgresClient {
     options: PgConnectOptions,
     /// `db.example:5432/backend`
     place: String,
+    /// Named where a certificate is the trouble.
+    files: [Option<PathBuf>; 3],
     /// Made anew after a call without an answer, for its connections are then not to be trusted.
     pool: Mutex<PgPool>,
 }
@@ -61,10 +66,16 @@ impl PostgresClient {
             let password = password.read().await.map_err(|e| Fault::new(FaultKind::Denied, what, e.to_string()))?;
             options = options.password(password.expose_secret());
         }
+        let (ca, cert, key) = (config.ca.as_deref(), config.cert.as_deref(), config.key.as_deref());
+        Names { section: "`[postgres]`", ca, cert, key }.check(what)?;
+        let pem = |path: &PathBuf| {
+            std::fs::read(path).map_err(|e| Fault::new(FaultKind::Lasting, what, format!("`{}`: {e}", path.display())))
+        };
+        if let (Some(cert), Some(key)) = (&config.cert, &config.key) {
+            options = options.ssl_client_cert_from_pem(pem(cert)?).ssl_client_key_from_pem(pem(key)?);
+        }
         if let Some(ca) = &config.ca {
-            let pem = tokio::fs::read(ca).await;
-            let pem = pem.map_err(|e| Fault::new(FaultKind::Lasting, what, format!("`{}`: {e}", ca.display())))?;
-            options = options.ssl_root_cert_from_pem(pem);
+            options = options.ssl_root_cert_from_pem(pem(ca)?);
             // Whoever names an authority wants it asked; the default would take any certificate.
             if !config.url.contains("sslmode=") && !config.url.contains("ssl-mode=") {
                 options = options.ssl_mode(PgSslMode::VerifyFull);
@@ -77,7 +88,8 @@ impl PostgresClient {
         };
         let place = format!("{host}/{}", options.get_database().unwrap_or_default());
         let pool = Mutex::new(pool(&options));
-        Ok(Self { options, place, pool })
+        let files = [config.ca.clone(), config.cert.clone(), config.key.clone()];
+        Ok(Self { options, place, files, pool })
     }
 
     /// Where this installation keeps things, told by the tables that are there.
@@ -183,7 +195,7 @@ impl PostgresClient {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(Trouble::Fault(fault))) => Err(fault),
             Ok(Err(Trouble::Sqlx(sqlx::Error::PoolTimedOut))) => Err(self.why_no_connection(&what).await),
-            Ok(Err(Trouble::Sqlx(error))) => Err(fault(&what, &error)),
+            Ok(Err(Trouble::Sqlx(error))) => Err(self.fault(&what, &error).await),
             Err(_) => {
                 *self.pool.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = pool(&self.options);
                 Err(Fault::new(FaultKind::Passing, what, format!("no answer for {} s", CALL.as_secs())))
@@ -194,10 +206,19 @@ impl PostgresClient {
     /// The pool only says that it waited; the reason is what a single attempt says.
     async fn why_no_connection(&self, what: &str) -> Fault {
         match tokio::time::timeout(EXPLAIN, PgConnection::connect_with(&self.options)).await {
-            Ok(Err(error)) => fault(what, &error),
+            Ok(Err(error)) => self.fault(what, &error).await,
             Ok(Ok(_)) => Fault::new(FaultKind::Passing, what, "all connections were busy"),
             Err(_) => Fault::new(FaultKind::Passing, what, format!("no answer for {} s", CONNECT.as_secs())),
         }
+    }
+
+    async fn fault(&self, what: &str, error: &sqlx::Error) -> Fault {
+        let (sqlx::Error::Io(_) | sqlx::Error::Tls(_)) = error else { return fault(what, error) };
+        let [ca, cert, key] = self.files.each_ref().map(Option::as_deref);
+        let names = Names { section: "`[postgres]`", ca, cert, key };
+        let address = format!("{}:{}", self.options.get_host(), self.options.get_port());
+        let said = names.fault_of(what, &tls::causes(error), &address, tls::POSTGRES).await;
+        said.unwrap_or_else(|| fault(what, error))
     }
 
     fn what(&self, verb: &str) -> String {
@@ -265,7 +286,15 @@ fn fault(what: &str, error: &sqlx::Error) -> Fault {
         sqlx::Error::Io(error) if error.to_string().contains("certificate") => {
             with(FaultKind::Lasting, &error.to_string()).hint(authority)
         }
-        sqlx::Error::Io(error) => with(FaultKind::Passing, &error.to_string()),
+        sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            with(FaultKind::Passing, &format!("the connection broke off: {error}"))
+        }
+        sqlx::Error::Io(error) => with(FaultKind::Passing, &root_cause(error)),
+        // What the server cannot do, it cannot do the next time either; other bytes than it sends are of the wire.
+        sqlx::Error::Protocol(why) if !why.contains("support") => {
+            with(FaultKind::Passing, &format!("its answer cannot be read: {}", why.split(" (sqlx").next().unwrap_or(why)))
+                .hint("does `url` of `[postgres]` in the cluster file lead to PostgreSQL?")
+        }
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::BeginFailed => {
             with(FaultKind::Passing, &error.to_string())
         }
@@ -280,8 +309,12 @@ fn fault(what: &str, error: &sqlx::Error) -> Fault {
             let detail = error.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::detail);
             let detailed = detail.map_or_else(|| message.to_owned(), |detail| format!("{message}: {detail}"));
             match code.as_ref() {
+                "28000" if message.contains("client certificate") => with(FaultKind::Denied, message)
+                    .hint("set `cert` and `key` of `[postgres]` in the cluster file to a certificate that it accepts"),
+                "28000" if message.contains("no encryption") => with(FaultKind::Denied, message)
+                    .hint("this server wants TLS: take `sslmode=disable` out of `url` of `[postgres]` in the cluster file"),
                 "28P01" | "28000" => with(FaultKind::Denied, message)
-                    .hint("check the user in `url` and the `password` of `[postgres]` in the cluster file"),
+                    .hint("check the user in `url` and the `password` of `[postgres]` in the cluster file; PostgreSQL says the same of a password that has expired (`VALID UNTIL` of the role)"),
                 "42501" => with(FaultKind::Denied, message)
                     .hint("the user of `[postgres]` needs to read and write Backend.AI's own tables"),
                 "25006" => with(FaultKind::Lasting, message)
@@ -295,6 +328,12 @@ fn fault(what: &str, error: &sqlx::Error) -> Fault {
                 _ => with(FaultKind::Lasting, message),
             }
         }
+        // Not its own words: they show a character of the password.
+        sqlx::Error::Configuration(error) if error.to_string().contains("saslprep") => with(
+            FaultKind::Denied,
+            "the password holds a character that SCRAM forbids: a control character or an emoji, for instance",
+        )
+        .hint("give the role another password, and put it where `password` of `[postgres]` in the cluster file says"),
         other => with(FaultKind::Lasting, &other.to_string()),
     }
 }

@@ -1,7 +1,7 @@
 //! Runs commands on the machines of a cluster, here or over the operator's own ssh, and forwards remote sockets.
 //! It never goes through a local shell, and no child gets a secret in its environment.
 
-use super::config::Ssh;
+use super::{config::Ssh, secret::Group};
 use crate::model::{Fault, FaultKind};
 use openssh::{ForwardType, Session, Stdio};
 use std::{
@@ -25,6 +25,8 @@ const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(20);
 const LOCAL_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a daemon that a command left behind may hold our pipes.
 const PIPES_GRACE: Duration = Duration::from_millis(500);
+/// How ssh calls the far end of a way that it did not make itself.
+const BEHIND_A_JUMP: &str = "UNKNOWN port 65535";
 /// What is kept of an output: its end.
 const OUTPUT_LIMIT: usize = 1 << 20;
 
@@ -194,25 +196,20 @@ impl Sessions {
 
     async fn run_remote(&self, destination: &Destination, line: &str, what: &str) -> Result<Output, Fault> {
         let connection = self.link(destination).await?;
-        let fault = |e: openssh::Error| {
-            let kind = match &e {
-                openssh::Error::Remote(io) if io.kind() == std::io::ErrorKind::NotFound => FaultKind::Missing,
-                openssh::Error::RemoteProcessTerminated | openssh::Error::Disconnected => FaultKind::Passing,
-                _ => FaultKind::Lasting,
-            };
-            Fault::new(kind, format!("{what} on `{destination}`"), root_cause(&e))
-        };
         let _turn = connection.commands.acquire().await;
         let mut command = connection.session.shell(line);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().await.map_err(fault)?;
+        let mut child = match command.spawn().await {
+            Ok(child) => child,
+            Err(e) => return Err(connection.lost(&e, destination, what).await),
+        };
         let (stdout, stderr) = (drain(child.stdout().take()), drain(child.stderr().take()));
         let (stdout, stderr, status) = tokio::join!(stdout, stderr, child.wait());
         let code = match status {
             Ok(status) => status.code(),
             // The protocol has one word for a command that died by a signal and for a lost connection.
             Err(openssh::Error::RemoteProcessTerminated) if connection.alive().await => None,
-            Err(e) => return Err(fault(e)),
+            Err(e) => return Err(connection.lost(&e, destination, what).await),
         };
         Ok(Output { code, stdout, stderr })
     }
@@ -244,10 +241,43 @@ impl Sessions {
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
         command.arg("-E").arg(&log).arg("-S").arg(folder.path().join("master")).args(["-M", "-f", "-N"]);
         // Idle connections end by themselves, also when castoff was killed.
-        for option in ["ControlPersist=300", "BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=10"] {
+        command.args(["-o", "ControlPersist=300"]);
+        self.address(&mut command, destination);
+        let status = timeout(HANDSHAKE_DEADLINE, command.status())
+            .await
+            .map_err(|_| fault(FaultKind::Passing, "no answer within 20 s"))?
+            .map_err(|e| fault(FaultKind::Lasting, &format!("`ssh` cannot be started: {e}")))?;
+        if !status.success() {
+            let mut words = String::from_utf8_lossy(&tokio::fs::read(&log).await.unwrap_or_default()).into_owned();
+            if words.contains(BEHIND_A_JUMP) {
+                words.push_str(&self.words_of_the_way(destination).await);
+            }
+            return Err(refused_by_ssh(&what, &words));
+        }
+        let session = Session::new_native_mux(folder);
+        Ok(Link { session, commands: Semaphore::new(COMMANDS), forwards: Mutex::default() })
+    }
+
+    /// Why the way over a jump host ended: a master silences the ssh to that host, so it is asked once more without one.
+    async fn words_of_the_way(&self, destination: &Destination) -> String {
+        let mut command = self.command("ssh");
+        command.args(["-S", "none", "-o", "ControlPersist=no", "-T"]);
+        self.address(&mut command, destination);
+        command.arg("true").stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
+        match timeout(HANDSHAKE_DEADLINE, command.output()).await {
+            Ok(Ok(output)) => String::from_utf8_lossy(&output.stderr).into_owned(),
+            _ => String::new(),
+        }
+    }
+
+    /// Everything that says where to and how; it ends with the host.
+    fn address(&self, command: &mut tokio::process::Command, destination: &Destination) {
+        for option in ["BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=10", "StreamLocalBindMask=0177"] {
             command.args(["-o", option]);
         }
-        command.args(["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3", "-o", "StreamLocalBindMask=0177"]);
+        command.args(["-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]);
+        // The ssh to a jump host has not heard of BatchMode: without these it would ask its questions on the screen.
+        command.env("SSH_ASKPASS", "false").env("SSH_ASKPASS_REQUIRE", "force");
         if let Some(config) = &self.config {
             command.arg("-F").arg(config);
         }
@@ -258,16 +288,6 @@ impl Sessions {
             command.arg("-p").arg(port.to_string());
         }
         command.arg("--").arg(&destination.host);
-        let status = timeout(HANDSHAKE_DEADLINE, command.status())
-            .await
-            .map_err(|_| fault(FaultKind::Passing, "no answer within 20 s"))?
-            .map_err(|e| fault(FaultKind::Lasting, &format!("`ssh` cannot be started: {e}")))?;
-        if !status.success() {
-            let words = tokio::fs::read_to_string(&log).await.unwrap_or_default();
-            return Err(refused_by_ssh(&what, &words));
-        }
-        let session = Session::new_native_mux(folder);
-        Ok(Link { session, commands: Semaphore::new(COMMANDS), forwards: Mutex::default() })
     }
 }
 
@@ -281,6 +301,21 @@ struct Link {
 impl Link {
     async fn alive(&self) -> bool {
         matches!(timeout(LOCAL_DEADLINE, self.session.check()).await, Ok(Ok(())))
+    }
+
+    /// A command that did not come to an exit code. Whatever words it has for it: on a connection that is dead, it was that.
+    async fn lost(&self, error: &openssh::Error, destination: &Destination, what: &str) -> Fault {
+        let what = format!("{what} on `{destination}`");
+        match error {
+            openssh::Error::Remote(io) if io.kind() == std::io::ErrorKind::NotFound => {
+                Fault::new(FaultKind::Missing, what, root_cause(error))
+            }
+            _ if !self.alive().await => Fault::new(FaultKind::Passing, what, "the ssh connection broke off"),
+            openssh::Error::RemoteProcessTerminated | openssh::Error::Disconnected => {
+                Fault::new(FaultKind::Passing, what, root_cause(error))
+            }
+            _ => Fault::new(FaultKind::Lasting, what, root_cause(error)),
+        }
     }
 
     async fn forward(&self, socket: &str, destination: &Destination) -> Result<PathBuf, Fault> {
@@ -299,28 +334,6 @@ impl Link {
         }
         forwards.insert(socket.to_owned(), path.clone());
         Ok(path)
-    }
-}
-
-/// Kills a local command with everything it started, unless it has ended.
-struct Group(Option<rustix::process::Pid>);
-
-impl Group {
-    fn of(child: &tokio::process::Child) -> Self {
-        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw))
-    }
-
-    /// What it left running on purpose (a service's start script does) is left alone.
-    fn ended(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(leader) = self.0 {
-            let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
-        }
     }
 }
 
@@ -349,23 +362,35 @@ fn not_started(program: &str, working_dir: Option<&str>, e: &std::io::Error) -> 
     Fault::new(kind, format!("`{program}`{place}"), e.to_string())
 }
 
-/// ssh says why in its log; the last line with words is the reason.
+/// ssh says why in its log; behind a jump host the reason is what the ssh to that one says, and not that the way ended.
 fn refused_by_ssh(what: &str, log: &str) -> Fault {
-    let why = log.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("ssh ended without a word");
-    let (kind, hint) = if log.contains("Host key verification failed") || log.contains("HOST IDENTIFICATION HAS CHANGED") {
-        (FaultKind::Denied, Some("its host key is not the known one: check it, then connect once by hand"))
-    } else if log.contains("Permission denied") {
-        (FaultKind::Denied, Some("castoff never types a password: load a key that this host accepts"))
-    } else if log.contains("Could not resolve hostname") {
-        (FaultKind::Lasting, Some("neither DNS nor the ssh configuration knows the name"))
-    } else {
-        (FaultKind::Passing, None)
-    };
-    let fault = Fault::new(kind, what, why);
-    match hint {
-        Some(hint) => fault.hint(hint),
-        None => fault,
+    let lines: Vec<&str> = log.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let with = |part: &str| lines.iter().copied().find(|line| line.contains(part));
+    if log.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
+        let place = with("Offending").and_then(|line| line.split(" key in ").nth(1));
+        let why = place
+            .map_or_else(|| "its host key has changed".to_owned(), |place| format!("its host key is not the one in {place}"));
+        return Fault::new(FaultKind::Denied, what, why)
+            .hint("somebody may be in between: find out why it changed, then correct known_hosts (`[ssh]` in the cluster file names the configuration that castoff uses)");
     }
+    if log.contains("Host key verification failed") {
+        let why = with("host key is known for").map_or("its host key is not known", |line| line.trim_end_matches('.'));
+        return Fault::new(FaultKind::Denied, what, why)
+            .hint("check its host key, then connect once by hand or add it to the known_hosts of the ssh configuration that `[ssh]` of the cluster file names");
+    }
+    if let Some(why) = with("Permission denied") {
+        return Fault::new(FaultKind::Denied, what, why).hint(
+            "castoff never types a password: load a key that this host accepts, or name it in the ssh configuration that `[ssh]` of the cluster file names; a certificate may have expired",
+        );
+    }
+    if let Some(why) = with("Could not resolve hostname") {
+        return Fault::new(FaultKind::Lasting, what, why).hint("neither DNS nor the ssh configuration knows the name");
+    }
+    if let Some(why) = with("Bad configuration option").or_else(|| with("Can't open user config file")) {
+        return Fault::new(FaultKind::Lasting, what, why)
+            .hint("correct the ssh configuration that `[ssh]` of the cluster file names");
+    }
+    Fault::new(FaultKind::Passing, what, lines.last().copied().unwrap_or("ssh ended without a word"))
 }
 
 /// Sockets may have 107 characters at most, so a long TMPDIR is not used.

@@ -14,13 +14,15 @@ pub struct GateWatch {
     reading: Option<usize>,
     /// The newest report, for the gate of this step.
     report: Option<GateReport>,
+    /// Since when this process stands at the gate: a brown-out ends in time also if the clock is set back.
+    began: Instant,
     /// An answer that waits for facts that are fresh: what was typed.
     answer: Option<String>,
 }
 
 impl GateWatch {
     pub fn new(every: Duration) -> Self {
-        Self { every, next_check: None, reading: None, report: None, answer: None }
+        Self { every, next_check: None, reading: None, report: None, began: Instant::now(), answer: None }
     }
 
     pub fn next_check(&self) -> Option<Instant> {
@@ -95,10 +97,18 @@ impl Engine {
         self.write(new.into_iter().map(|problem| Entry::Seen { step, problem }).collect()).await
     }
 
+    /// The time of a brown-out, by the wall clock or by the time that was waited here, whichever is over first.
+    fn dark(&self, step: usize) -> Option<Problem> {
+        let brown_out = self.state.brown_out(step)?;
+        let lasts_ms = u128::try_from(brown_out.until_ms - brown_out.since_ms).unwrap_or(0);
+        let waited = self.gate.began.elapsed().as_millis() >= lasts_ms;
+        brown_out.problem((self.setup.now_ms)()).filter(|_| !waited)
+    }
+
     /// What stands against a gate: its checks, the window, and the time of a brown-out.
     async fn tell(&mut self, step: usize, mut problems: Vec<Problem>) {
         problems.extend(self.window_at_gate(step));
-        problems.extend(self.state.brown_out(step).and_then(|brown_out| brown_out.problem((self.setup.now_ms)())));
+        problems.extend(self.dark(step));
         let report = GateReport { step, problems, read_at_ms: (self.setup.now_ms)() };
         self.gate.report = Some(report.clone());
         let _ = self.setup.events.send(Event::Gate(report)).await;

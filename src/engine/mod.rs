@@ -355,7 +355,7 @@ impl Engine {
                         Ok(Standing::After) => Entry::Done { change: id },
                         Ok(Standing::Before) => {
                             let planned = self.plan().change(id);
-                            let what = format!("cannot {} `{}` on `{}`", planned.kind, planned.subject, planned.place);
+                            let what = format!("cannot {} `{}` on `{}`", planned.change.verb(), planned.subject, planned.place);
                             Entry::Failed {
                                 change: id,
                                 fault: Fault::new(
@@ -434,7 +434,7 @@ impl Engine {
 
     fn drift(&self, id: ChangeId, found: &str) -> Fault {
         let planned = self.plan().change(id);
-        let what = format!("cannot {} `{}` on `{}`", planned.kind, planned.subject, planned.place);
+        let what = format!("cannot {} `{}` on `{}`", planned.change.verb(), planned.subject, planned.place);
         let fault = Fault::new(FaultKind::Drift, what, found);
         fault.hint("somebody or something else changed it since the plan was made: look, then retry, skip it or roll back")
     }

@@ -155,7 +155,7 @@ async fn undo_and_read_back(cluster: &dyn Cluster, change: &Change, deadline: Du
 
 async fn within<T>(deadline: Duration, change: &Change, call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
     let late = |_| {
-        let what = format!("cannot {} `{}` on `{}`", change.kind(), change.subject(), change.place());
+        let what = format!("cannot {} `{}` on `{}`", change.verb(), change.subject(), change.place());
         Fault::new(FaultKind::Lasting, what, format!("not done after {} s", deadline.as_secs()))
     };
     tokio::time::timeout(deadline, call).await.map_err(late)?

@@ -43,6 +43,8 @@ pub struct Place {
     pub password: Option<SecretString>,
     /// With it the server's certificate and name are verified, unless the URL has an `sslmode` of its own.
     pub ca: Option<PathBuf>,
+    /// Certificate and key of this client, for a server that asks for one.
+    pub client: Option<(PathBuf, PathBuf)>,
     /// Whether a process of this machine, as its holder wrote it down, is certainly gone.
     pub is_dead: fn(&Holder) -> bool,
 }
@@ -74,9 +76,12 @@ impl Shared {
         if let Some(password) = &place.password {
             options = options.password(password.expose_secret());
         }
+        let pem = |path: &PathBuf| std::fs::read(path).map_err(|why| storage(format!("`{}`: {why}", path.display())));
+        if let Some((cert, key)) = &place.client {
+            options = options.ssl_client_cert_from_pem(pem(cert)?).ssl_client_key_from_pem(pem(key)?);
+        }
         if let Some(ca) = &place.ca {
-            let pem = std::fs::read(ca).map_err(|why| storage(format!("`{}`: {why}", ca.display())))?;
-            options = options.ssl_root_cert_from_pem(pem);
+            options = options.ssl_root_cert_from_pem(pem(ca)?);
             if !place.url.contains("sslmode=") && !place.url.contains("ssl-mode=") {
                 options = options.ssl_mode(PgSslMode::VerifyFull);
             }

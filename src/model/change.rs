@@ -174,6 +174,15 @@ impl Change {
         }
     }
 
+    /// What castoff does with it, as a sentence says it: `cannot write …`.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Self::Keys { .. } | Self::Rows { .. } => "write",
+            Self::Alias { .. } => "point",
+            other => other.kind(),
+        }
+    }
+
     /// The sign of the change in a plan: `+` adds, `~` changes, `-` removes.
     pub fn sign(&self) -> char {
         let of = |any_before: bool, any_after: bool| match (any_before, any_after) {

@@ -66,6 +66,9 @@ pub struct Registry {
     /// The user name castoff and the engines log in with, if any; never the password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub login: Option<String>,
+    /// Where that login is from, if not from the cluster file: `~/.docker/config.json`. The plan says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login_from: Option<String>,
     /// Images asked for and found, each with the manifest that a pull would fetch.
     pub images: BTreeMap<ImageRef, Manifest>,
     /// Images asked for and refused, with the registry's own words. What is in neither map is not there.

@@ -21,6 +21,10 @@ impl Pace {
             self.step = Some(step);
             self.samples.clear();
         }
+        // The clock was set back: what was measured by the old one measures nothing any more.
+        if self.samples.back().is_some_and(|(last, _)| at_ms + 1000 < *last) {
+            self.samples.clear();
+        }
         if self.samples.back().is_some_and(|(last, _)| at_ms < last + 1000) {
             return;
         }

@@ -221,7 +221,7 @@ impl Loads {
                 // Bytes flow, and nobody can say yet how fast.
                 Some(None) if load.bytes > 0 && left > 0 => told = false,
                 Some(None) => {
-                    let gone_ms = now_ms - first_ms.unwrap_or(now_ms);
+                    let gone_ms = (now_ms - first_ms.unwrap_or(now_ms)).max(0);
                     let share = |ms: i64| ms * i64::try_from(left).unwrap_or(0) / i64::try_from(load.pending.max(1)).unwrap_or(1);
                     let (low, high) = (share(spans[step].0), share(spans[step].1));
                     at.earliest_ms += (low - gone_ms).max(0);
@@ -298,6 +298,8 @@ impl Measures {
             {
                 let Some((from, to)) = change.started_ms.zip(change.ended_ms) else { continue };
                 let kind = planned.change.kind();
+                // By a clock that was set back in between it took no time.
+                let to = to.max(from);
                 match out.kinds.iter_mut().find(|(known, ..)| *known == kind) {
                     Some((_, n, ms)) => (*n, *ms) = (*n + 1, *ms + (to - from)),
                     None => out.kinds.push((kind, 1, to - from)),

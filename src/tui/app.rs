@@ -78,6 +78,8 @@ pub struct App {
     pub run: String,
     pub simulated: bool,
     pub folder: PathBuf,
+    /// Variables that no program it starts must see.
+    pub hidden: Vec<String>,
     pub look: Look,
     pub now_ms: i64,
     /// Columns and rows.
@@ -171,6 +173,7 @@ impl App {
             run: start.run,
             simulated: start.simulated,
             folder: start.folder,
+            hidden: start.hidden,
             look: start.look,
             now_ms,
             size: (80, 24),

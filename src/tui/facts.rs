@@ -268,6 +268,7 @@ mod tests {
                 on_hangup: crate::tui::OnHangup::Pause,
                 again: String::new(),
                 still: false,
+                hidden: vec![],
             };
             let mut app = App::new(start, 0).unwrap();
             let planned = Entry::Planned { plan: plan().into(), by: String::new() };

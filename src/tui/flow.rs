@@ -14,6 +14,10 @@ pub struct Flow {
 impl Flow {
     /// Takes a sample at most once a second.
     pub fn sample(&mut self, at_ms: i64, bytes: u64) {
+        // The clock was set back: what was measured by the old one measures nothing any more.
+        if self.samples.back().is_some_and(|(last, _)| at_ms + 1000 < *last) {
+            self.samples.clear();
+        }
         if self.samples.back().is_some_and(|(last, _)| at_ms < last + 1000) {
             return;
         }

@@ -78,6 +78,8 @@ pub struct Start {
     pub again: String,
     /// Nothing is drawn for the clock alone.
     pub still: bool,
+    /// Variables that a pager or a shell must not see: they hold secrets.
+    pub hidden: Vec<String>,
     pub on_hangup: OnHangup,
 }
 
@@ -268,7 +270,7 @@ async fn turn(
             }
             Some(wish) => {
                 keyboard.let_go();
-                match outside::begin(&wish, &app.folder) {
+                match outside::begin(&wish, &app.folder, &app.hidden) {
                     Ok(program) => {
                         away = Some(program);
                         app.focused = false;

@@ -56,7 +56,7 @@ fn one_line(copied: &str) -> String {
 }
 
 /// Gives the terminal to the program that is wished for. The keyboard must have been let go of before.
-pub fn begin(wish: &Wish, folder: &Path) -> Result<Away, String> {
+pub fn begin(wish: &Wish, folder: &Path, hidden: &[String]) -> Result<Away, String> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     let (mut command, what) = match wish {
         Wish::Pager { name, text } => {
@@ -73,6 +73,9 @@ pub fn begin(wish: &Wish, folder: &Path) -> Result<Away, String> {
             (Command::new(shell), what)
         }
     };
+    for name in hidden {
+        command.env_remove(name);
+    }
     terminal::restore();
     let modes = tcgetattr(rustix::stdio::stdin()).ok();
     if matches!(wish, Wish::Shell) {

@@ -307,6 +307,31 @@ impl Watched {
         self.child.wait().unwrap();
     }
 
+    /// The exit code, if it ends by itself by then.
+    pub fn ends_within(&mut self, limit: Duration) -> Option<i32> {
+        let end = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            if Instant::now() > end {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Reads on to the end: the exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        self.lines.by_ref().for_each(drop);
+        self.child.wait().unwrap().code()
+    }
+
+    /// What it said to people.
+    pub fn words(&self) -> String {
+        std::fs::read_to_string(&self.err).unwrap()
+    }
+
     /// SIGTERM, as a service manager sends it; gives back the exit code.
     pub fn terminate(&mut self) -> Option<i32> {
         let pid = self.child.id().to_string();

@@ -9,6 +9,7 @@ mod cut;
 mod faults;
 mod gates;
 mod input;
+mod kills;
 mod lab;
 mod operators;
 mod saved;

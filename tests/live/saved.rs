@@ -40,7 +40,7 @@ fn a_row_changed_between_plan_and_turn_is_drift() {
     lab.run(&plan, &["pull"]).ends_with(12);
     lab.sql("UPDATE domains SET allowed_docker_registries = '{elsewhere.example.com}' WHERE name = 'research'");
     let said = lab.resume(&plan, &["stop"]).ends_with(18);
-    said.says(&["cannot rows", "domains", "research", "elsewhere.example.com", "hint: somebody or something else changed it"]);
+    said.says(&["cannot write", "domains", "research", "elsewhere.example.com", "hint: somebody or something else changed it"]);
     let rows = lab.sql("SELECT name, array_to_json(allowed_docker_registries) FROM domains ORDER BY name");
     assert!(rows.contains(r#"research|["elsewhere.example.com"]"#), "what somebody wrote stays: {rows}");
     assert!(rows.contains(r#"default|["index.docker.io"]"#), "one transaction: no row of the change is written: {rows}");

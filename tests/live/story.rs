@@ -24,6 +24,10 @@ pub struct Story {
     /// Every command line that any process of this machine had meanwhile.
     pub command_lines: BTreeSet<String>,
     pub after: World,
+    /// The same without what the manager makes up.
+    pub settled: World,
+    /// How often each key below `config/docker` was written.
+    pub versions: Vec<String>,
 }
 
 impl Story {
@@ -52,7 +56,17 @@ impl Story {
         });
         let runs = tempfile::tempdir().unwrap();
         std::fs::rename(lab.runs(), runs.path().join("state")).unwrap();
-        Self { before, containers, plan, run, runs, command_lines, after: World::exact(lab) }
+        Self {
+            before,
+            containers,
+            plan,
+            run,
+            runs,
+            command_lines,
+            after: World::exact(lab),
+            settled: World::settled(lab),
+            versions: lab.versions(),
+        }
     }
 
     pub fn reported(&self, lab: &Lab, format: &str) -> String {

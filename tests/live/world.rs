@@ -88,6 +88,12 @@ impl Lab {
             .collect()
     }
 
+    /// Keys of registries with how often each was written since it came.
+    pub fn versions(&self) -> Vec<String> {
+        let text = self.etcdctl(&["get", "--prefix", &format!("{NAMESPACE}config/docker/"), "-w", "fields"]);
+        text.lines().filter(|line| line.starts_with("\"Key\"") || line.starts_with("\"Version\"")).map(str::to_owned).collect()
+    }
+
     /// One value, or one a line.
     pub fn sql(&self, statement: &str) -> String {
         let (port, pass) = (self.port(3).to_string(), self.folder.join("secrets/pgpass"));

@@ -32,7 +32,7 @@ pub async fn home(state: &Path, url: String) -> Home {
 
 pub async fn try_home(state: &Path, url: String) -> Result<Home, castoff::journal::JournalError> {
     let is_dead = |holder: &Holder| holder.who.starts_with("dead");
-    Home::shared(state, Place { url, password: Some(PASSWORD.into()), ca: None, is_dead }).await
+    Home::shared(state, Place { url, password: Some(PASSWORD.into()), ca: None, client: None, is_dead }).await
 }
 
 pub async fn database() -> Database {

@@ -41,6 +41,7 @@ pub fn start(plan: Plan, entries: Vec<Stamped>) -> Start {
         window: None,
         again: " --state /srv/castoff".to_owned(),
         still: false,
+        hidden: vec!["CASTOFF_TEST_SECRET".to_owned()],
         on_hangup: OnHangup::Pause,
     }
 }

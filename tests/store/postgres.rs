@@ -391,7 +391,7 @@ async fn what_keeps_us_out_is_told_apart() {
         assert!(!format!("{fault:?}").contains("-secret"), "{case}: {fault:?}");
     }
     let closed = support::free_port();
-    let config = config::Postgres { url: format!("postgres://me@127.0.0.1:{closed}/backend"), password: None, ca: None };
+    let config = config::Postgres { url: format!("postgres://me@127.0.0.1:{closed}/backend"), ..config::Postgres::default() };
     let begin = Instant::now();
     let fault = PostgresClient::new(&config).await.expect("a client").era().await.expect_err("closed");
     assert_eq!(fault.kind, FaultKind::Passing);

@@ -151,6 +151,9 @@ impl Checks {
             self.wrong(&[section, "url"], "this address names no host", hint);
         }
         self.secret(&[section], postgres.password.as_ref());
+        if postgres.cert.is_some() != postgres.key.is_some() {
+            self.wrong(&[section], "`cert` and `key` belong together", "set both or none");
+        }
     }
 
     fn managers(&mut self, file: &ClusterFile) {
@@ -241,6 +244,23 @@ impl Checks {
                 self.wrong(&at("url"), message, "`https://host`, or `http://host` for a registry without TLS");
             }
             self.login(&["registries", name], registry.username.as_ref(), registry.password.as_ref());
+            if registry.login.is_some() && registry.username.is_some() {
+                let hint = "take `login` out, or `username` and `password`";
+                self.wrong(&at("login"), "`login` and `username` are two answers to one question", hint);
+            }
+            if registry.username.as_ref().is_some_and(|username| username.contains(':')) {
+                let hint = "HTTP would take what follows the colon for the password";
+                self.wrong(&at("username"), "a user name of a registry has no colon", hint);
+            }
+            if registry.cert.is_some() != registry.key.is_some() {
+                self.wrong(&["registries", name], "`cert` and `key` belong together", "set both or none");
+            }
+            if registry.url.starts_with("http://") && (registry.ca.is_some() || registry.cert.is_some()) {
+                self.wrong(&at("url"), "certificates are of no use with `http://`", "write `https://`, or take them out");
+            }
+            if registry.realm.as_ref().is_some_and(|realm| !has_scheme(realm, &["http", "https"])) {
+                self.wrong(&at("realm"), "this is no address of a token service", "`https://auth.example.com`");
+            }
         }
     }
 

@@ -459,3 +459,13 @@ unknown field `to`, expected one of `from`, `until`, `zone`, `date`
     let window = agreed.at(0, &jiff::tz::TimeZone::UTC).expect("a window");
     assert_eq!((window.from_ms, window.until_ms), (-3_600_000, 3_600_000));
 }
+
+#[test]
+fn the_names_of_secrets_are_taken_from_the_whole_file() {
+    let file: ClusterFile = toml::from_str(
+        "name = 'x'\n[etcd]\nendpoints = []\npassword = { env = 'A' }\n[notify]\ntoken = { env = 'C' }\n\
+         [registries.'cr']\nurl = 'https://cr'\npassword = { env = 'B' }\n[registries.'d']\nurl = 'https://d'\n",
+    )
+    .unwrap();
+    assert_eq!(file.secret_variables(), ["A", "B", "C", "PGPASSWORD"]);
+}

@@ -9,7 +9,9 @@ pub use pull::Wanted;
 use super::{
     Report,
     config::{AgentConfig, Tls},
+    registry::Credentials,
     ssh::{Destination, Place, Runner, Sessions},
+    tls::Names,
 };
 use crate::model::{
     Change, Container, ContainerState, Digest, Fault, FaultKind, Host, ImageRef, LocalImage, Standing, Store, text, world,
@@ -23,7 +25,6 @@ use bollard::{
     },
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use secrecy::SecretString;
 use std::{collections::BTreeMap, future::Future, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{sync::Mutex, time::timeout};
 
@@ -181,7 +182,7 @@ impl DockerEngine {
         &self,
         wanted: &Wanted<'_>,
         twin: Option<&ImageRef>,
-        credentials: Option<(String, SecretString)>,
+        credentials: Option<Credentials>,
         report: Report<'_>,
     ) -> Result<(), Fault> {
         let what = format!("cannot bring back `{}` on `{}`", wanted.image.familiar(), self.name);
@@ -215,7 +216,10 @@ impl DockerEngine {
         let seconds = CALL_DEADLINE.as_secs();
         let mut held = self.client.lock().await;
         let path = match (&self.address, &self.files) {
-            (Address::Forwarded(socket), Some(way)) => way.forward(socket).await.map_err(Fault::unreachable)?,
+            (Address::Forwarded(socket), Some(way)) => way.forward(socket).await.map_err(|fault| {
+                let told = Fault::new(fault.kind, &what, fault.to_string()).unreachable();
+                Fault { hint: fault.hint, ..told }
+            })?,
             (Address::Unix(path), _) => path.clone(),
             (Address::Tcp(address, _) | Address::Forwarded(address), _) => PathBuf::from(address),
         };
@@ -223,6 +227,16 @@ impl DockerEngine {
             return Ok(docker.clone());
         }
         let place = path.to_string_lossy();
+        let section = format!("`tls` of agent `{}`", self.name);
+        let names = match &self.address {
+            Address::Tcp(_, Some((key, cert, ca))) => {
+                let names = Names { section: &section, ca: Some(ca), cert: Some(cert), key: Some(key) };
+                // The client would leave a certificate out that it cannot read.
+                names.check(&what).map_err(Fault::unreachable)?;
+                Some(names)
+            }
+            _ => None,
+        };
         let made = match &self.address {
             Address::Tcp(address, Some((key, cert, ca))) => {
                 Docker::connect_with_ssl(address, key, cert, ca, seconds, API_DEFAULT_VERSION)
@@ -231,7 +245,13 @@ impl DockerEngine {
             _ => Docker::connect_with_unix(&place, seconds, API_DEFAULT_VERSION),
         };
         let docker = made.map_err(|e| words::fault(&what, &e))?;
-        let docker = ask(&what, docker.negotiate_version()).await?;
+        let docker = match timeout(CALL_DEADLINE, docker.negotiate_version()).await {
+            Ok(Err(error)) => {
+                let address = place.strip_prefix("tcp://").unwrap_or_default();
+                return Err(words::first_fault(&what, &error, names, address).await);
+            }
+            answer => ask(&what, async { answer.unwrap_or(Err(bollard::errors::Error::RequestTimeoutError)) }).await?,
+        };
         let version = docker.client_version();
         let docker = docker.with_request_modifier(move |mut request| {
             words::repair_login(request.headers_mut());

@@ -3,12 +3,12 @@
 
 use super::{DockerEngine, ask, name_it, named, words};
 use crate::{
-    cluster::Report,
+    cluster::{Report, registry::Credentials},
     model::{Digest, Fault, FaultKind, ImageRef, LayerPhase, LayerProgress, edge, text},
 };
 use bollard::{auth::DockerCredentials, models::CreateImageInfo, query_parameters::CreateImageOptionsBuilder};
 use futures::{Stream, StreamExt};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use std::{collections::BTreeMap, pin::pin, time::Duration};
 use tokio::time::{Instant, timeout};
 
@@ -51,12 +51,7 @@ pub struct Wanted<'a> {
 impl DockerEngine {
     /// `Ok` only if the engine said so and the image is then there under its name. Dropping the future cancels the pull
     /// at the engine.
-    pub async fn pull(
-        &self,
-        wanted: &Wanted<'_>,
-        credentials: Option<(String, SecretString)>,
-        report: Report<'_>,
-    ) -> Result<(), Fault> {
+    pub async fn pull(&self, wanted: &Wanted<'_>, credentials: Option<Credentials>, report: Report<'_>) -> Result<(), Fault> {
         let image = wanted.image;
         let what = format!("cannot pull `{}` on `{}`", image.familiar(), self.name);
         let Some(digest) = wanted.digest else {
@@ -65,11 +60,13 @@ impl DockerEngine {
         let docker = self.client().await?;
         let repository = format!("{}/{}", image.registry, image.repository);
         let options = CreateImageOptionsBuilder::default().from_image(&repository).tag(digest.as_str()).build();
-        let login = credentials.map(|(username, password)| DockerCredentials {
-            username: Some(username),
-            password: Some(password.expose_secret().to_owned()),
-            serveraddress: Some(image.registry.clone()),
-            ..DockerCredentials::default()
+        let login = credentials.map(|login| {
+            let secret = Some(login.secret.expose_secret().to_owned());
+            let serveraddress = Some(image.registry.clone());
+            if login.identity {
+                return DockerCredentials { identitytoken: secret, serveraddress, ..DockerCredentials::default() };
+            }
+            DockerCredentials { username: Some(login.username), password: secret, serveraddress, ..DockerCredentials::default() }
         });
         // Its own watch is below; the head of the answer may come as late as the first event.
         let patient = docker.clone().with_timeout(PATIENCE.give_up + PATIENCE.silent);
@@ -137,6 +134,8 @@ async fn listen(
                 return Err(Fault::new(FaultKind::Passing, what, "the engine's answer broke off")
                     .hint("the Docker Engine was probably restarted"));
             }
+            // The client stumbles over the end of the last line where that comes in a piece of its own, as by a slow way.
+            Ok(Some(Err(e))) if ended_well && words::is_end_of_line(&e) => return Ok(()),
             Ok(Some(Err(e))) => return Err(words::fault(what, &e)),
             Ok(Some(Ok(event))) => {
                 heard_at = Instant::now();

@@ -1,7 +1,10 @@
 //! What the words of a Docker Engine mean. Its status codes say little: a registry's 429, 401 and 503 all arrive as a
 //! text, within 500 or within 200. It never hands on a text as it came.
 
-use super::super::ssh::root_cause;
+use super::super::{
+    ssh::root_cause,
+    tls::{self, Names},
+};
 use crate::model::{Container, Fault, FaultKind};
 use bollard::errors::Error;
 use reqwest::header::HeaderMap;
@@ -9,6 +12,15 @@ use reqwest::header::HeaderMap;
 /// Turns any error of the client into a fault.
 pub(super) fn fault(what: &str, error: &Error) -> Fault {
     match error {
+        // Without a word of the engine: what stands before it has answered, or it died over its answer.
+        Error::DockerResponseServerError { status_code, message } if message.trim().is_empty() => {
+            let kind = if matches!(status_code, 408 | 429 | 500..=599) {
+                FaultKind::Passing
+            } else {
+                classify("", Some(*status_code)).0
+            };
+            Fault::new(kind, what, format!("the engine answered {status_code}, without a word"))
+        }
         Error::DockerResponseServerError { status_code, message } => from_text(what, message, Some(*status_code)),
         Error::DockerStreamError { error } => from_text(what, error, None),
         Error::RequestTimeoutError => Fault::new(FaultKind::Passing, what, "the engine did not answer in time").unreachable(),
@@ -16,18 +28,33 @@ pub(super) fn fault(what: &str, error: &Error) -> Fault {
             .unreachable()
             .hint("is the Docker Engine running there?"),
         other => {
+            let said = tls::causes(other);
+            if said.contains("received fatal alert") || said.contains("invalid peer certificate") {
+                return Fault::new(FaultKind::Lasting, what, root_cause(other))
+                    .unreachable()
+                    .hint("check `tls` of this agent in the cluster file");
+            }
             let why = root_cause(other);
+            if why.starts_with("EOF while parsing") {
+                return Fault::new(FaultKind::Passing, what, "the engine's answer broke off").unreachable();
+            }
             if why.contains("ermission denied") {
                 return Fault::new(FaultKind::Denied, what, why)
                     .unreachable()
                     .hint("the user of castoff may not use the engine's socket");
             }
+            if why.contains("certificate") || why.contains("corrupt message") {
+                return Fault::new(FaultKind::Lasting, what, why)
+                    .unreachable()
+                    .hint("does `docker` of this agent lead to TLS, and does its `ca` know the engine's certificate?");
+            }
             let wire = matches!(other, Error::IOError { .. } | Error::HyperResponseError { .. } | Error::HyperLegacyError { .. });
             if !wire {
                 return Fault::new(FaultKind::Lasting, what, why);
             }
-            let silent =
-                ["refused", "No such file", "reset by peer", "connection closed before"].iter().any(|part| why.contains(part));
+            let silent = ["refused", "No such file", "reset by peer", "roken pipe", "connection closed before"]
+                .iter()
+                .any(|part| why.contains(part));
             if silent {
                 return Fault::new(FaultKind::Passing, what, why).unreachable().hint("is the Docker Engine running there?");
             }
@@ -35,6 +62,18 @@ pub(super) fn fault(what: &str, error: &Error) -> Fault {
             Fault::new(FaultKind::Passing, what, why).unreachable()
         }
     }
+}
+
+/// What the client's reader of lines says when nothing but `\r` is left: it has read the line before its end had come.
+pub(super) fn is_end_of_line(error: &Error) -> bool {
+    matches!(error, Error::IOError { err } if err.to_string() == "bytes remaining on stream")
+}
+
+/// The same of a call that only asks whether anybody is there: a certificate that is refused is named.
+pub(super) async fn first_fault(what: &str, error: &Error, names: Option<Names<'_>>, address: &str) -> Fault {
+    let Some(names) = names else { return fault(what, error) };
+    let said = names.fault_of(what, &tls::causes(error), address, &[]).await;
+    said.map_or_else(|| fault(what, error), Fault::unreachable)
 }
 
 /// A text of the engine, judged by its parts; an unknown one lasts.
@@ -51,6 +90,11 @@ pub(super) fn from_text(what: &str, message: &str, status: Option<u16>) -> Fault
 const PARTS: &[(&str, FaultKind, Option<&str>)] = &[
     ("toomanyrequests", FaultKind::Passing, Some("the registry limits how much may be pulled")),
     ("429 Too Many Requests", FaultKind::Passing, Some("the registry limits how much may be pulled")),
+    // An answer without a body that the engine could read, as of a balancer before the registry.
+    ("parsing HTTP 429", FaultKind::Passing, Some("the registry limits how much may be pulled")),
+    ("parsing HTTP 5", FaultKind::Passing, None),
+    ("parsing HTTP 401", FaultKind::Denied, Some(LOGIN)),
+    ("parsing HTTP 403", FaultKind::Denied, Some(LOGIN)),
     ("no space left on device", FaultKind::Space, Some("free space where the engine keeps its data")),
     ("no basic auth credentials", FaultKind::Denied, Some(LOGIN)),
     ("unauthorized", FaultKind::Denied, Some(LOGIN)),
@@ -162,6 +206,9 @@ mod tests {
             ("unknown: artifact stable/python:nope not found", Some(500), Missing),
             ("toomanyrequests: You have reached your pull rate limit.", Some(500), Passing),
             ("toomanyrequests: You have reached your pull rate limit.", None, Passing),
+            ("error parsing HTTP 429 response body: unexpected end of JSON input: \"\"", Some(500), Passing),
+            ("error parsing HTTP 502 response body: invalid character '<' looking for beginning of value", Some(500), Passing),
+            ("error parsing HTTP 403 response body: unexpected end of JSON input: \"\"", Some(500), Denied),
             ("received unexpected HTTP status: 503 Service Unavailable", Some(500), Passing),
             ("received unexpected HTTP status: 500 Internal Server Error", None, Passing),
             ("denied", Some(500), Denied),

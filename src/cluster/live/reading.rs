@@ -186,8 +186,9 @@ impl Live {
         let url = client.url().to_owned();
         let told = self.file.registries.get(name).is_some_and(|config| config.insecure);
         let insecure = told || url.starts_with("http://");
-        let login = client.login().map(str::to_owned);
-        let mut found = Registry { url, insecure, login, ..Registry::default() };
+        let (login, login_from) =
+            client.login().await?.map_or((None, None), |(name, from)| (Some(crate::model::text::clean(&name)), from));
+        let mut found = Registry { url, insecure, login, login_from, ..Registry::default() };
         let mut images: BTreeSet<ImageRef> = wants.images.iter().filter(|image| image.registry == name).cloned().collect();
         for project in wants.projects.get(name).into_iter().flatten() {
             match client.list(project).await {

@@ -18,7 +18,7 @@ fn header(text: &str) {
         && let Ok(realm) = realm.parse()
     {
         // A login goes to the registry's own host or domain by TLS, whatever is asked for.
-        let goes = words::may_know_the_login(&base, &realm);
+        let goes = super::realm::may_know_the_login(&base, &realm, None).is_ok();
         let host = realm.host_str().unwrap_or("").to_owned();
         assert!(!goes || (realm.scheme() == "https" && (host == "example.org" || host.ends_with(".example.org"))), "{realm}");
     }
@@ -35,7 +35,7 @@ fn header(text: &str) {
 }
 
 fn body(bytes: &[u8]) {
-    let fault = words::refusal("cannot ask", 500, bytes, None, false);
+    let fault = words::refusal("cannot ask", 500, bytes, None, "x");
     assert!(crate::model::text::is_clean(&fault.why) && fault.why.chars().count() <= 2000);
     let top = manifest::digest_of(bytes);
     let image = || match manifest::read(bytes, "amd64") {

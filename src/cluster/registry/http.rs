@@ -1,15 +1,23 @@
 //! The wire to one registry: requests with a limit, deadlines, logins and tokens.
 //! It never keeps a cookie, never follows a redirect from TLS to plain HTTP, and never shows a login or a token.
 
-use super::words::{self, Challenge};
+use super::{
+    login::Login,
+    realm::{self, Nearness},
+    words::{self, Challenge},
+};
 use crate::{
-    cluster::{config::RegistryConfig, secret::Secret, ssh::root_cause},
+    cluster::{
+        config::RegistryConfig,
+        ssh::root_cause,
+        tls::{self, Names},
+    },
     model::{Fault, FaultKind},
 };
-use reqwest::{Certificate, Client, Method, RequestBuilder, Response, StatusCode, Url, header, redirect};
+use reqwest::{Certificate, Client, Identity, Method, RequestBuilder, Response, StatusCode, Url, header, redirect};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::{Mutex, OnceCell, Semaphore},
     time::Instant,
@@ -19,17 +27,29 @@ use tokio::{
 const REQUESTS: usize = 8;
 /// No list, manifest or configuration is larger.
 const BODY_LIMIT: usize = 16 << 20;
+/// No token service says more.
+const TOKEN_BODY_LIMIT: usize = 1 << 20;
+/// A longer token would not fit into the head of a request.
+const TOKEN_LIMIT: usize = 64 << 10;
 
 pub(super) struct Wire {
-    name: String,
     base: Url,
     http: Client,
-    username: Option<String>,
-    password: Option<Secret>,
-    /// Read when first needed: a secret that nobody asks for is never read.
-    login: OnceCell<Option<(String, SecretString)>>,
+    /// For the token service: follows no redirect, for it is told the login.
+    tokens: Client,
+    /// What the cluster file names as the token service.
+    realm: Option<Url>,
+    insecure: bool,
+    login: Arc<Login>,
+    near: Nearness,
+    looked_up: OnceCell<()>,
+    /// `[registries."…"]`, and the files named there.
+    section: String,
+    ca: Option<PathBuf>,
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
     /// By scope. A slot is locked while its token is fetched: who needs the same one waits for it.
-    tokens: Mutex<BTreeMap<String, Slot>>,
+    tokens_held: Mutex<BTreeMap<String, Slot>>,
     /// Whether the registry asked for Basic: from then on it is sent at once.
     basic: OnceCell<()>,
     turns: Semaphore,
@@ -91,7 +111,7 @@ pub(super) struct Answer {
 }
 
 impl Wire {
-    pub(super) fn new(name: &str, config: &RegistryConfig) -> Result<Self, Fault> {
+    pub(super) fn new(name: &str, config: &RegistryConfig, login: Arc<Login>) -> Result<Self, Fault> {
         let what = format!("registry `{name}`");
         let fault = |why: String| Fault::new(FaultKind::Lasting, &what, why).hint("correct `[registries]` in the cluster file");
         let base: Url = config.url.parse().map_err(|e| fault(format!("its URL cannot be read: {e}")))?;
@@ -101,34 +121,63 @@ impl Wire {
         if !base.username().is_empty() || base.password().is_some() {
             return Err(fault("its URL holds a login; a secret is only named, never written".to_owned()));
         }
-        let mut builder = Client::builder()
-            .connect_timeout(Duration::from_secs(5))
-            .read_timeout(Duration::from_secs(15))
-            .timeout(Duration::from_secs(30))
-            .redirect(redirect::Policy::custom(follow))
-            .referer(false)
-            .tls_danger_accept_invalid_certs(config.insecure)
-            .user_agent(concat!("castoff/", env!("CARGO_PKG_VERSION")));
-        if let Some(path) = &config.ca {
-            let pem = std::fs::read(path).map_err(|e| fault(format!("its CA file `{}` cannot be read: {e}", path.display())))?;
-            let certificates = Certificate::from_pem_bundle(&pem)
-                .map_err(|_| fault(format!("its CA file `{}` holds no certificates", path.display())))?;
-            builder = builder.tls_certs_merge(certificates);
-        }
-        let loopback = base.host_str().is_some_and(|host| host == "localhost" || host == "[::1]" || host.starts_with("127."));
-        if loopback {
-            // A proxy in the environment would look for it on its own machine.
-            builder = builder.no_proxy();
-        }
-        let http = builder.build().map_err(|e| fault(root_cause(&e)))?;
+        let named = |realm: &String| realm.parse().map_err(|e| fault(format!("its `realm` cannot be read: {e}")));
+        let realm = config.realm.as_ref().map(named).transpose()?;
+        let section = super::section(name);
+        let (ca, cert, key) = (config.ca.as_deref(), config.cert.as_deref(), config.key.as_deref());
+        Names { section: &section, ca, cert, key }.check(&what)?;
+        let read = |path: &PathBuf| std::fs::read(path).map_err(|e| fault(format!("`{}` cannot be read: {e}", path.display())));
+        let certificates = match &config.ca {
+            Some(path) => Certificate::from_pem_bundle(&read(path)?)
+                .map_err(|_| fault(format!("its CA file `{}` holds no certificates", path.display())))?,
+            None => vec![],
+        };
+        let identity = match (&config.cert, &config.key) {
+            (Some(cert), Some(key)) => {
+                let pem = [read(cert)?, b"\n".to_vec(), read(key)?].concat();
+                let why = format!("its certificate `{}` and key `{}` cannot be used", cert.display(), key.display());
+                Some(Identity::from_pem(&pem).map_err(|_| fault(why))?)
+            }
+            _ => None,
+        };
+        let near = Nearness::default();
+        let client = |policy: redirect::Policy| {
+            let mut builder = Client::builder()
+                .connect_timeout(Duration::from_secs(5))
+                .read_timeout(Duration::from_secs(15))
+                .timeout(Duration::from_secs(30))
+                .redirect(policy)
+                .referer(false)
+                .tls_danger_accept_invalid_certs(config.insecure)
+                .user_agent(concat!("castoff/", env!("CARGO_PKG_VERSION")));
+            if !certificates.is_empty() {
+                builder = builder.tls_certs_merge(certificates.clone());
+            }
+            if let Some(identity) = identity.clone() {
+                builder = builder.identity(identity);
+            }
+            let loopback = base.host_str().is_some_and(|host| host == "localhost" || host == "[::1]" || host.starts_with("127."));
+            if loopback {
+                // A proxy in the environment would look for it on its own machine.
+                builder = builder.no_proxy();
+            }
+            builder.build().map_err(|e| fault(root_cause(&e)))
+        };
+        let (http, tokens) = (client(near.policy(&base))?, client(redirect::Policy::none())?);
         Ok(Self {
-            name: name.to_owned(),
             base,
             http,
-            username: config.username.clone(),
-            password: config.password.clone(),
-            login: OnceCell::new(),
-            tokens: Mutex::default(),
+            tokens,
+            realm,
+            insecure: config.insecure,
+            login,
+            near,
+            looked_up: OnceCell::new(),
+            section,
+            ca: config.ca.clone(),
+            cert: config.cert.clone(),
+            key: config.key.clone(),
+            tokens_held: Mutex::default(),
             basic: OnceCell::new(),
             turns: Semaphore::new(REQUESTS),
         })
@@ -136,22 +185,6 @@ impl Wire {
 
     pub(super) fn base(&self) -> &Url {
         &self.base
-    }
-
-    pub(super) fn username(&self) -> Option<&str> {
-        self.username.as_deref()
-    }
-
-    pub(super) async fn credentials(&self) -> Result<Option<(String, SecretString)>, Fault> {
-        let read = self.login.get_or_try_init(|| async {
-            let (Some(username), Some(password)) = (&self.username, &self.password) else { return Ok(None) };
-            let password = password.read().await.map_err(|e| {
-                Fault::new(FaultKind::Denied, format!("registry `{}`", self.name), e.to_string())
-                    .hint("the cluster file names this secret; castoff needs to be able to read it")
-            })?;
-            Ok(Some((username.clone(), password)))
-        });
-        read.await.cloned()
     }
 
     /// One request with everything it takes: a turn, a token, a second try with a fresh one.
@@ -167,10 +200,14 @@ impl Wire {
                 response = self.send(what, &ask).await?;
             }
         }
-        self.read(what, response).await
+        if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            self.login.refused().await;
+        }
+        self.read(what, response, BODY_LIMIT).await
     }
 
     async fn send(&self, what: &str, ask: &Ask) -> Result<Response, Fault> {
+        self.looked_up.get_or_init(|| self.near.learn(&self.base)).await;
         let url = self.base.join(&ask.path).map_err(|e| Fault::new(FaultKind::Lasting, what, e.to_string()))?;
         let mut request = self.http.request(ask.method.clone(), url);
         if let Some(types) = ask.accept {
@@ -185,13 +222,16 @@ impl Wire {
                 request = request.bearer_auth(token.value.expose_secret());
             }
         }
-        request.send().await.map_err(|e| lost(what, &e))
+        match request.send().await {
+            Ok(response) => Ok(response),
+            Err(error) => Err(self.lost(what, &error).await),
+        }
     }
 
     async fn with_login(&self, request: RequestBuilder) -> Result<RequestBuilder, Fault> {
-        Ok(match self.credentials().await? {
-            Some((username, password)) => request.basic_auth(username, Some(password.expose_secret())),
-            None => request,
+        Ok(match self.login.read().await? {
+            Some(login) if !login.identity => request.basic_auth(login.username, Some(login.secret.expose_secret())),
+            _ => request,
         })
     }
 
@@ -201,7 +241,14 @@ impl Wire {
             // A login that was sent and refused is refused.
             Some(Challenge::Basic) if ask.basic || self.basic.initialized() => Ok(false),
             Some(Challenge::Basic) => {
-                let there = self.credentials().await?.is_some();
+                let there = match self.login.read().await? {
+                    Some(login) if login.identity => {
+                        let from = login.from.unwrap_or_default();
+                        let why = format!("it asks for a password, and {from} keeps an identity token for it");
+                        return Err(Fault::new(FaultKind::Denied, what, why).hint(self.login.hint().await));
+                    }
+                    login => login.is_some(),
+                };
                 if there {
                     let _ = self.basic.set(());
                 }
@@ -221,7 +268,7 @@ impl Wire {
     }
 
     async fn slot(&self, ask: &Ask) -> Slot {
-        Arc::clone(self.tokens.lock().await.entry(ask.scope.clone().unwrap_or_default()).or_default())
+        Arc::clone(self.tokens_held.lock().await.entry(ask.scope.clone().unwrap_or_default()).or_default())
     }
 
     async fn token(&self, what: &str, realm: &str, service: Option<&str>, scope: Option<&str>) -> Result<Token, Fault> {
@@ -233,23 +280,41 @@ impl Wire {
         }
         let fault = |why: String| Fault::new(FaultKind::Lasting, what, why);
         let mut realm: Url = realm.parse().map_err(|e| fault(format!("the address of its token service cannot be read: {e}")))?;
-        {
-            let mut query = realm.query_pairs_mut();
-            service.map(|service| query.append_pair("service", service));
-            scope.map(|scope| query.append_pair("scope", scope));
-        }
-        let mut request = self.http.get(realm.clone());
-        let with_login = self.username.is_some();
-        if with_login {
-            if !words::may_know_the_login(&self.base, &realm) {
-                let host = realm.host_str().unwrap_or("?");
-                return Err(Fault::new(FaultKind::Denied, what, format!("its token service is `{host}`, another place"))
-                    .hint("castoff sends a login only to the registry itself, or by TLS within the same domain"));
+        let login = self.login.read().await?;
+        self.may_ask(what, &realm, login.is_some()).await?;
+        let request = match login {
+            // Docker's own way with such a token: RFC 6749, section 6.
+            Some(login) if login.identity => {
+                let mut form = vec![("grant_type", "refresh_token"), ("client_id", "castoff")];
+                form.extend(service.map(|service| ("service", service)));
+                form.extend(scope.map(|scope| ("scope", scope)));
+                form.push(("refresh_token", login.secret.expose_secret()));
+                self.tokens.post(realm).form(&form)
             }
-            request = self.with_login(request).await?;
+            login => {
+                {
+                    let mut query = realm.query_pairs_mut();
+                    service.map(|service| query.append_pair("service", service));
+                    scope.map(|scope| query.append_pair("scope", scope));
+                }
+                let request = self.tokens.get(realm);
+                match login {
+                    Some(login) => request.basic_auth(login.username, Some(login.secret.expose_secret())),
+                    None => request,
+                }
+            }
+        };
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) => return Err(self.lost(what, &error).await),
+        };
+        if response.status().is_redirection() {
+            return Err(fault("its token service answers with a redirect, which castoff does not follow".to_owned()));
         }
-        let response = request.send().await.map_err(|e| lost(what, &e))?;
-        let answer = self.read(what, response).await.map_err(|fault| match fault.kind {
+        if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            self.login.refused().await;
+        }
+        let answer = self.read(what, response, TOKEN_BODY_LIMIT).await.map_err(|fault| match fault.kind {
             // A token service that is not there is not an image that is not there.
             FaultKind::Missing => Fault { kind: FaultKind::Lasting, ..fault },
             _ => fault,
@@ -258,52 +323,82 @@ impl Wire {
             serde_json::from_slice(&answer.body).map_err(|_| fault("its token service gave no token".to_owned()))?;
         // Harbor sends an empty `access_token` beside its token.
         let token = [given.token, given.access_token].into_iter().flatten().find(|token| !token.is_empty());
-        let value = token.map(SecretString::from).ok_or_else(|| fault("its token service gave no token".to_owned()))?;
+        let token = token.ok_or_else(|| fault("its token service gave no token".to_owned()))?;
+        if token.len() > TOKEN_LIMIT || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(fault("its token service gave something that can be no token".to_owned()));
+        }
+        let value = SecretString::from(token);
         let seconds = given.expires_in.unwrap_or(60).clamp(15, 3600) - 10;
         let since = Instant::now();
         Ok(Token { value, since, until: since + Duration::from_secs(seconds) })
     }
 
-    async fn read(&self, what: &str, mut response: Response) -> Result<Answer, Fault> {
+    async fn may_ask(&self, what: &str, realm: &Url, with_login: bool) -> Result<(), Fault> {
+        let named = self.realm.as_ref();
+        let mut may = realm::may_be_asked(&self.base, realm, named);
+        if may.is_ok() && with_login {
+            may = realm::may_know_the_login(&self.base, realm, named);
+            if may.is_ok() && self.insecure && realm.host_str() != self.base.host_str() {
+                may = Err("its token service is another host, and its certificate would not be verified".to_owned());
+            }
+        }
+        if may.is_ok() {
+            may = self.near.may_lead_to(&self.base, realm, named).await;
+        }
+        let hint = format!(
+            "castoff sends a login only to the registry itself, or by TLS within its domain; if it is right there, \
+             write `realm = \"{}\"` into {} of the cluster file",
+            realm.origin().ascii_serialization(),
+            self.section,
+        );
+        may.map_err(|why| Fault::new(FaultKind::Denied, what, why).hint(hint))
+    }
+
+    async fn read(&self, what: &str, mut response: Response, limit: usize) -> Result<Answer, Fault> {
         let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (status, digest, link) = (response.status(), text("docker-content-digest"), text("link"));
         let wait_ms = text("retry-after").and_then(|wait| words::retry_after_ms(&wait, jiff::Timestamp::now()));
         let mut body = vec![];
-        while let Some(chunk) = response.chunk().await.map_err(|e| lost(what, &e))? {
-            body.extend_from_slice(&chunk);
-            if body.len() > BODY_LIMIT {
-                return Err(Fault::new(FaultKind::Lasting, what, "the registry answered with more than 16 MiB"));
+        loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+                Ok(None) => break,
+                Err(error) => return Err(self.lost(what, &error).await),
+            }
+            if body.len() > limit {
+                let why = format!("the registry answered with more than {} MiB", limit >> 20);
+                return Err(Fault::new(FaultKind::Lasting, what, why));
             }
         }
         if !status.is_success() {
-            return Err(words::refusal(what, status.as_u16(), &body, wait_ms, self.username.is_some()));
+            return Err(words::refusal(what, status.as_u16(), &body, wait_ms, &self.login.hint().await));
         }
         Ok(Answer { body, digest, next: link.and_then(|link| words::next_page(&link, &self.base)) })
     }
-}
 
-/// Five at most, and never down to plain HTTP. Away from the host, reqwest takes the login off by itself.
-fn follow(attempt: redirect::Attempt<'_>) -> redirect::Action {
-    let was_secure = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
-    if attempt.previous().len() > 5 {
-        attempt.error("too many redirects")
-    } else if was_secure && attempt.url().scheme() != "https" {
-        attempt.error("it redirects from TLS to plain HTTP")
-    } else {
-        attempt.follow()
+    /// A request without an answer.
+    async fn lost(&self, what: &str, error: &reqwest::Error) -> Fault {
+        let cause = root_cause(error);
+        let (ca, cert, key) = (self.ca.as_deref(), self.cert.as_deref(), self.key.as_deref());
+        let names = Names { section: &self.section, ca, cert, key };
+        if self.base.scheme() == "https" && !error.is_redirect() && !error.is_timeout() {
+            let port = self.base.port_or_known_default().unwrap_or(443);
+            let address = format!("{}:{port}", self.base.host_str().unwrap_or_default());
+            if let Some(fault) = names.fault_of(what, &tls::causes(error), &address, &[]).await {
+                return fault;
+            }
+        }
+        if cause.contains("certificate") || cause.contains("UnknownIssuer") {
+            return Fault::new(FaultKind::Lasting, what, cause).hint("name the registry's CA file in the cluster file");
+        }
+        if cause.contains("corrupt message") {
+            return Fault::new(FaultKind::Lasting, what, cause)
+                .hint("it speaks no TLS: does its `url` in the cluster file say http:// or https://?");
+        }
+        if error.is_redirect() || error.is_builder() {
+            return Fault::new(FaultKind::Lasting, what, cause);
+        }
+        let why = if error.is_timeout() { "the registry did not answer in time".to_owned() } else { cause };
+        Fault::new(FaultKind::Passing, what, why)
     }
-}
-
-/// A request without an answer.
-fn lost(what: &str, error: &reqwest::Error) -> Fault {
-    let cause = root_cause(error);
-    let certificate = cause.contains("certificate") || cause.contains("UnknownIssuer");
-    if certificate {
-        return Fault::new(FaultKind::Lasting, what, cause).hint("name the registry's CA file in the cluster file");
-    }
-    if error.is_redirect() {
-        return Fault::new(FaultKind::Lasting, what, cause);
-    }
-    let why = if error.is_timeout() { "the registry did not answer in time".to_owned() } else { cause };
-    Fault::new(FaultKind::Passing, what, why)
 }

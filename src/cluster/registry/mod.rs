@@ -4,17 +4,23 @@
 #[cfg(test)]
 mod fuzz;
 mod http;
+mod login;
 mod manifest;
+mod realm;
 mod words;
 
 use super::config::RegistryConfig;
-use crate::model::{Digest, Fault, FaultKind, ImageRef, Manifest, backend_ai::quote};
+use crate::model::{Digest, Fault, FaultKind, ImageRef, Manifest, backend_ai::quote, image::canonical_registry};
 use futures::{StreamExt, TryStreamExt, stream};
 use http::{Ask, Wire};
+use login::Login;
 use manifest::{MANIFEST_TYPES, Pointer};
 use secrecy::SecretString;
 use serde::{Deserialize, de::DeserializeOwned};
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 use tokio::sync::OnceCell;
 
 /// Repositories listed at once; the wire has its own limit of requests.
@@ -22,9 +28,24 @@ const SIDE_BY_SIDE: usize = 8;
 /// No list is longer: a registry that pages in a circle ends here.
 const PAGES: usize = 1000;
 
+/// A login for a registry.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    pub username: String,
+    pub secret: SecretString,
+    /// The secret is no password: a token service gives tokens for it.
+    pub identity: bool,
+    /// Where it was found, if not in the cluster file: `~/.docker/config.json`.
+    pub from: Option<String>,
+}
+
 pub struct RegistryClient {
     name: String,
     wire: Wire,
+    /// Of castoff's own requests.
+    login: Arc<Login>,
+    /// Of the engines, which go to the registry by its name, whatever address castoff asks.
+    of_engines: Arc<Login>,
     /// `amd64`, as the OCI spells it: which manifest of an index the engines would take.
     architecture: String,
     harbor: OnceCell<bool>,
@@ -35,29 +56,38 @@ pub struct RegistryClient {
 impl RegistryClient {
     /// Opens nothing yet. Fails where the configuration cannot be used at all: a bad URL, an unreadable CA file.
     pub fn new(name: &str, config: &RegistryConfig, architecture: &str) -> Result<Self, Fault> {
-        let wire = Wire::new(name, config)?;
-        let architecture = architecture.to_owned();
-        Ok(Self { name: name.to_owned(), wire, architecture, harbor: OnceCell::new(), known: Mutex::default() })
+        let of_engines = Arc::new(Login::new(name, config, Some(name.to_owned())));
+        // What docker keeps for one host is for no other: where castoff asks another address, its own login is that one's.
+        let login = match (address(&config.url), config.login) {
+            (Some(address), None) if canonical_registry(&address) != canonical_registry(name) => {
+                Arc::new(Login::new(name, config, Some(address)))
+            }
+            _ => Arc::clone(&of_engines),
+        };
+        let wire = Wire::new(name, config, Arc::clone(&login))?;
+        let (name, architecture) = (name.to_owned(), architecture.to_owned());
+        Ok(Self { name, wire, login, of_engines, architecture, harbor: OnceCell::new(), known: Mutex::default() })
     }
 
     pub fn url(&self) -> &str {
         self.wire.base().as_str().trim_end_matches('/')
     }
 
-    pub fn login(&self) -> Option<&str> {
-        self.wire.username()
+    /// The user name of castoff's own requests, and where the login is from if not from the cluster file.
+    pub async fn login(&self) -> Result<Option<(String, Option<String>)>, Fault> {
+        self.login.told().await
     }
 
-    /// User name and password for an engine that pulls from here.
-    pub async fn credentials(&self) -> Result<Option<(String, SecretString)>, Fault> {
-        self.wire.credentials().await
+    /// The login for an engine that pulls from here.
+    pub async fn credentials(&self) -> Result<Option<Credentials>, Fault> {
+        self.of_engines.read().await
     }
 
     /// That it answers and, with a login, that the login is good.
     pub async fn ping(&self) -> Result<(), Fault> {
         let what = format!("registry `{}`", self.name);
         self.wire.ask(&what, Ask::get("/v2/")).await?;
-        if self.login().is_some() && self.is_harbor().await? {
+        if self.login.read().await?.is_some_and(|login| !login.identity) && self.is_harbor().await? {
             self.wire.ask(&what, Ask::get("/api/v2.0/systeminfo").basic()).await?;
         }
         Ok(())
@@ -213,6 +243,17 @@ impl RegistryClient {
         }
         Err(Fault::new(FaultKind::Lasting, what, format!("the registry gave other bytes for `{}`", digest.short())))
     }
+}
+
+/// `[registries."cr.backend.ai"]`, as people see it.
+fn section(name: &str) -> String {
+    format!("`[registries.\"{name}\"]`")
+}
+
+/// Host and port as they stand in a URL.
+fn address(url: &str) -> Option<String> {
+    let rest = url.split_once("://")?.1;
+    Some(rest.split('/').next().unwrap_or(rest).to_ascii_lowercase())
 }
 
 fn none_if_missing<T>(answer: Result<T, Fault>) -> Result<Option<T>, Fault> {

@@ -80,25 +80,8 @@ pub(super) fn retry_after_ms(header: &str, now: jiff::Timestamp) -> Option<u64> 
     Some(u64::try_from(at.as_millisecond() - now.as_millisecond()).unwrap_or(0).min(HOUR_MS))
 }
 
-/// Whether a login for `registry` may be sent to this token service: the same host, or by TLS one of the same domain
-/// (`auth.docker.io` for `registry-1.docker.io`). A registry cannot have it sent anywhere else.
-pub(super) fn may_know_the_login(registry: &Url, realm: &Url) -> bool {
-    let (Some(here), Some(there)) = (registry.host_str(), realm.host_str()) else { return false };
-    let secure = realm.scheme() == "https";
-    if here == there {
-        return secure || registry.scheme() == "http";
-    }
-    let domain = |url: &Url| {
-        let name = url.domain()?;
-        let mut parts = name.rsplitn(3, '.');
-        let (last, second) = (parts.next()?, parts.next()?);
-        Some(format!("{second}.{last}").to_ascii_lowercase())
-    };
-    secure && domain(registry).is_some() && domain(registry) == domain(realm)
-}
-
-/// A refusal as a fault: the registry's own words where it has some.
-pub(super) fn refusal(what: &str, status: u16, body: &[u8], retry_after_ms: Option<u64>, with_login: bool) -> Fault {
+/// A refusal as a fault: the registry's own words where it has some. `login` is what helps where a login is the matter.
+pub(super) fn refusal(what: &str, status: u16, body: &[u8], retry_after_ms: Option<u64>, login: &str) -> Fault {
     let said = own_words(body);
     let why = match &said {
         Some(said) => format!("the registry answered {status}: {said}"),
@@ -109,11 +92,7 @@ pub(super) fn refusal(what: &str, status: u16, body: &[u8], retry_after_ms: Opti
     match status {
         404 => Fault::new(FaultKind::Missing, what, why),
         _ if unknown => Fault::new(FaultKind::Missing, what, why),
-        401 | 403 => Fault::new(FaultKind::Denied, what, why).hint(if with_login {
-            "check user name and password of this registry in the cluster file, and what they may pull"
-        } else {
-            "the cluster file names no login for this registry"
-        }),
+        401 | 403 => Fault::new(FaultKind::Denied, what, why).hint(login),
         408 | 425 | 429 | 500..=599 => Fault::new(FaultKind::Passing, what, why).retry_after_ms(retry_after_ms),
         _ => Fault::new(FaultKind::Lasting, what, why),
     }
@@ -191,33 +170,16 @@ mod tests {
     }
 
     #[test]
-    fn a_login_goes_to_its_own_registry_only() {
-        let cases = [
-            ("https://cr.backend.ai", "https://cr.backend.ai/service/token", true),
-            ("https://cr.backend.ai", "http://cr.backend.ai/service/token", false),
-            ("https://registry-1.docker.io", "https://auth.docker.io/token", true),
-            ("https://cr.backend.ai", "https://evil.example/token", false),
-            ("http://127.0.0.1:25007", "http://127.0.0.1:25007/service/token", true),
-            ("http://127.0.0.1:25007", "http://127.0.0.2/token", false),
-            ("https://10.0.0.1", "https://11.0.0.1/token", false),
-            ("http://cr.backend.ai", "https://auth.backend.ai/token", true),
-        ];
-        for (registry, realm, expect) in cases {
-            assert_eq!(may_know_the_login(&registry.parse().unwrap(), &realm.parse().unwrap()), expect, "{registry} {realm}");
-        }
-    }
-
-    #[test]
     fn refusals_keep_the_words_of_the_registry() {
         let body = br#"{"errors":[{"code":"NAME_UNKNOWN","message":"repository name not known"}]}"#;
-        let fault = refusal("x", 404, body, None, false);
+        let fault = refusal("x", 404, body, None, "x");
         assert_eq!(
             (fault.kind, fault.why.as_str()),
             (FaultKind::Missing, "the registry answered 404: NAME_UNKNOWN: repository name not known")
         );
-        assert_eq!(refusal("x", 429, b"", Some(5000), false).retry_after_ms, Some(5000));
-        assert_eq!(refusal("x", 503, b"<html>", None, false).kind, FaultKind::Passing);
-        assert_eq!(refusal("x", 401, b"", None, true).kind, FaultKind::Denied);
-        assert_eq!(refusal("x", 400, b"", None, true).kind, FaultKind::Lasting);
+        assert_eq!(refusal("x", 429, b"", Some(5000), "x").retry_after_ms, Some(5000));
+        assert_eq!(refusal("x", 503, b"<html>", None, "x").kind, FaultKind::Passing);
+        assert_eq!(refusal("x", 401, b"", None, "x").kind, FaultKind::Denied);
+        assert_eq!(refusal("x", 400, b"", None, "x").kind, FaultKind::Lasting);
     }
 }

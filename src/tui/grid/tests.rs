@@ -62,6 +62,7 @@ fn app() -> App {
         on_hangup,
         again,
         still: false,
+        hidden: vec![],
         watching: None,
         window: None,
     };
