@@ -39,6 +39,8 @@ pub enum Left {
         drift: bool,
     },
     Stuck,
+    /// So many places where others took back what the run had done: nothing was begun.
+    Changed(usize),
     /// By the window, with its words: only a later end or the way back helps.
     Held(String),
     Stopped,
@@ -56,12 +58,32 @@ pub async fn run(
     let mut left = None;
     // The terminal is lost: how far the run goes, and in which step it was. Taken once it is asked to stop.
     let mut lost: Option<(OnHangup, Option<usize>)> = None;
-    let _ = commands.send(first).await;
+    // Of a run that is gone on with the differences are told first, and then it is decided.
+    let mut first = Some(first);
+    let mut undone = 0;
+    if entries.is_empty() {
+        let _ = commands.send(first.take().expect("not sent yet")).await;
+    }
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
             event = events.recv() => match event {
-                Some(event) => view.show(&event),
+                Some(event) => {
+                    view.show(&event);
+                    match &event {
+                        Event::Changed(changed) => undone = changed.iter().filter(|problem| problem.is_undone()).count(),
+                        Event::Survey(_) if first.is_some() => {
+                            let goes_on = undone == 0 || first != Some(Command::Begin) || view.options.approved.contains("changed");
+                            if !goes_on {
+                                left = Some(Left::Changed(undone));
+                                view.explain(&Left::Changed(undone));
+                            }
+                            let command = first.take().filter(|_| goes_on).unwrap_or(Command::Stop);
+                            let _ = commands.send(command).await;
+                        }
+                        _ => {}
+                    }
+                }
                 None => break,
             },
             _ = tick.tick() => {
@@ -73,7 +95,7 @@ pub async fn run(
         if lost.take_if(|(how, lost_in)| how.stops(&view.account.state, *lost_in)).is_some() {
             let _ = commands.send(Command::Stop).await;
         }
-        if left.is_none() {
+        if left.is_none() && first.is_none() {
             left = view.must_leave();
             if let Some(why) = &left {
                 view.explain(why);
@@ -246,6 +268,12 @@ impl View {
                     let hint = problem.hint.as_ref().map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
                     self.say(&format!("  {}: {}{hint}", text::clean(&problem.subject), text::clean(&problem.why)));
                 }
+            }
+            Left::Changed(n) => {
+                let plan = self.account.state.plan.as_ref().map_or("", |plan| plan.plan.as_str());
+                let places = text::count(*n as u64, "place");
+                self.say(&format!("others took back what this run had done, in {places}: nothing was begun"));
+                self.say(&format!("hint: it goes on with --approve changed={plan}; what they took back is left as it is now"));
             }
             Left::Held(why) => {
                 self.say(&text::clean(why));

@@ -27,7 +27,7 @@
 //! | 0 | [`model`] | plain data and pure functions: `model::change`, `model::world`, `model::run` are the heart |
 //! | 1 | [`actions`] | runbook words turned into changes; one file each, one table |
 //! | 2 | [`runbook`] | TOML, and the plan it makes of an inventory |
-//! | 2 | [`journal`] | append, read, lock |
+//! | 2 | [`journal`] | append, read, lock, take over; in a folder, or in a PostgreSQL that operators share |
 //! | 2 | [`cluster`] | the only seam to the outside: `Live` and `Sim` |
 //! | 3 | [`engine`] | the loop: limits, waves, gates, retry, undo, stop |
 //! | 3 | [`remote`] | a second terminal at a run: the socket, who looks on, who asks |
@@ -39,6 +39,7 @@
 //! # What always holds (`tests/layers.rs` and `tests/crash.rs` keep it)
 //!
 //! - Written first, done second, shown third. A journal that cannot be written stops the run before the next effect.
+//! - Right before an effect the journal and the cluster are asked whether the run is still ours (`engine::guard`).
 //! - A change is applied only if the world still stands `Before`; it is `Done` only after reading back.
 //! - What somebody else did is `Found` and no rollback touches it.
 //! - No action does IO; no front end knows the engine; nothing but `cluster` opens a connection (a notice's webhook apart).

@@ -41,7 +41,7 @@ fn story(plan: &Arc<Plan>) -> Vec<Entry> {
         Entry::Failed { change: change(1), fault: Fault::new(FaultKind::Lasting, "cannot pull", "the registry | says *no*") },
         Entry::Skipped { change: change(1), why: "nobody needs it".to_owned(), by: by() },
         Entry::WindowMoved { window: window(4), by: by() },
-        Entry::TakenOver { by: "lee on ops-02".to_owned() },
+        Entry::TakenOver { by: "lee on ops-02".to_owned(), why: "kim is asleep".to_owned() },
         Entry::RollbackBegun { to: 1, by: "lee on ops-02".to_owned(), why: "the new image is bad".to_owned() },
         Entry::Finished { outcome: Outcome::Aborted("enough for tonight".to_owned()) },
     ]
@@ -219,10 +219,10 @@ async fn decisions_stand_in_the_report_with_who_and_why() {
     assert!(text(&empty.stderr).contains("a reason is needed"), "{}", text(&empty.stderr));
 }
 
-/// The journal of format 2 as a released version wrote it. Made again by `CASTOFF_FIXTURE=1`, which no test sets.
+/// The journal of format 3 as a released version wrote it. Made again by `CASTOFF_FIXTURE=1`, which no test sets.
 #[tokio::test]
 async fn a_journal_of_this_format_stays_readable() {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/journal-2");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/journal-3");
     if std::env::var_os("CASTOFF_FIXTURE").is_some() {
         let state = tempfile::tempdir().unwrap();
         write(state.path()).await;
@@ -242,7 +242,7 @@ async fn a_journal_of_this_format_stays_readable() {
         fs::copy(fixture.join(file), folder.join(file)).unwrap();
     }
     let links = Reader::open(state.path(), "20260101-000000-abcd").await.unwrap().verify().await.unwrap();
-    let head = "sha256:fac47eead73c6101e396477250cf491c36b7201e00412a0465be6f68b07b1564";
+    let head = "sha256:03097f28811f1e13918a95f3dc5d98b6ebde573f676f944e2688bf5b3baad7cb";
     assert_eq!(links.len(), 15);
     assert_eq!(links[14].hash.as_str(), head);
     let (line, hash) = (&links[0].line, &links[0].hash);

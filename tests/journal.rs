@@ -62,7 +62,7 @@ async fn a_damaged_journal_is_never_silently_shortened() {
         ("DELETE FROM entry WHERE seq = 3", 3),
         ("DELETE FROM entry", 1),
         ("UPDATE meta SET last_seq = 2", 3),
-        ("INSERT INTO entry SELECT 4, epoch, at_ms, body, hash FROM entry WHERE seq = 3", 4),
+        ("INSERT INTO entry SELECT run, 4, epoch, at_ms, body, hash FROM entry WHERE seq = 3", 4),
     ] {
         let state = tempfile::tempdir().unwrap();
         three(state.path()).await;
@@ -136,7 +136,7 @@ async fn an_owner_whose_run_was_taken_over_can_write_nothing() {
     stale.append(1, vec![entry(0)]).await.unwrap();
     // As a takeover from a machine that the lock does not reach leaves it.
     execute(state.path(), "UPDATE meta SET epoch = epoch + 1").await;
-    assert!(matches!(stale.append(2, vec![entry(1)]).await, Err(JournalError::TakenOver)));
+    assert!(matches!(stale.append(2, vec![entry(1)]).await, Err(JournalError::TakenOver { .. })));
     assert_eq!(journal::read(state.path(), "run").await.unwrap().len(), 1);
 }
 

@@ -28,7 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 /// Crates that only some layers may know.
 const CRATES: &[(&str, &[&str])] = &[
-    ("tokio", &["cluster", "engine", "remote", "notify", "headless", "plain", "tui", "cli"]),
+    ("tokio", &["journal", "cluster", "engine", "remote", "notify", "headless", "plain", "tui", "cli"]),
     ("sqlx", &["journal", "cluster"]),
     ("ratatui", &["tui"]),
     ("crossterm", &["tui"]),

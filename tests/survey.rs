@@ -66,6 +66,54 @@ async fn what_others_changed_is_told_by_name() {
     assert_eq!(sim.world(), before, "it only looks");
 }
 
+/// A run whose first pull, and whose keys, are done.
+fn done_so_far(world: &mut Inventory) -> State {
+    let plan = plan();
+    let changes = plan.steps.iter().flat_map(|step| &step.changes);
+    let pull = changes.clone().find(|c| matches!(c.change, Change::Pull { .. })).unwrap();
+    let keys = changes.clone().find(|c| matches!(c.change, Change::Keys { .. })).unwrap();
+    let planned = Entry::Planned { plan: plan.clone().into(), by: "test".to_owned() };
+    let mut entries = vec![planned, Entry::WaveReached { step: pull.id.step, wave: 0 }];
+    for change in [pull, keys] {
+        world.apply(&change.change);
+        entries.extend([Entry::Started { change: change.id }, Entry::Done { change: change.id }]);
+    }
+    let stamped = |(entry, seq)| Stamped { seq, at_ms: now_ms(), entry };
+    State::fold(&entries.into_iter().zip(1..).map(stamped).collect::<Vec<_>>()).unwrap()
+}
+
+#[tokio::test]
+async fn what_this_run_had_done_and_others_took_back_comes_first() {
+    let mut world = start();
+    let state = done_so_far(&mut world);
+    let sim = Sim::new(world, Pace::Instant);
+    assert_eq!(survey(&sim, &state).await.changed, [], "all of it stands");
+    let plan = plan();
+    let pull = plan.steps.iter().flat_map(|step| &step.changes).find(|c| matches!(c.change, Change::Pull { .. })).unwrap();
+    sim.meddle(|world| {
+        world.undo(&pull.change);
+        world.hosts.remove("gpu-04");
+    });
+    let found = survey(&sim, &state).await;
+    let first = &found.changed[0];
+    assert!(first.is_undone() && first.place.as_deref() == Some(pull.place.as_str()), "{:#?}", found.changed);
+    assert_eq!(found.changed.iter().filter(|problem| problem.is_undone()).count(), 1, "{:#?}", found.changed);
+    told(&found.changed, "host gpu-04", "has left");
+    assert!(found.lines.iter().any(|line| line.verdict.contains("1 done no longer stand")), "{:#?}", found.lines);
+    // A part that was not read proves nothing.
+    let mut silent = sim.world();
+    silent.keys.clear();
+    let unread = castoff::model::Unanswered {
+        part: castoff::model::Part::Keys,
+        subject: "etcd".to_owned(),
+        why: "no answer for 5 s".to_owned(),
+        hint: None,
+    };
+    silent.unanswered.push(unread);
+    let found = survey(&Sim::new(silent, Pace::Instant), &state).await;
+    assert!(found.changed.iter().all(|problem| problem.place.as_deref() != Some("etcd")), "{:#?}", found.changed);
+}
+
 #[tokio::test]
 async fn a_resumed_run_is_verified_again_and_writes_nothing() {
     let state = tempfile::tempdir().unwrap();

@@ -1,8 +1,7 @@
 //! `castoff report --bundle FOLDER` and `castoff verify FOLDER`: the evidence of a run written down, and held against itself.
 //! Never writes over anything, and follows no link.
 
-use super::{Common, Exit, Failure, Format, files, look_up, run};
-use crate::journal::Reader;
+use super::{Common, Exit, Failure, Format, home, look_up, run};
 use crate::model::{State, text};
 use crate::report::bundle::{self, MANIFEST, Making, NOT_SHOWN, SEAL, Wrong};
 use anyhow::Context;
@@ -17,9 +16,9 @@ use std::{
 
 /// Writes the bundle of a run.
 pub async fn write(common: &Common, run: Option<String>, folder: &Path) -> Result<Exit, Failure> {
-    let state = files::state_folder(common)?;
-    let (run, ..) = look_up::find(&state, run).await?;
-    let links = Reader::open(&state, &run).await?.verify().await?;
+    let home = home::home(common).await?;
+    let (run, ..) = look_up::find(&home, run).await?;
+    let links = home.reader(&run).await?.verify().await?;
     let entries: Vec<_> = links.iter().map(|link| link.stamped.clone()).collect();
     let folded = State::fold(&entries)?;
     let lines: Vec<_> = links.into_iter().map(|link| (link.line, link.hash)).collect();

@@ -47,14 +47,14 @@ impl Exit {
         (Self::Usage, "the command line, the runbook, the cluster file or an option is wrong"),
         (Self::SomethingLeft, "done, but something is left; for a plan: something to do"),
         (Self::PreflightFailed, "the preflight failed; nothing was begun"),
-        (Self::NotApproved, "a gate was not approved, or the plan is stale"),
+        (Self::NotApproved, "a gate, or what others changed, was not approved, or the plan is stale"),
         (Self::Stopped, "stopped at a safe point; castoff resume goes on"),
         (Self::StepFailed, "a step failed; mend it, then castoff resume --retry"),
         (Self::Aborted, "aborted"),
         (Self::RolledBack, "rolled back"),
         (Self::RollbackFailed, "an undo failed: a human is needed"),
         (Self::Drifted, "the cluster stands neither before nor after a change"),
-        (Self::Held, "another castoff holds the run or the cluster"),
+        (Self::Held, "another castoff holds the run or the cluster, or took the run over"),
         (Self::Bug, "castoff itself is wrong; a run that was going is safe in its journal"),
         (Self::HungUp, "the terminal hung up before anything was begun"),
         (Self::Interrupted, "interrupted"),
@@ -73,7 +73,7 @@ impl Exit {
     pub fn of_headless(left: &Left) -> Self {
         match left {
             Left::Finished(outcome) => Self::of_outcome(outcome),
-            Left::GateNeedsAnswer(_) | Left::GateClosed { preflight: false, .. } => Self::NotApproved,
+            Left::GateNeedsAnswer(_) | Left::GateClosed { preflight: false, .. } | Left::Changed(_) => Self::NotApproved,
             Left::GateClosed { preflight: true, .. } => Self::PreflightFailed,
             Left::Failed { drift: true } => Self::Drifted,
             Left::Failed { drift: false } => Self::StepFailed,
@@ -143,11 +143,14 @@ impl From<Fault> for Failure {
 impl From<JournalError> for Failure {
     fn from(error: JournalError) -> Self {
         let exit = match error {
-            JournalError::Held { .. } | JournalError::TakenOver => Exit::Held,
+            JournalError::Held { .. } | JournalError::TakenOver { .. } => Exit::Held,
             JournalError::NoRun(_) => Exit::Usage,
             _ => Exit::Unexpected,
         };
         let hint = match &error {
+            JournalError::TakenOver { .. } => {
+                Some("castoff watch looks on; what was in flight here is looked up there".to_owned())
+            }
             JournalError::Storage { what: "write", .. } => Some(
                 "nothing was begun after the last entry; make room, make it writable or bring the disk back, then castoff resume"
                     .to_owned(),

@@ -9,19 +9,16 @@ use super::signals::stop_on_signals;
 use super::{Common, Exit, Failure, Format, Front, When};
 use crate::cluster::Cluster;
 use crate::engine::{Ending, Engine, EngineError, Setup};
-use crate::journal::{self, Journal};
+use crate::journal::{Home, Journal, Link};
 use crate::model::{Command, Next, Plan, Stamped, State, Stop, Window, text};
 use crate::remote::wire::Hello;
 use crate::{headless, plain, report, tui};
 use anyhow::Context;
-use std::{
-    collections::BTreeMap,
-    io::Write,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, io::Write, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
+
+/// How long a shared journal may take to hear that the run is free; after that it finds out by itself.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A run that is about to go.
 pub(super) struct Going {
@@ -32,7 +29,7 @@ pub(super) struct Going {
     pub cluster: Arc<dyn Cluster>,
     pub journal: Journal,
     pub run: String,
-    pub state: PathBuf,
+    pub home: Home,
     pub approvals: BTreeMap<String, String>,
     pub simulated: bool,
     pub entries: Vec<Stamped>,
@@ -45,7 +42,8 @@ pub(super) struct Going {
 impl Going {
     pub async fn go(self, common: &Common, front: &Front, plan: Option<Arc<Plan>>, face: Face) -> Result<Exit, Failure> {
         let (command_to, commands) = mpsc::channel(64);
-        let folder = journal::folder(&self.state, &self.run);
+        let folder = self.home.files(&self.run);
+        let (cluster, farewell) = (self.cluster.clone(), self.journal.farewell());
         let known = State::fold(&self.entries)?;
         let shown = plan.clone().or_else(|| known.plan.clone()).expect("a run has a plan, given or journaled");
         let hello = Hello {
@@ -135,20 +133,31 @@ impl Going {
             }
         };
         // Only then the journal and the log hold the last word.
-        ended(engine).await?;
+        let ended = ended(engine).await;
         let _ = log.await;
+        let let_go = async {
+            drop(self.held);
+            cluster.let_go().await;
+            let _ = tokio::time::timeout(FAREWELL, farewell).await;
+        };
+        if let Err(failure) = ended {
+            beside.engine_ended(true, lost).await;
+            let_go.await;
+            beside.finish().await;
+            return Err(failure);
+        }
         let exit = match left {
             Left::Headless(left) => Exit::of_headless(&left),
-            Left::Terminal(left) => match of_terminal(left, &self.state, &self.run).await? {
+            Left::Terminal(left) => match of_terminal(left, &self.home, &self.run).await? {
                 Exit::NotApproved if blocked => Exit::PreflightFailed,
                 Exit::NotApproved if empty && face == Face::Plain => Exit::Done,
                 exit => exit,
             },
         };
-        let stands = State::fold(&journal::read(&self.state, &self.run).await?)?;
+        let stands = State::fold(&self.home.read(&self.run).await?)?;
         beside.engine_ended(stands.plan.is_some() && stands.finished.is_none(), lost).await;
-        drop(self.held);
-        last_words(&self.state, &self.run, self.simulated, face, common).await?;
+        let_go.await;
+        last_words(&self.home, &self.run, self.simulated, face, common).await?;
         beside.finish().await;
         Ok(exit)
     }
@@ -180,17 +189,17 @@ pub fn of_opening(left: tui::Left) -> Exit {
 }
 
 /// The exit code of a run that was left in the terminal.
-async fn of_terminal(left: tui::Left, state: &Path, run: &str) -> Result<Exit, Failure> {
+async fn of_terminal(left: tui::Left, home: &Home, run: &str) -> Result<Exit, Failure> {
     Ok(match left {
         tui::Left::Signal(15) => Exit::Terminated,
         tui::Left::Signal(1) => Exit::HungUp,
         tui::Left::Signal(_) => Exit::Interrupted,
         tui::Left::Detached => {
-            let folded = State::fold(&journal::read(state, run).await?)?;
+            let folded = State::fold(&home.read(run).await?)?;
             folded.finished.as_ref().map_or(Exit::Stopped, Exit::of_outcome)
         }
         tui::Left::Stopped | tui::Left::Finished => {
-            let folded = State::fold(&journal::read(state, run).await?)?;
+            let folded = State::fold(&home.read(run).await?)?;
             match (&folded.finished, folded.next()) {
                 (Some(outcome), _) => Exit::of_outcome(outcome),
                 (None, Next::Stop(Stop::Stuck)) => Exit::RollbackFailed,
@@ -204,17 +213,17 @@ async fn of_terminal(left: tui::Left, state: &Path, run: &str) -> Result<Exit, F
 }
 
 /// What stays in the scrollback: the end page, and how to go on.
-async fn last_words(state: &Path, run: &str, simulated: bool, face: Face, common: &Common) -> Result<(), Failure> {
-    let folded = State::fold(&journal::read(state, run).await?)?;
+async fn last_words(home: &Home, run: &str, simulated: bool, face: Face, common: &Common) -> Result<(), Failure> {
+    let folded = State::fold(&home.read(run).await?)?;
     if folded.plan.is_none() {
         // Nothing was begun, so nothing is to be kept.
-        let _ = std::fs::remove_dir_all(journal::folder(state, run));
+        home.forget(run).await;
         return Ok(());
     }
     let words = if folded.finished.is_some() {
         let width = width();
         let look = tui::Look::from_environment(|name| std::env::var(name).ok(), common.ascii, Some(false));
-        let mut page = tui::end_page(&folded, run, &journal::folder(state, run), &look, width, &common.again());
+        let mut page = tui::end_page(&folded, run, &home.files(run), &look, width, &common.again());
         // A rule is nothing that can be read aloud.
         page.retain(|line| face != Face::Plain || line.chars().any(|c| c != '-'));
         page.join("\n") + "\n"
@@ -222,7 +231,7 @@ async fn last_words(state: &Path, run: &str, simulated: bool, face: Face, common
         let offered = format!("castoff resume {run}");
         report::status_text(run, &folded, None).replace(&offered, &format!("{offered}{}", common.again()))
     };
-    let words = if simulated { rehearsed(&words) } else { words + &last_hash(state, run).await };
+    let words = if simulated { rehearsed(&words) } else { words + &last_hash(home, run).await };
     let words = text::page(&words);
     if face == Face::Headless && common.format == Format::Json {
         let _ = write!(std::io::stderr(), "{words}");
@@ -233,12 +242,12 @@ async fn last_words(state: &Path, run: &str, simulated: bool, face: Face, common
 }
 
 /// What evidence of this run is held against, later.
-async fn last_hash(state: &Path, run: &str) -> String {
-    let links = match journal::Reader::open(state, run).await {
+async fn last_hash(home: &Home, run: &str) -> String {
+    let links = match home.reader(run).await {
         Ok(reader) => reader.verify().await,
         Err(error) => Err(error),
     };
-    let line = |links: Vec<journal::Link>| Some(report::bundle::last_hash_line(&links.last()?.hash) + "\n");
+    let line = |links: Vec<Link>| Some(report::bundle::last_hash_line(&links.last()?.hash) + "\n");
     links.ok().and_then(line).unwrap_or_default()
 }
 

@@ -1,16 +1,16 @@
 //! `castoff journal`: whether the record of a run is whole. Takes no lock, and mends nothing.
 
-use super::{Common, Exit, Failure, Format, files, look_up};
-use crate::journal::{JournalError, Reader};
+use super::{Common, Exit, Failure, Format, home, look_up};
+use crate::journal::JournalError;
 use crate::model::State;
 use crate::model::text::{self, count};
 use serde_json::json;
 
 /// `castoff journal verify`: names the first entry that is not as it was written.
 pub async fn verify(common: &Common, run: Option<String>) -> Result<Exit, Failure> {
-    let state = files::state_folder(common)?;
-    let run = look_up::name(&state, run)?;
-    let found = match Reader::open(&state, &run).await {
+    let home = home::home(common).await?;
+    let run = look_up::name(&home, run).await?;
+    let found = match home.reader(&run).await {
         Ok(reader) => reader.verify().await,
         Err(error) => Err(error),
     };

@@ -1,9 +1,8 @@
 //! `castoff log`: the entries of a run in words or as JSON, and on as they are written.
 //! Never takes a lock, and never ends a run by not being read.
 
-use super::{Common, Exit, Failure, Format, files, look_up};
+use super::{Common, Exit, Failure, Format, home, look_up};
 use crate::account::Account;
-use crate::journal;
 use crate::model::{Event, Stamped, text};
 use crate::report::moment;
 use serde_json::json;
@@ -13,15 +12,15 @@ use std::{io::Write, time::Duration};
 const LOOK: Duration = Duration::from_millis(500);
 
 pub async fn log(common: &Common, run: Option<String>, follow: bool) -> Result<Exit, Failure> {
-    let state = files::state_folder(common)?;
-    let (run, entries, _) = look_up::find(&state, run).await?;
+    let home = home::home(common).await?;
+    let (run, entries, _) = look_up::find(&home, run).await?;
     let mut account = Account::default();
     let mut seen = entries.len() as u64;
     let mut taken = tell(common, &mut account, entries);
-    let reader = journal::Reader::open(&state, &run).await?;
+    let reader = home.reader(&run).await?;
     let mut alone = false;
     while follow && taken {
-        let held = journal::holder(&state, &run).is_some();
+        let held = home.holder(&run).await?.is_some();
         // Asked after the holder: an entry that it wrote last is not missed.
         let new = reader.after(seen).await?;
         seen += new.len() as u64;
@@ -30,7 +29,7 @@ pub async fn log(common: &Common, run: Option<String>, follow: bool) -> Result<E
             break;
         }
         if !held && !std::mem::replace(&mut alone, true) {
-            let _ = writeln!(std::io::stderr(), "nobody runs it now: castoff resume {run}");
+            let _ = writeln!(std::io::stderr(), "nobody runs it now: castoff resume {run}{}", common.again());
         }
         alone = !held;
         tokio::time::sleep(LOOK).await;

@@ -1,55 +1,54 @@
 //! The commands that only look: runs, status, report, list, schema. They take no lock and change nothing.
 
-use super::{Common, Exit, Failure, Format, Schema, files};
+use super::{Common, Exit, Failure, Format, Schema, home};
 use crate::actions::ACTIONS;
 use crate::cluster::config::ClusterFile;
-use crate::journal;
+use crate::journal::Home;
 use crate::model::{Stamped, State, text};
 use crate::report;
 use crate::runbook::{self, Runbook, SHIPPED};
 use serde_json::json;
-use std::path::{Path, PathBuf};
 
 /// The run that is meant, named in whole or by its end; else the newest. Looks into no journal.
-pub fn name(state: &Path, run: Option<String>) -> Result<String, Failure> {
-    let mut runs = journal::runs(state);
-    let Some(name) = run else { return runs.pop().ok_or_else(|| none(state)) };
+pub async fn name(home: &Home, run: Option<String>) -> Result<String, Failure> {
+    let mut runs = home.runs().await?;
+    let Some(name) = run else { return runs.pop().ok_or_else(|| none(home)) };
     let matching: Vec<&String> = runs.iter().filter(|run| **run == name || run.ends_with(&name)).collect();
     let [one] = matching.as_slice() else {
         let what = if matching.is_empty() { "there is no run" } else { "more than one run ends in" };
-        return Err(Failure::new(Exit::Usage, format!("{what} `{name}` in `{}`", state.display())).hint("castoff runs"));
+        return Err(Failure::new(Exit::Usage, format!("{what} `{name}` in `{}`", home.name())).hint("castoff runs"));
     };
     Ok((*one).clone())
 }
 
-fn none(state: &Path) -> Failure {
-    Failure::new(Exit::Usage, format!("there is no run in `{}`", state.display())).hint("castoff run backend-ai begins one")
+fn none(home: &Home) -> Failure {
+    Failure::new(Exit::Usage, format!("there is no run in `{}`", home.name())).hint("castoff run backend-ai begins one")
 }
 
 /// The run that is meant: named in whole or by its end, else the newest that is not over, else the newest.
-pub async fn find(state: &Path, run: Option<String>) -> Result<(String, Vec<Stamped>, State), Failure> {
+pub async fn find(home: &Home, run: Option<String>) -> Result<(String, Vec<Stamped>, State), Failure> {
     if run.is_some() {
-        let one = name(state, run)?;
-        let entries = journal::read(state, &one).await?;
+        let one = name(home, run).await?;
+        let entries = home.read(&one).await?;
         let folded = State::fold(&entries)?;
         return Ok((one, entries, folded));
     }
     let mut newest = None;
-    for run in journal::runs(state).into_iter().rev() {
-        let entries = journal::read(state, &run).await?;
+    for run in home.runs().await?.into_iter().rev() {
+        let entries = home.read(&run).await?;
         let folded = State::fold(&entries)?;
         if folded.plan.is_some() && folded.finished.is_none() {
             return Ok((run, entries, folded));
         }
         newest = newest.or(Some((run, entries, folded)));
     }
-    newest.ok_or_else(|| none(state))
+    newest.ok_or_else(|| none(home))
 }
 
 pub async fn status(common: &Common, run: Option<String>) -> Result<Exit, Failure> {
-    let state = files::state_folder(common)?;
-    let (run, entries, folded) = find(&state, run).await?;
-    let holder = journal::holder(&state, &run);
+    let home = home::home(common).await?;
+    let (run, entries, folded) = find(&home, run).await?;
+    let holder = home.holder(&run).await?.map(|keeper| keeper.holder);
     match common.format {
         Format::Text => {
             print!("{}", text::page(&report::status_text(&run, &folded, holder.as_deref())));
@@ -69,10 +68,10 @@ pub async fn status(common: &Common, run: Option<String>) -> Result<Exit, Failur
 }
 
 pub async fn runs(common: &Common) -> Result<Exit, Failure> {
-    let state = files::state_folder(common)?;
-    for run in journal::runs(&state) {
+    let home = home::home(common).await?;
+    for run in home.runs().await? {
         // One damaged journal must not hide the others.
-        let read = journal::read(&state, &run).await.map_err(Failure::from);
+        let read = home.read(&run).await.map_err(Failure::from);
         let folded = match read.and_then(|entries| Ok(State::fold(&entries)?)) {
             Ok(folded) => folded,
             Err(failure) => {
@@ -97,8 +96,8 @@ pub async fn runs(common: &Common) -> Result<Exit, Failure> {
 }
 
 pub async fn report(common: &Common, run: Option<String>) -> Result<Exit, Failure> {
-    let state: PathBuf = files::state_folder(common)?;
-    let (run, entries, folded) = find(&state, run).await?;
+    let home = home::home(common).await?;
+    let (run, entries, folded) = find(&home, run).await?;
     match common.format {
         Format::Text => print!("{}", text::page(&report::report_markdown(&run, &folded, &entries))),
         Format::Json => println!("{}", text::json(&report::report_json(&run, &folded, &entries).to_string())),

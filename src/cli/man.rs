@@ -9,6 +9,8 @@ use std::io::{self, Write};
 const ENVIRONMENT: &[(&str, &str)] = &[
     ("CASTOFF_CLUSTER", "the cluster file, as --cluster"),
     ("CASTOFF_STATE", "where runs are kept, as --state"),
+    ("CASTOFF_JOURNAL", "a PostgreSQL in which operators share their runs, as --journal; never with a password"),
+    ("PGPASSWORD, PGPASSFILE", "the password of that PostgreSQL, where [journal] of the cluster file names none"),
     ("CASTOFF_UI", "the face of a run, as --ui"),
     ("CASTOFF_ON_HANGUP", "what a run does that has lost its terminal, as --on-hangup"),
     ("NO_COLOR, CLICOLOR, CLICOLOR_FORCE, TERM", "whether colours are used; TERM=dumb takes plain lines"),

@@ -1,5 +1,6 @@
 //! Layer 4: the command line. Wires runbook, cluster, journal, engine and a front end; decides nothing itself.
 
+mod afar;
 mod beside;
 mod bundle;
 mod exit;
@@ -8,14 +9,17 @@ mod files;
 mod going;
 mod guard;
 mod held;
+mod home;
 mod journal;
 mod log;
 mod look_up;
 mod man;
 pub mod memory;
+mod process;
 mod run;
 mod run_log;
 mod signals;
+mod take_over;
 mod tmux;
 mod verify;
 mod watch;
@@ -51,6 +55,10 @@ struct Common {
     /// Where runs are kept [default: $XDG_STATE_HOME/castoff, for root /var/lib/castoff]
     #[arg(long, global = true, value_name = "DIR", env = "CASTOFF_STATE")]
     state: Option<PathBuf>,
+    /// A PostgreSQL that operators share, `postgres://user@host/database`, in place of the folder; without a password, which
+    /// comes from PGPASSWORD, PGPASSFILE or `[journal]` of the cluster file. `local`: the folder, whatever the cluster file says
+    #[arg(long, global = true, value_name = "URL", env = "CASTOFF_JOURNAL", hide_env_values = true)]
+    journal: Option<String>,
     /// Text for people or JSON for machines
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -87,7 +95,9 @@ impl Common {
             let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
             Some(format!(" {name} {}", text::quoted(&path.to_string_lossy())))
         };
-        given.into_iter().filter_map(option).collect()
+        let journal = self.journal.as_ref().filter(|url| !crate::cluster::config::holds_password(url));
+        let journal = journal.map(|url| format!(" --journal {}", text::quoted(url)));
+        given.into_iter().filter_map(option).chain(journal).collect()
     }
 }
 
@@ -155,6 +165,17 @@ struct Front {
     on_hangup: OnHangup,
 }
 
+#[derive(Args, Clone, Debug)]
+struct Takeover {
+    run: String,
+    /// Why; it stands in the journal, and the castoff that had the run says it
+    #[arg(long)]
+    reason: String,
+    /// Also from a castoff that lives: the name of the run is typed, or --approve take-over=PLAN
+    #[arg(long)]
+    even_if_alive: bool,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum OnHangup {
     /// End the running step, up to its next question
@@ -212,6 +233,15 @@ enum Command {
         /// Try failed changes again
         #[arg(long)]
         retry: bool,
+    },
+    /// Go on with a run that another operator's castoff began and has left, here
+    TakeOver {
+        #[command(flatten)]
+        takeover: Takeover,
+        #[command(flatten)]
+        front: Front,
+        #[command(flatten)]
+        window: WindowOption,
     },
     /// Undo the changes of a run in reverse order
     Rollback {
@@ -325,13 +355,18 @@ enum Schema {
 pub async fn main() -> Result<Exit, Failure> {
     let cli = Cli::parse();
     let common = &cli.common;
-    if let Command::Run { front, .. } | Command::Resume { front, .. } | Command::Rollback { front, .. } = &cli.command {
+    if let Command::Run { front, .. }
+    | Command::Resume { front, .. }
+    | Command::TakeOver { front, .. }
+    | Command::Rollback { front, .. } = &cli.command
+    {
         tmux::offer(front)?;
     }
     match cli.command {
         Command::Plan { planned, window, out } => run::plan(common, &planned, &window, out.as_deref()).await,
         Command::Run { planned, front, window } => run::run(common, &planned, &front, &window).await,
         Command::Resume { run, front, window, retry } => run::resume(common, run, &front, &window, retry).await,
+        Command::TakeOver { takeover, front, window } => take_over::take_over(common, &takeover, &front, &window).await,
         Command::Rollback { run, to, reason, front, window } => run::rollback(common, run, to, &reason, (&front, &window)).await,
         Command::Watch { run } => watch::watch(common, run).await,
         Command::Pause { run } => watch::ask(common, run, watch::Wanted::Pause).await,

@@ -2,16 +2,17 @@
 
 use super::face::{self, Face};
 use super::going::{Going, of_opening};
-use super::{Common, Exit, Failure, Format, Front, Planned, WindowOption, files, held, look_up};
+use super::{Common, Exit, Failure, Format, Front, Planned, WindowOption, files, held, home, look_up, process};
 use crate::cluster::{
     Cluster,
+    claim::{Claim, Terms, Untaken},
     config::ClusterFile,
     guard::Guard,
     live::Live,
     sim::{Pace, Sim, demo},
 };
-use crate::journal::{self, Journal, JournalError};
-use crate::model::{Command, Inventory, Plan, State, Waves, text};
+use crate::journal::{Home, Journal, JournalError, private};
+use crate::model::{Command, Holder, Inventory, Plan, State, Waves, text};
 use crate::remote::peer;
 use crate::report;
 use crate::runbook::Runbook;
@@ -92,24 +93,20 @@ pub async fn run(common: &Common, planned: &Planned, front: &Front, window: &Win
         }
         return Ok(Exit::PreflightFailed);
     }
-    let mut state = files::state_folder(common)?;
-    if planned.simulate {
-        state.push("rehearsals");
-    }
-    let holder = holder();
-    let held = match journal::take_cluster(&state, &plan.cluster, &holder) {
-        Ok(held) => held,
-        Err(error) => return Err(held::told(common, face == Face::Tui, &state, Some(&plan), error).await),
-    };
+    let home = if planned.simulate { home::rehearsals(common)? } else { home::home(common).await? };
+    let holder = process::holder();
     let run = new_name();
-    let journal = Journal::create(&state, &run, &holder).await?;
+    let (held, journal) = match take(&home, &*cluster, &plan, &run, &holder, Way::New).await {
+        Ok(taken) => taken,
+        Err(error) => return Err(held::told(common, face == Face::Tui, &home, Some(&plan), error).await),
+    };
     let going = Going {
         held,
-        holder,
+        holder: holder.to_string(),
         cluster,
         journal,
         run,
-        state,
+        home,
         approvals,
         simulated: planned.simulate,
         entries: vec![],
@@ -130,8 +127,8 @@ pub async fn resume(
     retry: bool,
 ) -> Result<Exit, Failure> {
     let window = window.of_known_run()?;
-    let state = files::state_folder(common)?;
-    let (run, _, folded) = look_up::find(&state, run).await?;
+    let home = home::home(common).await?;
+    let (run, _, folded) = look_up::find(&home, run).await?;
     if let Some(outcome) = &folded.finished {
         eprintln!("run {run} is over: {}", report::standing(&folded));
         return Ok(Exit::of_outcome(outcome));
@@ -139,10 +136,10 @@ pub async fn resume(
     let plan = folded.plan.clone().ok_or_else(|| Failure::new(Exit::Usage, format!("run `{run}` never began")))?;
     let face = face::choose(front.ui())?;
     let cluster = live_named(common, &plan.cluster)?;
-    let holder = holder();
-    let (held, mut journal) = match take(&state, &plan, &run, &holder).await {
+    let holder = process::holder();
+    let (held, mut journal) = match take(&home, &*cluster, &plan, &run, &holder, Way::Resume).await {
         Ok(taken) => taken,
-        Err(error) => return Err(held::told(common, face == Face::Tui, &state, Some(&plan), error).await),
+        Err(error) => return Err(held::told(common, face == Face::Tui, &home, Some(&plan), error).await),
     };
     // Read again under the lock: what another castoff wrote until a moment ago counts.
     let mut entries = journal.entries().await?;
@@ -154,11 +151,11 @@ pub async fn resume(
     let approvals = approvals(front, &plan)?;
     let going = Going {
         held,
-        holder,
+        holder: holder.to_string(),
         cluster,
         journal,
         run,
-        state,
+        home,
         approvals,
         simulated: false,
         entries,
@@ -182,8 +179,8 @@ pub async fn rollback(
         );
     }
     let window = window.of_known_run()?;
-    let state = files::state_folder(common)?;
-    let (run, _, folded) = look_up::find(&state, run).await?;
+    let home = home::home(common).await?;
+    let (run, _, folded) = look_up::find(&home, run).await?;
     let plan = folded.plan.clone().ok_or_else(|| Failure::new(Exit::Usage, format!("run `{run}` never began")))?;
     let to = match &to {
         None => 0,
@@ -198,20 +195,20 @@ pub async fn rollback(
         return Err(failure.hint(format!("--approve rollback={}", plan.plan)));
     }
     let cluster = live_named(common, &plan.cluster)?;
-    let holder = holder();
-    let (held, journal) = match take(&state, &plan, &run, &holder).await {
+    let holder = process::holder();
+    let (held, journal) = match take(&home, &*cluster, &plan, &run, &holder, Way::Resume).await {
         Ok(taken) => taken,
-        Err(error) => return Err(held::told(common, face == Face::Tui, &state, Some(&plan), error).await),
+        Err(error) => return Err(held::told(common, face == Face::Tui, &home, Some(&plan), error).await),
     };
     let entries = journal.entries().await?;
     let first = Command::RollBack { to, why: reason.to_owned() };
     let going = Going {
         held,
-        holder,
+        holder: holder.to_string(),
         cluster,
         journal,
         run,
-        state,
+        home,
         approvals: BTreeMap::new(),
         simulated: false,
         entries,
@@ -222,10 +219,52 @@ pub async fn rollback(
     going.go(common, front, None, face).await
 }
 
-/// Both locks of a run that is there: that of its cluster, and its own.
-async fn take(state: &Path, plan: &Plan, run: &str, holder: &str) -> Result<(std::fs::File, Journal), JournalError> {
-    let held = journal::take_cluster(state, &plan.cluster, holder)?;
-    Ok((held, Journal::open(state, run, holder).await?))
+/// How a run is had.
+#[derive(Clone, Copy)]
+pub enum Way<'a> {
+    New,
+    Resume,
+    TakeOver { why: &'a str, by_force: bool },
+}
+
+/// Everything that a run needs for itself alone, or nothing: its cluster on this machine, its cluster on all machines, and
+/// its journal with a new epoch.
+pub async fn take(
+    home: &Home,
+    cluster: &dyn Cluster,
+    plan: &Plan,
+    run: &str,
+    holder: &Holder,
+    way: Way<'_>,
+) -> Result<(std::fs::File, Journal), Failure> {
+    let by_force = matches!(way, Way::TakeOver { by_force: true, .. });
+    let held = home.take_cluster(&plan.cluster, holder, by_force)?;
+    // A plan that cannot begin has no effect, and may be one because etcd is away.
+    if plan.blockers.is_empty() {
+        let journal = if home.is_shared() { home.name() } else { format!("{} on {}", home.name(), holder.host) };
+        let claim = Claim { holder: holder.clone(), run: run.to_owned(), journal };
+        let terms = Terms { by_force, is_dead: process::is_dead };
+        cluster.take(&claim, terms).await.map_err(|untaken| match untaken {
+            Untaken::Fault(fault) => fault.into(),
+            Untaken::Held(other) => {
+                let holder = crate::model::text::clean(&other.holder.to_string());
+                let run = Some(other.run).filter(|run| !run.is_empty());
+                Failure::from(JournalError::Held { what: format!("cluster `{}`", plan.cluster), holder, run })
+            }
+        })?;
+    }
+    let journal = match way {
+        Way::New => home.create(run, &plan.cluster, holder).await,
+        Way::Resume => home.open(run, &plan.cluster, holder).await,
+        Way::TakeOver { why, by_force } => home.take_over(run, &plan.cluster, holder, (now_ms(), why, by_force)).await,
+    };
+    match journal {
+        Ok(journal) => Ok((held, journal)),
+        Err(error) => {
+            cluster.let_go().await;
+            Err(error.into())
+        }
+    }
 }
 
 /// The cluster that is meant: the embedded one, or the one of the cluster file.
@@ -304,7 +343,7 @@ async fn make(cluster: &dyn Cluster, planned: &Planned) -> Result<Plan, Failure>
 }
 
 /// `STEP=PLAN_ID` as given; a stale plan id or an unknown step is refused before anything happens.
-fn approvals(front: &Front, plan: &Plan) -> Result<BTreeMap<String, String>, Failure> {
+pub fn approvals(front: &Front, plan: &Plan) -> Result<BTreeMap<String, String>, Failure> {
     let mut out = BTreeMap::new();
     for approval in &front.approvals {
         let (step, id) = approval
@@ -313,7 +352,7 @@ fn approvals(front: &Front, plan: &Plan) -> Result<BTreeMap<String, String>, Fai
         // `STEP.canary` answers the hold after its canary.
         let canary = step.strip_suffix(".canary").and_then(|id| plan.step_index(id));
         let canary = canary.is_some_and(|step| plan.steps[step].waves.as_ref().is_some_and(Waves::holds));
-        if step != "rollback" && !canary && plan.step_index(step).is_none() {
+        if !["rollback", "changed", "take-over"].contains(&step) && !canary && plan.step_index(step).is_none() {
             let mut ids: Vec<String> = plan.steps.iter().filter(|step| step.gate.is_some()).map(|step| step.id.clone()).collect();
             let held = plan.steps.iter().filter(|step| step.waves.as_ref().is_some_and(Waves::holds));
             ids.extend(held.map(|step| format!("{}.canary", step.id)));
@@ -348,10 +387,6 @@ pub fn operator() -> String {
     crate::model::text::clean(&format!("{user} on {}{from}", peer::host()))
 }
 
-fn holder() -> String {
-    format!("{}, process {}, since {}", operator(), std::process::id(), report::moment(now_ms()))
-}
-
 /// Columns of the terminal, as the end page takes them.
 pub fn width() -> u16 {
     u16::try_from(columns()).unwrap_or(120)
@@ -363,7 +398,7 @@ pub fn columns() -> usize {
 
 /// By a temporary file and a rename: a full disk leaves what was there. Mode 0600.
 fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
-    let written = journal::private::replace(path, text);
+    let written = private::replace(path, text);
     written.with_context(|| format!("cannot write `{}`", path.display())).map_err(|error| Failure {
         exit: Exit::Usage,
         error,

@@ -1,14 +1,14 @@
 //! `castoff verify`: the survey of a run from outside: its journal beside the cluster as it is now.
 //! Never takes a lock, and never writes.
 
-use super::{Common, Exit, Failure, Format, files, look_up, run};
+use super::{Common, Exit, Failure, Format, home, look_up, run};
 use crate::engine::survey;
 use crate::model::text;
 use serde_json::json;
 
 pub async fn verify(common: &Common, run: Option<String>) -> Result<Exit, Failure> {
-    let state = files::state_folder(common)?;
-    let (run, _, folded) = look_up::find(&state, run).await?;
+    let home = home::home(common).await?;
+    let (run, _, folded) = look_up::find(&home, run).await?;
     let plan = folded.plan.as_ref().ok_or_else(|| Failure::new(Exit::Usage, format!("run `{run}` never began")))?;
     let cluster = run::live_named(common, &plan.cluster)?;
     let survey = survey::survey(&*cluster, &folded).await;

@@ -1,17 +1,18 @@
 //! A second terminal: looks on at a run that another castoff drives, and asks it to pause, go on, stop or change a limit.
 //! Takes no lock and touches no cluster.
 
-use super::{Common, Exit, Failure, Format, files};
+use super::{Common, Exit, Failure, Format, afar, home};
 use crate::cluster::config::ClusterFile;
+use crate::journal::Home;
 use crate::model::{Asked, Command, Event, Limit, LimitChange, Plan, Stamped, State, Status, text};
 use crate::remote::client::{self, Connection, Unreachable};
 use crate::remote::peer;
 use crate::remote::wire::{Ask, Say};
-use crate::{headless, journal, report, tui};
+use crate::{headless, report, tui};
 use serde_json::json;
 use std::{
     io::{IsTerminal, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -24,7 +25,7 @@ const STOP: Duration = Duration::from_secs(40);
 
 /// A run that some castoff holds.
 pub struct Running {
-    pub state: PathBuf,
+    pub home: Home,
     pub run: String,
     pub holder: String,
     /// Its name as an offered command needs it: with the options that mean the same run.
@@ -33,40 +34,47 @@ pub struct Running {
 
 impl Running {
     pub fn folder(&self) -> PathBuf {
-        journal::folder(&self.state, &self.run)
+        self.home.files(&self.run)
     }
 }
 
-/// The runs below `state`, rehearsals too: where they are kept, and their names.
-fn all(state: &Path) -> Vec<(PathBuf, String)> {
-    let places = [state.to_owned(), state.join("rehearsals")];
-    places.into_iter().flat_map(|place| journal::runs(&place).into_iter().map(move |run| (place.clone(), run))).collect()
+/// The runs that are kept, rehearsals too: where, and their names.
+async fn all(home: &Home) -> Result<Vec<(Home, String)>, Failure> {
+    let mut out = vec![];
+    for home in [home.clone(), home.rehearsals()] {
+        out.extend(home.runs().await?.into_iter().map(|run| (home.clone(), run)));
+    }
+    Ok(out)
+}
+
+async fn held(common: &Common, (home, run): (Home, String)) -> Result<Option<Running>, Failure> {
+    let named = format!("{run}{}", common.again());
+    Ok(home.holder(&run).await?.map(|keeper| Running { home, run, holder: keeper.holder, named }))
 }
 
 /// The run that is meant, named in whole or by its end: it must be running.
 async fn meant(common: &Common, run: Option<String>, verb: &str) -> Result<Running, Failure> {
-    let state = files::state_folder(common)?;
-    let held = |(state, run): (PathBuf, String)| {
-        let (holder, named) = (journal::holder(&state, &run)?, format!("{run}{}", common.again()));
-        Some(Running { state, run, holder, named })
-    };
+    let home = home::home(common).await?;
     let Some(name) = run else {
-        let mut running: Vec<Running> = all(&state).into_iter().filter_map(held).collect();
+        let mut running = vec![];
+        for one in all(&home).await? {
+            running.extend(held(common, one).await?);
+        }
         if running.len() > 1 {
             let ways: Vec<String> = running.iter().map(|one| format!("castoff {verb} {}", one.named)).collect();
             let failure = Failure::new(Exit::Usage, format!("{} runs are running: say which one", running.len()));
             return Err(failure.hint(ways.join("\n      ")));
         }
         return running.pop().ok_or_else(|| {
-            Failure::new(Exit::Usage, format!("no run is running here, by what is kept in `{}`", state.display()))
+            Failure::new(Exit::Usage, format!("no run is running here, by what is kept in `{}`", home.name()))
                 .hint("castoff runs lists those that were; castoff resume goes on with one")
         });
     };
-    let matching: Vec<_> = all(&state).into_iter().filter(|(_, run)| *run == name || run.ends_with(&name)).collect();
-    let (state, run) = match matching.as_slice() {
+    let matching: Vec<_> = all(&home).await?.into_iter().filter(|(_, run)| *run == name || run.ends_with(&name)).collect();
+    let (home, run) = match matching.as_slice() {
         [one] => one.clone(),
         [] => {
-            let failure = Failure::new(Exit::Usage, format!("there is no run `{name}` in `{}`", state.display()));
+            let failure = Failure::new(Exit::Usage, format!("there is no run `{name}` in `{}`", home.name()));
             return Err(failure.hint("castoff runs"));
         }
         several => {
@@ -75,10 +83,10 @@ async fn meant(common: &Common, run: Option<String>, verb: &str) -> Result<Runni
             return Err(failure.hint(names.join(", ")));
         }
     };
-    if let Some(running) = held((state.clone(), run.clone())) {
+    if let Some(running) = held(common, (home.clone(), run.clone())).await? {
         return Ok(running);
     }
-    let folded = State::fold(&journal::read(&state, &run).await?)?;
+    let folded = State::fold(&home.read(&run).await?)?;
     let named = format!("{run}{}", common.again());
     let hint = match &folded.finished {
         Some(_) => format!("it is over: castoff report {named}"),
@@ -100,9 +108,7 @@ pub fn no_socket(running: &Running, why: &Unreachable) -> String {
     if let Unreachable::Refused(_) = why {
         return "only its owner and root may: ask them, or look with their name".to_owned();
     }
-    let elsewhere =
-        running.holder.split_once(" on ").and_then(|(_, rest)| rest.split(',').next()).filter(|on| *on != peer::host());
-    match elsewhere {
+    match host_of(&running.holder).filter(|on| *on != peer::host()) {
         Some(host) => format!("it runs on {host}: castoff watch {run} works there"),
         None => {
             format!("it holds the lock on this very machine and listens at no socket: castoff status {run} reads its journal")
@@ -110,32 +116,38 @@ pub fn no_socket(running: &Running, why: &Unreachable) -> String {
     }
 }
 
+/// The machine that a holder names.
+pub fn host_of(holder: &str) -> Option<&str> {
+    holder.split_once(" on ").and_then(|(_, rest)| rest.split([',', ' ']).next())
+}
+
 /// `castoff watch`.
 pub async fn watch(common: &Common, run: Option<String>) -> Result<Exit, Failure> {
     let running = meant(common, run, "watch").await?;
-    let connection = connect(&running).await?;
     let on_screen = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    if on_screen {
-        look_on(common, &running, connection, None).await?;
-    } else {
-        lines(common, &running, connection).await?;
+    match connect(&running).await {
+        Ok(connection) if on_screen => drop(look_on(common, &running, connection, None).await?),
+        Ok(connection) => lines(common, &running, connection).await?,
+        // Whoever may read the journal may look on.
+        Err(_) if running.home.is_shared() => afar::watch(common, &running, on_screen, None).await?,
+        Err(failure) => return Err(failure),
     }
     left(common, &running, on_screen).await
 }
 
 /// How the run stands when the watcher leaves: its end stays in the scrollback, and is the exit code.
 async fn left(common: &Common, running: &Running, on_screen: bool) -> Result<Exit, Failure> {
-    let Running { state, run, named, .. } = running;
+    let Running { home, run, named, .. } = running;
     // What was never begun leaves nothing behind.
-    let Ok(entries) = journal::read(state, run).await else { return Ok(Exit::Done) };
+    let Ok(entries) = home.read(run).await else { return Ok(Exit::Done) };
     let folded = State::fold(&entries)?;
-    let rehearsal = state.ends_with("rehearsals");
+    let rehearsal = home.is_rehearsal();
     let mut out = std::io::stdout();
-    match (&folded.finished, journal::holder(state, run)) {
+    match (&folded.finished, home.holder(run).await?) {
         (Some(outcome), _) => {
             if on_screen {
                 let look = tui::Look { mono: true, ..common.look() };
-                let page = tui::end_page(&folded, run, &journal::folder(state, run), &look, super::run::width(), &common.again());
+                let page = tui::end_page(&folded, run, &home.files(run), &look, super::run::width(), &common.again());
                 let _ = writeln!(out, "{}", page.join("\n"));
             }
             Ok(Exit::of_outcome(outcome))
@@ -185,7 +197,7 @@ pub fn start(
         plan,
         entries,
         run: running.run.clone(),
-        simulated: running.state.ends_with("rehearsals"),
+        simulated: running.home.is_rehearsal(),
         folder: running.folder(),
         look: common.look(),
         rollback_to: None,
@@ -363,7 +375,7 @@ async fn wait_for_stop(
         return Err(failure.hint(format!("castoff watch {named}")));
     }
     if common.format == Format::Text {
-        let rehearsal = running.state.ends_with("rehearsals");
+        let rehearsal = running.home.is_rehearsal();
         let way_on =
             if rehearsal { "a rehearsal ends with its process".to_owned() } else { format!("castoff resume {named} goes on") };
         let _ = writeln!(std::io::stdout(), "{}", text::clean(&format!("run {run} stopped; {way_on}")));

@@ -6,6 +6,11 @@ mod place;
 
 pub use place::ConfigError;
 
+/// Whether a URL holds a password, which it must not.
+pub fn holds_password(url: &str) -> bool {
+    place::password_in_url(url).is_some()
+}
+
 use super::secret::Secret;
 use crate::model::{
     image::canonical_registry,
@@ -39,6 +44,8 @@ pub struct ClusterFile {
     /// Who is told when a run needs a person.
     #[serde(default)]
     pub notify: Notify,
+    /// Where runs are kept that several operators share; `--journal` goes before it.
+    pub journal: Option<Postgres>,
 }
 
 impl ClusterFile {
@@ -46,20 +53,29 @@ impl ClusterFile {
     /// in the operator's configuration folder, `/etc/castoff/cluster.toml`.
     pub fn load(explicit: Option<&Path>) -> Result<Self, ConfigError> {
         let places = explicit.map_or_else(usual_places, |path| vec![path.to_owned()]);
-        for place in &places {
-            match std::fs::read_to_string(place) {
-                Ok(text) => return Self::parse(&text, place),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound && explicit.is_none() => {}
-                Err(error) => {
-                    return Err(ConfigError::new(format!("cannot read the cluster file `{}`: {error}", place.display())));
-                }
-            }
+        if let Some(file) = Self::find(explicit)? {
+            return Ok(file);
         }
         let looked: Vec<String> = places.iter().map(|place| format!("`{}`", place.display())).collect();
         Err(ConfigError::new(format!(
             "there is no cluster file: looked for {}\nhint: `castoff init` on a manager host writes one",
             looked.join(", ")
         )))
+    }
+
+    /// The same, for whom it is no error that there is none.
+    pub fn find(explicit: Option<&Path>) -> Result<Option<Self>, ConfigError> {
+        let places = explicit.map_or_else(usual_places, |path| vec![path.to_owned()]);
+        for place in &places {
+            match std::fs::read_to_string(place) {
+                Ok(text) => return Self::parse(&text, place).map(Some),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && explicit.is_none() => {}
+                Err(error) => {
+                    return Err(ConfigError::new(format!("cannot read the cluster file `{}`: {error}", place.display())));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Reads a cluster file; `origin` names it in errors, and relative paths in it start from its folder.
@@ -95,7 +111,7 @@ impl ClusterFile {
     /// The environment variables that hold a secret of this file.
     pub fn secret_variables(&self) -> Vec<String> {
         let etcd = self.etcd.iter().filter_map(|etcd| etcd.password.as_ref());
-        let postgres = self.postgres.iter().filter_map(|postgres| postgres.password.as_ref());
+        let postgres = self.postgres.iter().chain(&self.journal).filter_map(|postgres| postgres.password.as_ref());
         let registries = self.registries.values().filter_map(|registry| registry.password.as_ref());
         let name = |secret: &Secret| if let Secret::Env(name) = secret { Some(name.clone()) } else { None };
         let named = etcd.chain(postgres).chain(registries).chain(&self.notify.token).filter_map(name);
@@ -105,7 +121,11 @@ impl ClusterFile {
 
     fn resolve(&mut self, folder: &Path) {
         let etcd = self.etcd.iter_mut().flat_map(|etcd| [&mut etcd.ca, &mut etcd.cert, &mut etcd.key]).flatten();
-        let postgres = self.postgres.iter_mut().flat_map(|postgres| [&mut postgres.ca, &mut postgres.cert, &mut postgres.key]);
+        let postgres = self
+            .postgres
+            .iter_mut()
+            .chain(&mut self.journal)
+            .flat_map(|postgres| [&mut postgres.ca, &mut postgres.cert, &mut postgres.key]);
         let registries = self.registries.values_mut().flat_map(|own| [&mut own.ca, &mut own.cert, &mut own.key]);
         let discovered = self.discover.iter_mut().filter_map(|discover| discover.agents.tls.as_mut());
         let tls = self.agents.iter_mut().filter_map(|agent| agent.tls.as_mut()).chain(discovered);
@@ -115,7 +135,7 @@ impl ClusterFile {
             *path = folder.join(&*path);
         }
         let etcd = self.etcd.iter_mut().filter_map(|etcd| etcd.password.as_mut());
-        let postgres = self.postgres.iter_mut().filter_map(|postgres| postgres.password.as_mut());
+        let postgres = self.postgres.iter_mut().chain(&mut self.journal).filter_map(|postgres| postgres.password.as_mut());
         let registries = self.registries.values_mut().filter_map(|registry| registry.password.as_mut());
         for secret in etcd.chain(postgres).chain(registries).chain(&mut self.notify.token) {
             if let Secret::File(path) = secret {

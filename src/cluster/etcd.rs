@@ -1,6 +1,8 @@
 //! etcd: reads the folders a runbook can touch, writes exact keys in guarded transactions.
 //! It never writes by prefix, and never lets a password out.
 
+mod lease;
+
 use super::config;
 use super::tls::Names;
 use crate::model::backend_ai::{is_within, key};
@@ -37,6 +39,8 @@ pub struct EtcdClient {
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
     connected: Mutex<Option<KvClient>>,
+    /// The cluster is ours while it lasts; none where nothing is run.
+    lease: std::sync::Mutex<Option<lease::Lease>>,
 }
 
 /// What stands at a key.
@@ -76,7 +80,7 @@ impl EtcdClient {
         }
         let (endpoints, namespace) = (config.endpoints.clone(), config.namespace.clone());
         let (ca, cert, key) = (config.ca.clone(), config.cert.clone(), config.key.clone());
-        Ok(Self { endpoints, namespace, options, ca, cert, key, connected: Mutex::new(None) })
+        Ok(Self { endpoints, namespace, options, ca, cert, key, connected: Mutex::new(None), lease: std::sync::Mutex::default() })
     }
 
     /// The keys of registries, images and aliases: everything below `config/docker/` and `images/` of the namespace.
@@ -213,9 +217,13 @@ impl EtcdClient {
     }
 
     /// Whether the guards held and the effects happened.
-    async fn commit(&self, guards: Vec<Compare>, effects: Vec<TxnOp>) -> Result<bool, Fault> {
+    async fn commit(&self, mut guards: Vec<Compare>, effects: Vec<TxnOp>) -> Result<bool, Fault> {
+        guards.extend(self.lease_guard());
         let mut kv = self.connect("write").await?;
         let response = self.within("write", WRITE, kv.txn(Txn::new().when(guards).and_then(effects))).await?;
+        if !response.succeeded() {
+            self.refuse_if_lost().await?;
+        }
         Ok(response.succeeded())
     }
 

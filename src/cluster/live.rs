@@ -5,6 +5,7 @@ mod reading;
 
 use super::{
     Cluster, Report,
+    claim::{Claim, Claimed, Terms, Untaken},
     config::{AgentConfig, ClusterFile, RegistryConfig},
     docker::{DockerEngine, Wanted},
     etcd::EtcdClient,
@@ -134,6 +135,26 @@ impl Cluster for Live {
                 };
                 self.engine(host).await?.undo_remove(&wanted, twin.as_ref(), credentials, report).await
             }
+        }
+    }
+
+    async fn take(&self, claim: &Claim, terms: Terms) -> Result<(), Untaken> {
+        match self.file.etcd {
+            Some(_) => self.etcd().await.map_err(Untaken::Fault)?.take(claim, terms).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn claimed(&self) -> Claimed {
+        match self.etcd.get() {
+            Some(etcd) => etcd.claimed().await,
+            None => Claimed::Ours,
+        }
+    }
+
+    async fn let_go(&self) {
+        if let Some(etcd) = self.etcd.get() {
+            etcd.let_go().await;
         }
     }
 }

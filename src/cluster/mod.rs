@@ -1,6 +1,7 @@
 //! Layer 2: the outside world, behind one trait. Nothing else in castoff opens a connection.
 //! It decides nothing: it reads, says where a change stands, makes it true or untrue.
 
+pub mod claim;
 pub mod config;
 pub mod docker;
 pub mod docker_config;
@@ -18,6 +19,7 @@ mod tls;
 
 use crate::model::{Change, Fault, Inventory, LayerProgress, Standing, Wants};
 use async_trait::async_trait;
+use claim::{Claim, Claimed, Terms, Untaken};
 
 /// Who is told how far an effect is. May be told often; never blocks.
 pub trait Watch: Send + Sync {
@@ -54,4 +56,18 @@ pub trait Cluster: Send + Sync {
 
     /// Makes a change untrue. Called only when it stands `After`.
     async fn undo(&self, change: &Change, report: Report<'_>) -> Result<(), Fault>;
+
+    /// Takes the cluster for one run, on whatever machine, before its first effect. Where nothing in the cluster can keep
+    /// this it is always ours.
+    async fn take(&self, _claim: &Claim, _terms: Terms) -> Result<(), Untaken> {
+        Ok(())
+    }
+
+    /// Asked right before each effect.
+    async fn claimed(&self) -> Claimed {
+        Claimed::Ours
+    }
+
+    /// The run is over, or left.
+    async fn let_go(&self) {}
 }

@@ -5,6 +5,7 @@ mod afar;
 mod alike;
 mod flight;
 mod gate;
+mod guard;
 pub mod survey;
 mod wave;
 mod window;
@@ -19,6 +20,7 @@ use crate::model::{
 use alike::Alike;
 use flight::{Flights, Held};
 use gate::GateWatch;
+use guard::Guard;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -71,6 +73,7 @@ pub struct Engine {
     setup: Setup,
     state: State,
     flights: Flights,
+    guard: Guard,
     alike: Alike,
     gate: GateWatch,
     waits: WaitWatch,
@@ -101,7 +104,9 @@ impl Engine {
         let state = State::fold(&entries)?;
         let (report_to, reports) = mpsc::channel(1024);
         let gate = GateWatch::new(setup.recheck);
+        let guard = Guard::new(setup.journal.fence(), setup.cluster.clone(), setup.events.clone(), setup.now_ms);
         Ok(Self {
+            guard,
             setup,
             state,
             flights: Flights::default(),
@@ -144,6 +149,7 @@ impl Engine {
                     commands.push(command.unwrap_or(Command::Stop));
                 }
                 Some(asked) = self.setup.asked.recv() => self.follow(asked).await?,
+                why = self.setup.journal.lost() => return Err(why.into()),
                 () = tokio::time::sleep_until(wake) => {}
             }
             // Everything that is ready shares one durable write.
@@ -172,6 +178,7 @@ impl Engine {
                     self.not_begun(asked).await;
                     continue;
                 }
+                why = self.setup.journal.lost() => return Err(why.into()),
             };
             match command {
                 Some(Command::Begin) => break,
@@ -199,7 +206,7 @@ impl Engine {
         } else if self.state.finished.is_none() {
             let mut entries = vec![];
             if self.state.by != by {
-                entries.push(Entry::TakenOver { by: by.clone() });
+                entries.push(Entry::TakenOver { by: by.clone(), why: "resumed: nobody had it any more".to_owned() });
             }
             entries.push(Entry::Continued { by });
             entries.extend(self.window_entry());
@@ -303,7 +310,7 @@ impl Engine {
                 deadline: Duration::from_secs(limits.deadline_s),
             };
             let task = worker::undo(
-                self.setup.cluster.clone(),
+                self.guard.clone(),
                 id,
                 change,
                 tries,
@@ -324,6 +331,7 @@ impl Engine {
         let still = self.stopping.is_some() || self.after_flights.is_some() || self.state.paused.is_some();
         for report in reports {
             match report {
+                Report::Halted(why) => return Err(why.into()),
                 Report::Gate { step, inventory } => self.gate_was_read(step, &inventory).await?,
                 Report::Looked { id, standing } => {
                     let ours = self.state.status(id).ours;
@@ -390,7 +398,7 @@ impl Engine {
         for id in to_apply {
             let change = self.plan().change(id).change.clone();
             let task = worker::apply(
-                self.setup.cluster.clone(),
+                self.guard.clone(),
                 id,
                 change,
                 deadline,

@@ -6,7 +6,7 @@ use crate::cluster::Cluster;
 use crate::model::{
     Change, ChangeId, Event, Inventory, Level, Part, Plan, Problem, Standing, State, Status, SurveyLine, Unanswered, Wants,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A host that drifted is told of once, and not in hundreds of rows.
 const MOST: usize = 20;
@@ -44,12 +44,16 @@ impl Engine {
 /// Hosts that left or joined, and what stands neither before nor after.
 fn changed(state: &State, inventory: &Inventory) -> Vec<Problem> {
     let Some(plan) = &state.plan else { return vec![] };
-    let mut out = hosts(plan, inventory);
+    // First what nobody may overlook: none of it is cut off below.
+    let mut out = undone(state, plan, inventory);
+    let most = out.len() + MOST;
+    out.extend(hosts(plan, inventory));
     for (step, planned) in plan.steps.iter().enumerate() {
         for (n, change) in planned.changes.iter().enumerate() {
             // A name in use is what the drain gate waits for; a host that is away was told of above.
             let elsewhere = host(&change.change).is_some_and(|host| !inventory.hosts.contains_key(host));
-            if matches!(change.change, Change::Remove { .. }) || elsewhere || overtaken(state, step, n) {
+            let silent = is_unread(&change.change, inventory);
+            if matches!(change.change, Change::Remove { .. }) || elsewhere || silent || overtaken(state, step, n) {
                 continue;
             }
             if let Standing::Neither(why) = inventory.standing(&change.change)
@@ -60,8 +64,8 @@ fn changed(state: &State, inventory: &Inventory) -> Vec<Problem> {
             }
         }
     }
-    let more = out.len().saturating_sub(MOST);
-    out.truncate(MOST);
+    let more = out.len().saturating_sub(most);
+    out.truncate(most);
     if more > 0 {
         out.push(Problem::new(
             format!("{more} more"),
@@ -69,6 +73,53 @@ fn changed(state: &State, inventory: &Inventory) -> Vec<Problem> {
         ));
     }
     out
+}
+
+/// What this run has done and somebody took back. Those of one step and place beyond a few are one line.
+fn undone(state: &State, plan: &Plan, inventory: &Inventory) -> Vec<Problem> {
+    let mut lost: BTreeMap<(usize, &str), Vec<&str>> = BTreeMap::new();
+    for (step, planned) in plan.steps.iter().enumerate() {
+        for (n, change) in planned.changes.iter().enumerate() {
+            let elsewhere = host(&change.change).is_some_and(|host| !inventory.hosts.contains_key(host));
+            // A brown-out is given back by its own guard when castoff is gone: that is nobody else.
+            let ends_by_itself = matches!(change.change, Change::BrownOut { begins: true, .. });
+            let done = state.status(change.id).status == Status::Done && !ends_by_itself;
+            if !done || elsewhere || is_unread(&change.change, inventory) || has_begun_again(state, step, n) {
+                continue;
+            }
+            if inventory.standing(&change.change) == Standing::Before {
+                lost.entry((step, &change.place)).or_default().push(&change.subject);
+            }
+        }
+    }
+    let told = |((step, place), subjects): ((usize, &str), Vec<&str>)| {
+        let more = match subjects.len() {
+            1 => String::new(),
+            n => format!(" and {} more", n - 1),
+        };
+        Problem::undone(format!("{}{more} (step {})", subjects[0], step + 1), place)
+    };
+    lost.into_iter().map(told).collect()
+}
+
+/// The part of the cluster that would tell was not read: nothing is concluded from that.
+fn is_unread(change: &Change, inventory: &Inventory) -> bool {
+    let silent = |part: Part| inventory.unanswered.iter().any(|unanswered| unanswered.part == part);
+    match change {
+        Change::Keys { .. } => silent(Part::Keys),
+        Change::Rows { .. } | Change::Alias { .. } | Change::BrownOut { .. } => silent(Part::Tables),
+        Change::Rescan { .. } => silent(Part::Keys) || silent(Part::Tables),
+        Change::Service { .. } => silent(Part::Managers),
+        Change::Pull { .. } | Change::Tag { .. } | Change::Remove { .. } => false,
+    }
+}
+
+/// Whether this run itself has begun to change the same thing again, later.
+fn has_begun_again(state: &State, step: usize, n: usize) -> bool {
+    let plan = state.plan.as_ref().expect("a resumed run has a plan");
+    let planned = &plan.steps[step].changes[n];
+    let mut later = plan.steps[step + 1..].iter().flat_map(|s| &s.changes);
+    later.any(|other| other.is_about(planned) && (state.status(other.id).ours || is_over(state, other.id)))
 }
 
 fn hosts(plan: &Plan, inventory: &Inventory) -> Vec<Problem> {
@@ -127,7 +178,7 @@ fn survey_line(state: &State, inventory: &Inventory, step: usize) -> SurveyLine 
     let journal = if total == 0 { "nothing to do".to_owned() } else { format!("{done} of {total} done") };
     let cluster = if total == 0 { "-".to_owned() } else { format!("{stands} of {total} stand") };
     let verdict = match () {
-        () if stands < done => "less than the journal: looked at again, change by change".to_owned(),
+        () if stands < done => format!("{} done no longer stand: see what changed", done - stands),
         () if stands > done => format!("{} more than the journal: taken as they are", stands - done),
         () if drifted > 0 && done < total => format!("{drifted} stand otherwise now"),
         () => "agree".to_owned(),

@@ -1,12 +1,16 @@
 //! The tasks that talk to the cluster. They write nothing: each reports to the engine, which decides.
 
+use super::guard::Guard;
 use crate::cluster::{Cluster, Watch};
+use crate::journal::JournalError;
 use crate::model::{Change, ChangeId, Event, Fault, FaultKind, Inventory, LayerProgress, Progress, Standing};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 /// What a worker tells the engine.
 pub enum Report {
+    /// The run or the cluster is not ours any more, or nobody can tell: nothing was done, and nothing more may be.
+    Halted(JournalError),
     /// How a change stands before anything is done.
     Looked {
         id: ChangeId,
@@ -42,7 +46,7 @@ pub async fn look(cluster: Arc<dyn Cluster>, id: ChangeId, change: Change, to: m
 }
 
 pub async fn apply(
-    cluster: Arc<dyn Cluster>,
+    guard: Guard,
     id: ChangeId,
     change: Change,
     deadline: Duration,
@@ -50,8 +54,18 @@ pub async fn apply(
     events: mpsc::Sender<Event>,
     now_ms: fn() -> i64,
 ) {
+    let cluster = &*guard.cluster;
     let report = Watcher { change: id, events, now_ms };
-    let applied = within(deadline, &change, cluster.apply(&change, &report)).await;
+    let applied = match guard.ask().await {
+        Err(why) => return drop(to.send(Report::Halted(why)).await),
+        // It stood `Before` a while ago, and the cluster was nobody's since.
+        Ok(true) => match cluster.standing(&change).await {
+            Ok(Standing::Before) => within(deadline, &change, cluster.apply(&change, &report)).await,
+            Ok(_) => Ok(()),
+            Err(fault) => Err(fault),
+        },
+        Ok(false) => within(deadline, &change, cluster.apply(&change, &report)).await,
+    };
     // Whatever the call said: only reading back tells. A call that failed may have taken effect all the same.
     let outcome = match (applied, cluster.standing(&change).await) {
         (_, Ok(Standing::After)) => Ok(Standing::After),
@@ -62,7 +76,7 @@ pub async fn apply(
 }
 
 pub async fn undo(
-    cluster: Arc<dyn Cluster>,
+    guard: Guard,
     id: ChangeId,
     change: Change,
     tries: Tries,
@@ -71,43 +85,71 @@ pub async fn undo(
     now_ms: fn() -> i64,
 ) {
     let report = Watcher { change: id, events, now_ms };
-    let mut outcome = undo_once(&*cluster, &change, tries.deadline, &report).await;
+    let mut outcome = undo_once(&guard, &change, tries.deadline, &report).await;
     for attempt in 1..tries.attempts {
-        if !matches!(&outcome, Err(fault) if fault.kind == FaultKind::Passing) {
+        if !matches!(&outcome, Ok(Err(fault)) if fault.kind == FaultKind::Passing) {
             break;
         }
         tokio::time::sleep((tries.backoff * (1 << attempt.min(6))).min(Duration::from_mins(1))).await;
-        outcome = undo_once(&*cluster, &change, tries.deadline, &report).await;
+        outcome = undo_once(&guard, &change, tries.deadline, &report).await;
     }
-    let _ = to.send(Report::Undone { id, outcome }).await;
+    let report = match outcome {
+        Ok(outcome) => Report::Undone { id, outcome },
+        Err(why) => Report::Halted(why),
+    };
+    let _ = to.send(report).await;
 }
 
-async fn undo_once(cluster: &dyn Cluster, change: &Change, deadline: Duration, report: &dyn Watch) -> Result<(), Fault> {
-    let neither = |found: String| {
-        let fault = Fault::new(
-            FaultKind::Drift,
-            format!("cannot undo {} of `{}` on `{}`", change.kind(), change.subject(), change.place()),
-            found,
-        );
-        fault.hint("somebody changed it after castoff did: put it right by hand, then retry, or leave it with a reason")
-    };
-    match cluster.standing(change).await? {
-        Standing::Before => return Ok(()),
-        Standing::Neither(found) => {
-            // A change that was cut off half-way may still be undone; the client decides by what it finds.
-            if !matches!(change, Change::Rescan { .. }) {
-                return Err(neither(found));
-            }
-        }
-        Standing::After => {}
+async fn undo_once(
+    guard: &Guard,
+    change: &Change,
+    deadline: Duration,
+    report: &dyn Watch,
+) -> Result<Result<(), Fault>, JournalError> {
+    let cluster = &*guard.cluster;
+    match undo_may_begin(cluster, change).await {
+        Ok(true) => {}
+        Ok(false) => return Ok(Ok(())),
+        Err(fault) => return Ok(Err(fault)),
     }
+    if guard.ask().await? {
+        match undo_may_begin(cluster, change).await {
+            Ok(true) => {}
+            Ok(false) => return Ok(Ok(())),
+            Err(fault) => return Ok(Err(fault)),
+        }
+    }
+    Ok(undo_and_read_back(cluster, change, deadline, report).await)
+}
+
+fn stands_otherwise(change: &Change, found: String) -> Fault {
+    let fault = Fault::new(
+        FaultKind::Drift,
+        format!("cannot undo {} of `{}` on `{}`", change.kind(), change.subject(), change.place()),
+        found,
+    );
+    fault.hint("somebody changed it after castoff did: put it right by hand, then retry, or leave it with a reason")
+}
+
+/// `false`: it is undone already.
+async fn undo_may_begin(cluster: &dyn Cluster, change: &Change) -> Result<bool, Fault> {
+    match cluster.standing(change).await? {
+        Standing::Before => Ok(false),
+        Standing::After => Ok(true),
+        // A change that was cut off half-way may still be undone; the client decides by what it finds.
+        Standing::Neither(_) if matches!(change, Change::Rescan { .. }) => Ok(true),
+        Standing::Neither(found) => Err(stands_otherwise(change, found)),
+    }
+}
+
+async fn undo_and_read_back(cluster: &dyn Cluster, change: &Change, deadline: Duration, report: &dyn Watch) -> Result<(), Fault> {
     within(deadline, change, cluster.undo(change, report)).await?;
     match cluster.standing(change).await? {
         Standing::Before => Ok(()),
         // Both sides of the change are equal: there was nothing to take back.
         Standing::After if change.sides().0 == change.sides().1 => Ok(()),
-        Standing::After => Err(neither("the call ended well, but reading back shows no change".to_owned())),
-        Standing::Neither(found) => Err(neither(found)),
+        Standing::After => Err(stands_otherwise(change, "the call ended well, but reading back shows no change".to_owned())),
+        Standing::Neither(found) => Err(stands_otherwise(change, found)),
     }
 }
 

@@ -47,7 +47,19 @@ pub struct Problem {
     pub hint: Option<String>,
 }
 
+/// What is said of a change that this run has done and that somebody else took back.
+const UNDONE: &str = "was done by this run and does not stand any more";
+
 impl Problem {
+    /// Somebody took back what the run had done.
+    pub fn undone(subject: impl Into<String>, place: &str) -> Self {
+        Self { place: Some(place.to_owned()), ..Self::new(subject, UNDONE) }
+    }
+
+    pub fn is_undone(&self) -> bool {
+        self.why == UNDONE
+    }
+
     pub fn new(subject: impl Into<String>, why: impl Into<String>) -> Self {
         let (subject, why) = (text::clean(&subject.into()), text::clean(&why.into()));
         Self { subject, why, owner: None, place: None, since_ms: None, hint: None }

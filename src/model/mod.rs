@@ -12,6 +12,7 @@ pub mod event;
 pub mod fault;
 pub mod hangup;
 pub mod hold;
+pub mod holder;
 pub mod image;
 pub mod inventory;
 pub mod ledger;
@@ -36,6 +37,7 @@ pub use counts::{Counts, Tally};
 pub use event::{Asked, Command, Event, GateReport, LayerPhase, LayerProgress, Level, Progress, SurveyLine, Target, Wait};
 pub use fault::{Fault, FaultKind};
 pub use hangup::OnHangup;
+pub use holder::Holder;
 pub use image::{Digest, ImageRef};
 pub use inventory::{
     BackendAi, Container, ContainerState, Host, Inventory, Layer, LocalImage, Manager, Manifest, Part, Refusal, Registry, Row,

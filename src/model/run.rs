@@ -135,9 +135,11 @@ pub enum Entry {
         change: ChangeId,
         fault: Fault,
     },
+    /// Another castoff goes on with the run: another operator's, or the same one's elsewhere.
     TakenOver {
         #[serde(deserialize_with = "super::edge::line")]
         by: String,
+        why: String,
     },
     Finished {
         outcome: Outcome,
@@ -394,7 +396,7 @@ impl State {
             Entry::UndoFailed { change, fault } => {
                 self.turn(*change, at_ms, Status::UndoFailed(Box::new(fault.clone()))).map_err(illegal)?;
             }
-            Entry::TakenOver { by } => self.by.clone_from(by),
+            Entry::TakenOver { by, .. } => self.by.clone_from(by),
             Entry::Finished { outcome } => self.finished = Some(outcome.clone()),
         }
         self.seq = stamped.seq;

@@ -29,9 +29,9 @@ pub fn decisions(entries: &[Stamped]) -> Vec<Decision> {
             }
             Entry::Skipped { change, why, by } if by != "the plan" => (format!("change {change} skipped"), Some(by), why.clone()),
             Entry::RollbackBegun { to, by, why } => (format!("rolled back to step {}", to + 1), Some(by), why.clone()),
-            Entry::TakenOver { by } => {
+            Entry::TakenOver { by, why } => {
                 let before = operator.replace(by.clone()).unwrap_or_default();
-                ("run taken over".to_owned(), Some(by), format!("from {before}"))
+                ("run taken over".to_owned(), Some(by), format!("from {before}: {why}"))
             }
             Entry::WindowMoved { window, by } => ("window moved".to_owned(), Some(by), format!("to {}", window.words())),
             Entry::Finished { outcome: Outcome::Aborted(why) } => ("aborted".to_owned(), operator.as_ref(), why.clone()),

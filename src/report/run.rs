@@ -283,7 +283,7 @@ pub fn entry_text(state: &State, entry: &Entry) -> String {
         Entry::UndoStarted { change } => of("undoing", change),
         Entry::Undone { change } => of("undone", change),
         Entry::UndoFailed { change, fault } => format!("{}: {}", of("UNDO FAILED", change), fault.why),
-        Entry::TakenOver { by } => format!("taken over by {by}"),
+        Entry::TakenOver { by, why } => format!("taken over by {by}: {why}"),
         Entry::Finished { outcome } => match outcome {
             Outcome::Done => "finished  done".to_owned(),
             Outcome::DoneWithSkips => "finished  done, something is left".to_owned(),

@@ -98,7 +98,7 @@ pub fn of_entry(stamped: &Stamped, state: &State) -> Line {
         Entry::RollbackBegun { to, by, why } => {
             (Level::Warn, Some(*to), format!("rollback to before {} begun by {by}: {why}", title(to)))
         }
-        Entry::TakenOver { by } => (Level::Warn, None, format!("taken over by {by}")),
+        Entry::TakenOver { by, why } => (Level::Warn, None, format!("taken over by {by}: {why}")),
         Entry::Finished { outcome } => (Level::Info, None, format!("the run is over: {}", outcome_words(outcome))),
         // Those of one change are above.
         _ => (Level::Info, None, String::new()),

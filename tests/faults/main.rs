@@ -11,6 +11,7 @@ mod registry;
 mod scene;
 mod ssh;
 #[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "the tests of two operators need more of the servers")]
 mod support;
 mod tls;
 

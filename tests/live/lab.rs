@@ -7,7 +7,10 @@ use std::{
     io::{BufRead, BufReader, Lines},
     path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, Stdio},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -174,11 +177,13 @@ impl Lab {
 
     /// Starts castoff with JSON on its standard output, to be watched line by line.
     pub fn watch(&self, words: &[&str]) -> Watched {
-        let err = std::fs::File::create(self.scratch.path().join("err-watched")).unwrap();
+        static WATCHED: AtomicUsize = AtomicUsize::new(0);
+        let path = self.scratch.path().join(format!("err-watched-{}", WATCHED.fetch_add(1, Ordering::SeqCst)));
+        let err = std::fs::File::create(&path).unwrap();
         let mut command = self.command(words);
         let mut child = command.args(["--format", "json"]).stdout(Stdio::piped()).stderr(err).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Watched { child, lines, err: self.scratch.path().join("err-watched") }
+        Watched { child, lines, err: path }
     }
 
     /// The plan as castoff makes it now; there has to be something to do.
@@ -274,6 +279,26 @@ impl Watched {
             let entry = &line["entry"];
             entry["is"] == kind && entry["change"].as_str().is_some_and(|change| change.starts_with(step))
         });
+    }
+
+    /// `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    }
+
+    /// Its end, which has to come within a minute: the exit code, and what it said on standard error.
+    #[track_caller]
+    pub fn ends(&mut self) -> (Option<i32>, String) {
+        let end = Instant::now() + Duration::from_mins(1);
+        let said = || std::fs::read_to_string(&self.err).unwrap();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return (status.code(), said());
+            }
+            assert!(Instant::now() < end, "castoff does not end: {}", said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// `kill -9`: nothing is written, nothing is put back.

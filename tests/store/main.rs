@@ -4,4 +4,5 @@ mod etcd;
 mod postgres;
 mod schema;
 #[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "the tests of two operators need more of the servers")]
 mod support;

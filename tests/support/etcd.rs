@@ -63,6 +63,11 @@ impl Etcd {
         }
     }
 
+    /// `STOP`, `CONT`: as a machine that stands still.
+    pub fn signal(&self, name: &str) {
+        super::run(Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()));
+    }
+
     /// A plain client, to prepare and to look.
     pub async fn client(&self) -> etcd_client::Client {
         etcd_client::Client::connect([&self.endpoint], None).await.expect("a client")

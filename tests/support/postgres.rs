@@ -96,7 +96,16 @@ impl Database {
     }
 
     pub fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{}", self.server.port, self.name)
+        self.url_at(self.server.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.server.port
+    }
+
+    /// Through a relay on this port.
+    pub fn url_at(&self, port: u16) -> String {
+        format!("postgres://postgres@127.0.0.1:{port}/{}", self.name)
     }
 
     pub fn config(&self) -> config::Postgres {

@@ -2,7 +2,7 @@
 //! Pure: it asks no file and no host.
 
 use super::place::{Problem, password_in_url};
-use super::{ClusterFile, Tls};
+use super::{ClusterFile, Postgres, Tls};
 use crate::cluster::secret::Secret;
 use crate::model::{
     image::canonical_registry,
@@ -68,7 +68,8 @@ pub(super) fn all(file: &ClusterFile) -> Vec<Problem> {
     checks.name(&["name"], &file.name);
     checks.window(file);
     checks.etcd(file);
-    checks.postgres(file);
+    checks.postgres("postgres", file.postgres.as_ref());
+    checks.postgres("journal", file.journal.as_ref());
     checks.managers(file);
     checks.agents(file);
     checks.discover(file);
@@ -140,18 +141,18 @@ impl Checks {
         }
     }
 
-    fn postgres(&mut self, file: &ClusterFile) {
-        let Some(postgres) = &file.postgres else { return };
+    fn postgres(&mut self, section: &str, postgres: Option<&Postgres>) {
+        let Some(postgres) = postgres else { return };
         if !has_scheme(&postgres.url, &["postgres", "postgresql"]) {
             let message = format!("`{}` is no address of a PostgreSQL", postgres.url);
-            self.wrong(&["postgres", "url"], message, "`postgres://user@host:5432/database`");
+            self.wrong(&[section, "url"], message, "`postgres://user@host:5432/database`");
         } else if postgres.url.contains(":///") || postgres.url.contains("@/") {
             let hint = "for a socket: `postgres://user@localhost/database?host=/var/run/postgresql`";
-            self.wrong(&["postgres", "url"], "this address names no host", hint);
+            self.wrong(&[section, "url"], "this address names no host", hint);
         }
-        self.secret(&["postgres"], postgres.password.as_ref());
+        self.secret(&[section], postgres.password.as_ref());
         if postgres.cert.is_some() != postgres.key.is_some() {
-            self.wrong(&["postgres"], "`cert` and `key` belong together", "set both or none");
+            self.wrong(&[section], "`cert` and `key` belong together", "set both or none");
         }
     }
 

@@ -1,5 +1,5 @@
 //! The page of a lock that another castoff holds, and the box of a castoff that has gone.
-//! Never a way to take the lock away: it goes with the process that holds it.
+//! Never takes the lock away from here: it names the command that does, with a reason.
 
 use crate::model::text;
 use crate::tui::app::App;
@@ -68,6 +68,13 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
         out.push(key("w", "watch it here, read-only; q leaves again".to_owned()));
     }
     out.push(key("q", "leave; nothing was begun here (exit code 19)".to_owned()));
+    if !app.simulated {
+        let dim = look.style(Tone::Dim);
+        out.push(Line::raw(""));
+        out.push(Line::styled(" Once its castoff is gone, another operator goes on with it:", dim));
+        let command = format!("   castoff take-over {}{} --reason \"...\"", app.run, app.again);
+        out.push(Line::styled(cut_end(&command, width), dim));
+    }
     lines(frame, area, out, look);
 }
 

@@ -202,8 +202,11 @@ fn ways(app: &App, width: usize) -> Vec<Line<'static>> {
     let left: u64 =
         (0..state.steps.len()).map(|step| state.tally(step)).map(|t| t.waiting + t.running + t.retrying + t.failed).sum();
     let from = state.current_step().map_or_else(String::new, |step| format!("from step {}, ", step + 1));
+    let undone = app.changed.iter().flatten().filter(|problem| problem.is_undone()).count() as u64;
     let go_on = if app.survey.is_none() {
         "when the cluster has been looked at".to_owned()
+    } else if undone > 0 && state.rolling_back.is_none() {
+        format!("goes on; what others took back, in {}, stays as it is now", text::count(undone, "place"))
     } else if state.rolling_back.is_some() {
         "recommended: the rollback goes on where it was".to_owned()
     } else {
