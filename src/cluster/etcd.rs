@@ -222,7 +222,7 @@ impl EtcdClient {
         let mut kv = self.connect("write").await?;
         let response = self.within("write", WRITE, kv.txn(Txn::new().when(guards).and_then(effects))).await?;
         if !response.succeeded() {
-            self.refuse_if_lost().await?;
+            Box::pin(self.refuse_if_lost()).await?;
         }
         Ok(response.succeeded())
     }

@@ -139,7 +139,7 @@ impl Home {
     /// A new run, with its folder (0700). Where runs are shared it takes the cluster too.
     pub async fn create(&self, run: &str, cluster: &str, holder: &Holder) -> Result<Journal, JournalError> {
         folder::make(&self.state, run)?;
-        let journal = self.take(run, cluster, holder, Way::New).await?;
+        let journal = Box::pin(self.take(run, cluster, holder, Way::New)).await?;
         folder::settle(&self.state, run)?;
         Ok(journal)
     }
@@ -147,7 +147,7 @@ impl Home {
     /// An existing run, for going on with it: takes it and a new epoch, so that nobody else can append. Refused while
     /// somebody who lives has it.
     pub async fn open(&self, run: &str, cluster: &str, holder: &Holder) -> Result<Journal, JournalError> {
-        self.take(run, cluster, holder, Way::Free).await
+        Box::pin(self.take(run, cluster, holder, Way::Free)).await
     }
 
     /// The same by another operator, who says why. `by_force` also from one who lives: what it wanted to do next it
@@ -160,7 +160,7 @@ impl Home {
         (at_ms, why, by_force): (i64, &str, bool),
     ) -> Result<Journal, JournalError> {
         let way = if by_force { Way::ByForce } else { Way::Free };
-        let mut journal = self.take(run, cluster, holder, way).await?;
+        let mut journal = Box::pin(self.take(run, cluster, holder, way)).await?;
         let taken = Entry::TakenOver { by: holder.who.clone(), why: why.to_owned() };
         journal.append(at_ms, vec![taken]).await?;
         Ok(journal)

@@ -102,7 +102,7 @@ pub async fn run_of(live: Live, change: Change) -> (Ending, Vec<Stamped>) {
 /// It failed with this kind and these words, and nothing is called done.
 async fn fails(what: &str, scene: Scene, kind: FaultKind, words: &[&str]) {
     let begun = Instant::now();
-    let (ending, entries) = run_of(scene.live, scene.change).await;
+    let (ending, entries) = Box::pin(run_of(scene.live, scene.change)).await;
     let done = entries.iter().any(|one| matches!(one.entry, Entry::Done { .. } | Entry::Found { .. }));
     let failed =
         entries.iter().find_map(|one| if let Entry::Failed { fault, .. } = &one.entry { Some(fault.clone()) } else { None });
