@@ -21,7 +21,7 @@ use std::{
 /// 2026-11-21 02:40:00 KST.
 const NOW_MS: i64 = 1_795_196_400_000;
 /// In a debug build on a busy machine.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(20);
 
 type Parser = fn(&str);
 
