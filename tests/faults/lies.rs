@@ -181,7 +181,9 @@ fn a_registry_whose_bytes_are_not_those_of_its_digest_is_not_believed() {
             let proxy = Proxy::tcp(At::Tcp(etcd::port_of(&config.url))).await;
             proxy.rewrite(from.as_bytes(), to.as_bytes());
             let url = format!("http://127.0.0.1:{}", proxy.port());
-            let config = castoff::cluster::config::RegistryConfig { url, ..config.clone() };
+            // Its tokens come from where it really is: the cluster file has to say that it may know the login.
+            let realm = Some(config.url.clone());
+            let config = castoff::cluster::config::RegistryConfig { url, realm, ..config.clone() };
             let client = RegistryClient::new("cr.backend.ai", &config, "amd64").unwrap();
             let fault = client.manifest(&image).await.unwrap_err();
             assert!(fault.kind == FaultKind::Lasting && fault.why.contains(why), "{fault}");

@@ -21,7 +21,7 @@ pub(super) fn may_know_the_login(registry: &Url, realm: &Url, named: Option<&Url
     if named.is_some_and(|named| named.origin() == realm.origin()) {
         return Ok(());
     }
-    let there = realm.host_str().unwrap_or("?");
+    let there = realm.origin().ascii_serialization();
     let same_host = registry.host_str() == realm.host_str();
     let why = match (registry.scheme(), realm.scheme()) {
         ("https" | "http", "https") if same_host => return Ok(()),
