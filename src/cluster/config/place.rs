@@ -34,6 +34,9 @@ pub(super) struct Problem {
     pub hint: String,
 }
 
+/// Fields whose value says where a secret is.
+const SECRETS: [&str; 2] = ["password", "token"];
+
 /// A cluster file as text.
 pub(super) struct Place<'a> {
     pub text: &'a str,
@@ -51,8 +54,17 @@ impl Place<'_> {
     /// An error of the parser: its message, and a guess what was meant.
     pub(super) fn syntax_error(&self, error: &toml::de::Error) -> ConfigError {
         let message = text::clean(&masked_url(error.message()));
-        let hint = meant(&message).map(|word| format!("did you mean `{word}`?"));
-        ConfigError::new(self.show(error.span(), &message, hint.as_deref()))
+        let word = meant(&message);
+        let hint = word.map(|word| format!("did you mean `{word}`?"));
+        // Where a password may stand, or a section, a field that nobody knows may be a misspelt one; unless it is clear which
+        // other field was meant.
+        let other = word.is_some_and(|word| !SECRETS.contains(&word));
+        let may_be =
+            message.starts_with("unknown field") && ["`password`", "`token`", "`etcd`"].iter().any(|w| message.contains(w));
+        let unknown = error.span().filter(|_| may_be && !other);
+        let source = unknown.map_or_else(|| self.text.to_owned(), |span| without_value(self.text, span.start));
+        let place = Place { text: &source, origin: self.origin };
+        ConfigError::new(place.show(error.span(), &message, hint.as_deref()))
     }
 
     fn show(&self, span: Option<Range<usize>>, message: &str, hint: Option<&str>) -> String {
@@ -65,6 +77,16 @@ impl Place<'_> {
             group = group.element(Level::HELP.with_name("hint").message(hint));
         }
         Renderer::plain().render(&[group]).trim_end().to_owned()
+    }
+}
+
+/// The same text, byte for byte as long, with stars for what stands behind the next `=` of the line of this place.
+fn without_value(text: &str, at: usize) -> String {
+    let at = at.min(text.len());
+    let end = text.get(at..).and_then(|rest| rest.find('\n')).map_or(text.len(), |length| at + length);
+    match text.get(at..end).and_then(|rest| rest.find('=')) {
+        Some(sign) => format!("{}{}{}", &text[..=at + sign], starred(&text[at + sign + 1..end]), &text[end..]),
+        None => text.to_owned(),
     }
 }
 
