@@ -49,6 +49,7 @@ fn child(per_s: u32) -> ExitCode {
         run: "7f3a".to_owned(),
         simulated: false,
         folder: "/var/lib/castoff/runs/7f3a".into(),
+        journal: String::new(),
         look,
         rollback_to: None,
         window: None,

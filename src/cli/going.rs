@@ -43,6 +43,7 @@ impl Going {
     pub async fn go(self, common: &Common, front: &Front, plan: Option<Arc<Plan>>, face: Face) -> Result<Exit, Failure> {
         let (command_to, commands) = mpsc::channel(64);
         let folder = self.home.files(&self.run);
+        let journal = self.home.journal(&self.run);
         let (cluster, farewell) = (self.cluster.clone(), self.journal.farewell());
         let known = State::fold(&self.entries)?;
         let shown = plan.clone().or_else(|| known.plan.clone()).expect("a run has a plan, given or journaled");
@@ -118,6 +119,7 @@ impl Going {
                     run: self.run.clone(),
                     simulated: self.simulated,
                     folder,
+                    journal,
                     look: common.look(),
                     rollback_to: self.rollback_to,
                     watching: None,
@@ -223,7 +225,7 @@ async fn last_words(home: &Home, run: &str, simulated: bool, face: Face, common:
     let words = if folded.finished.is_some() {
         let width = width();
         let look = tui::Look::from_environment(|name| std::env::var(name).ok(), common.ascii, Some(false));
-        let mut page = tui::end_page(&folded, run, &home.files(run), &look, width, &common.again());
+        let mut page = tui::end_page(&folded, run, &home.journal(run), &look, width, &common.again());
         // A rule is nothing that can be read aloud.
         page.retain(|line| face != Face::Plain || line.chars().any(|c| c != '-'));
         page.join("\n") + "\n"

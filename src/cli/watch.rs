@@ -147,7 +147,7 @@ async fn left(common: &Common, running: &Running, on_screen: bool) -> Result<Exi
         (Some(outcome), _) => {
             if on_screen {
                 let look = tui::Look { mono: true, ..common.look() };
-                let page = tui::end_page(&folded, run, &home.files(run), &look, super::run::width(), &common.again());
+                let page = tui::end_page(&folded, run, &home.journal(run), &look, super::run::width(), &common.again());
                 let _ = writeln!(out, "{}", page.join("\n"));
             }
             Ok(Exit::of_outcome(outcome))
@@ -199,6 +199,7 @@ pub fn start(
         run: running.run.clone(),
         simulated: running.home.is_rehearsal(),
         folder: running.folder(),
+        journal: running.home.journal(&running.run),
         look: common.look(),
         rollback_to: None,
         on_hangup: tui::OnHangup::Pause,

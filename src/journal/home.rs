@@ -68,6 +68,11 @@ impl Home {
         self.shared.as_ref().map_or_else(|| self.state.display().to_string(), |shared| shared.name.clone())
     }
 
+    /// Where the journal of a run is, in words.
+    pub fn journal(&self, run: &str) -> String {
+        self.shared.as_ref().map_or_else(|| self.files(run).display().to_string(), |shared| format!("{} in {}", run, shared.name))
+    }
+
     pub fn state(&self) -> &Path {
         &self.state
     }

@@ -78,6 +78,7 @@ pub struct App {
     pub run: String,
     pub simulated: bool,
     pub folder: PathBuf,
+    pub journal: String,
     /// Variables that no program it starts must see.
     pub hidden: Vec<String>,
     pub look: Look,
@@ -173,6 +174,7 @@ impl App {
             run: start.run,
             simulated: start.simulated,
             folder: start.folder,
+            journal: start.journal,
             hidden: start.hidden,
             look: start.look,
             now_ms,

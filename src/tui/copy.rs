@@ -168,7 +168,7 @@ impl App {
             }
             Screen::Diff => ("diff.txt", vec![self.diff_text()]),
             Screen::End => {
-                ("report.txt", super::screens::end::end_page(&self.state, &self.run, &self.folder, &self.look, 120, &self.again))
+                ("report.txt", super::screens::end::end_page(&self.state, &self.run, &self.journal, &self.look, 120, &self.again))
             }
             Screen::Notes => {
                 let line = |(blocks, p): (bool, &crate::model::Problem)| {

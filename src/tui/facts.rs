@@ -261,6 +261,7 @@ mod tests {
                 run: String::new(),
                 simulated: false,
                 folder: "/".into(),
+                journal: String::new(),
                 look: Look { mono: true, ascii: true, colorblind: false, zone: jiff::tz::TimeZone::UTC },
                 rollback_to: None,
                 watching: None,

@@ -285,7 +285,7 @@ impl App {
 
     /// The last page, as plain lines.
     pub fn end_lines(&self) -> Vec<String> {
-        end::end_page(&self.state, &self.run, &self.folder, &self.look, self.size.0, &self.again).into_iter().skip(2).collect()
+        end::end_page(&self.state, &self.run, &self.journal, &self.look, self.size.0, &self.again).into_iter().skip(2).collect()
     }
 }
 

@@ -65,8 +65,10 @@ pub struct Start {
     pub run: String,
     /// The title says REHEARSAL.
     pub simulated: bool,
-    /// Where the journal and `run.log` are.
+    /// Where `run.log` and what is copied are.
     pub folder: PathBuf,
+    /// Where the journal is, in words.
+    pub journal: String,
     pub look: Look,
     /// The first thing asked is a rollback to this step.
     pub rollback_to: Option<usize>,

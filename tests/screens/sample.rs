@@ -35,6 +35,7 @@ pub fn start(plan: Plan, entries: Vec<Stamped>) -> Start {
         run,
         simulated: false,
         folder: "/var/lib/castoff/runs/7f3a".into(),
+        journal: "/var/lib/castoff/runs/7f3a".to_owned(),
         look: look(),
         rollback_to: None,
         watching: None,

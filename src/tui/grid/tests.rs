@@ -57,6 +57,7 @@ fn app() -> App {
         run,
         simulated: false,
         folder,
+        journal: String::new(),
         look,
         rollback_to,
         on_hangup,

@@ -8,11 +8,11 @@ use crate::tui::parts::{cut_end, lines, wrap};
 use crate::tui::theme::{Look, Tone};
 use crate::tui::words;
 use ratatui::{Frame, layout::Rect, text::Line};
-use std::{fmt::Write as _, path::Path};
+use std::fmt::Write as _;
 use unicode_width::UnicodeWidthStr;
 
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
-    let page = end_page(&app.state, &app.run, &app.folder, &app.look, area.width, &app.again);
+    let page = end_page(&app.state, &app.run, &app.journal, &app.look, area.width, &app.again);
     // A rehearsal ends with its process: there is nothing that could be undone later.
     let page = page.into_iter().filter(|line| !(app.simulated && line.starts_with(" undo")));
     let out = page.map(|line| {
@@ -28,7 +28,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
 }
 
 /// The end of a run as plain lines of at most `width` columns; a command is never cut. `again` makes commands whole.
-pub fn end_page(state: &State, run: &str, folder: &Path, look: &Look, width: u16, again: &str) -> Vec<String> {
+pub fn end_page(state: &State, run: &str, journal: &str, look: &Look, width: u16, again: &str) -> Vec<String> {
     let width = (width as usize).clamp(40, 120);
     let Some(plan) = &state.plan else { return vec![] };
     let left = left_to_do(state);
@@ -60,7 +60,7 @@ pub fn end_page(state: &State, run: &str, folder: &Path, look: &Look, width: u16
             width,
         ));
     }
-    out.push(cut_end(&format!(" journal  {}", folder.display()), width));
+    out.push(cut_end(&format!(" journal  {journal}"), width));
     if !matches!(state.finished, Some(Outcome::RolledBack)) && !state.order.is_empty() {
         let to = state.order.iter().map(|id| id.step).min().unwrap_or_default();
         let lost: Vec<String> = (0..plan.steps.len())
