@@ -332,7 +332,7 @@ fn nothing_nasty_in_any_entry_panics() {
         { "is": "rollback-begun", "to": 1, "by": "kim", "why": "y" },
         { "is": "undo-started", "change": "2.1" },
         { "is": "undo-failed", "change": "2.1", "fault": fault },
-        { "is": "taken-over", "by": "lee" },
+        { "is": "taken-over", "by": "lee", "why": "y" },
         { "is": "finished", "outcome": { "aborted": "y" } },
     ]);
     let read = |entries: &Value| -> Vec<Entry> {

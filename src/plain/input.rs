@@ -83,7 +83,8 @@ fn read(asleep: &OwnedFd, out: &mpsc::UnboundedSender<Input>) {
             continue;
         }
         match rustix::io::read(stdin, &mut buffer) {
-            Ok(0) if terminal && both[1].revents().contains(PollFlags::HUP) => break,
+            // It may have hung up since it was polled: then this is no end of input.
+            Ok(0) if terminal && has_hung_up() => break,
             Ok(0) => {
                 if !kept.is_empty() {
                     let _ = out.send(line(&kept));
@@ -108,6 +109,13 @@ fn read(asleep: &OwnedFd, out: &mpsc::UnboundedSender<Input>) {
         }
     }
     let _ = out.send(Input::Lost);
+}
+
+fn has_hung_up() -> bool {
+    let stdin = rustix::stdio::stdin();
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut one = [PollFd::new(&stdin, PollFlags::IN)];
+    poll(&mut one, Some(&now)).is_ok() && one[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)
 }
 
 fn line(bytes: &[u8]) -> Input {
