@@ -2,7 +2,7 @@
 //! Never decides what a line means, and never reads for a process in the background: the shell would stop it.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::{io, os::fd::OwnedFd, thread};
+use std::{io, os::fd::OwnedFd, thread, time::Duration};
 use tokio::sync::mpsc;
 
 /// A longer line is no word and no sentence: its end is dropped.
@@ -83,7 +83,6 @@ fn read(asleep: &OwnedFd, out: &mpsc::UnboundedSender<Input>) {
             continue;
         }
         match rustix::io::read(stdin, &mut buffer) {
-            // It may have hung up since it was polled: then this is no end of input.
             Ok(0) if terminal && has_hung_up() => break,
             Ok(0) => {
                 if !kept.is_empty() {
@@ -111,11 +110,11 @@ fn read(asleep: &OwnedFd, out: &mpsc::UnboundedSender<Input>) {
     let _ = out.send(Input::Lost);
 }
 
+/// Whether the end that a terminal told is its own, and no Ctrl-D. A terminal that hangs up ends first and says so a moment
+/// later; once it is gone it says that it is none.
 fn has_hung_up() -> bool {
-    let stdin = rustix::stdio::stdin();
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let mut one = [PollFd::new(&stdin, PollFlags::IN)];
-    poll(&mut one, Some(&now)).is_ok() && one[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)
+    thread::sleep(Duration::from_millis(50));
+    !rustix::termios::isatty(rustix::stdio::stdin())
 }
 
 fn line(bytes: &[u8]) -> Input {
