@@ -12,7 +12,6 @@ use castoff::engine::{Ending, Engine, Setup};
 use castoff::journal::Journal;
 use castoff::model::{Command, Event, Host, Inventory, Limits, Manager, Outcome, Plan};
 use std::{
-    collections::BTreeMap,
     process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
@@ -54,18 +53,14 @@ async fn whole(plan: Plan) -> Duration {
     let (command_to, commands) = mpsc::channel(64);
     let (events, mut event_from) = mpsc::channel(4096);
     let setup = Setup {
-        cluster: Arc::new(Sim::new(world, Pace::Instant)),
-        journal: Journal::create(folder.path(), "run", "bench").await.expect("a journal"),
-        commands,
-        events,
-        asked: mpsc::channel(1).1,
-        by: "bench".to_owned(),
-        approvals: BTreeMap::new(),
-        lingers: false,
-        now_ms: cluster::now_ms,
         recheck: Duration::from_secs(1),
-        backoff: Duration::from_secs(1),
-        window: None,
+        ..Setup::new(
+            Arc::new(Sim::new(world, Pace::Instant)),
+            Journal::create(folder.path(), "run", "bench").await.expect("a journal"),
+            (commands, events),
+            "bench",
+            cluster::now_ms,
+        )
     };
     let engine = Engine::new(setup).await.expect("an engine");
     let since = Instant::now();

@@ -13,7 +13,7 @@ use castoff::{
     report,
     runbook::{Runbook, SHIPPED},
 };
-use std::{cell::Cell, collections::BTreeMap, sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 const BEGUN_MS: i64 = 1_800_000_100_000;
@@ -57,18 +57,10 @@ async fn run(clock: &str, plan: &Plan, sim: &Arc<Sim>, window: Option<Window>) -
     let (to_engine, commands) = mpsc::channel(64);
     let (events, mut from_engine) = mpsc::channel(64);
     let setup = Setup {
-        cluster: sim.clone(),
-        journal,
-        commands,
-        asked: mpsc::channel(1).1,
-        events,
-        by: "test".to_owned(),
-        approvals: BTreeMap::new(),
         window,
-        lingers: false,
-        now_ms,
         recheck: Duration::from_millis(1),
         backoff: Duration::from_millis(1),
+        ..Setup::new(sim.clone(), journal, (commands, events), "test", now_ms)
     };
     let task = tokio::spawn(Engine::new(setup).await.unwrap().run(Some(Arc::new(plan.clone()))));
     to_engine.send(Command::Begin).await.unwrap();

@@ -9,7 +9,6 @@ use castoff::engine::{Ending, Engine, EngineError, Setup};
 use castoff::journal::{self, Journal, JournalError, Reader};
 use castoff::model::{Change, Command, Entry, Event, Fault, Inventory, Outcome, Plan, Stamped, Standing, State, Wants};
 use castoff::runbook::{Runbook, SHIPPED};
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -192,18 +191,9 @@ async fn go(state: &Path, plan: &Arc<Plan>, cluster: Recorded, (at, evil): (u64,
     // Of one: the engine is never far ahead of what is seen here.
     let (events, mut from_engine) = mpsc::channel(1);
     let setup = Setup {
-        cluster: Arc::new(cluster),
-        journal,
-        commands,
-        asked: mpsc::channel(1).1,
-        events,
-        by: "test".to_owned(),
-        approvals: BTreeMap::new(),
-        window: None,
-        lingers: false,
-        now_ms,
         recheck: Duration::from_millis(1),
         backoff: Duration::from_millis(1),
+        ..Setup::new(Arc::new(cluster), journal, (commands, events), "test", now_ms)
     };
     let engine = Engine::new(setup).await?;
     let task = tokio::spawn(engine.run(Some(plan.clone())));

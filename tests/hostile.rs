@@ -140,18 +140,10 @@ fn driver() {
         let approvals = plan.steps.iter().map(|step| (step.id.clone(), plan.plan.clone())).collect();
         let approved: BTreeSet<String> = plan.steps.iter().map(|step| step.id.clone()).collect();
         let setup = Setup {
-            cluster,
-            journal,
-            commands,
-            asked: mpsc::channel(1).1,
-            events,
-            by: poisoned("kim"),
             approvals,
-            window: None,
-            lingers: false,
-            now_ms,
             recheck: Duration::from_millis(1),
             backoff: Duration::from_millis(1),
+            ..Setup::new(cluster, journal, (commands, events), &poisoned("kim"), now_ms)
         };
         let engine = Engine::new(setup).await.unwrap();
         let task = tokio::spawn(engine.run(Some(plan.into())));

@@ -8,7 +8,6 @@ use castoff::model::{Command, Entry, Fault, FaultKind, Inventory, OnHangup, Outc
 use castoff::plain::{self, Ends, Input, Left};
 use castoff::runbook::{Runbook, SHIPPED};
 use std::{
-    collections::BTreeMap,
     io::{self, Write},
     path::Path,
     sync::{Arc, Mutex},
@@ -84,18 +83,9 @@ impl Talk {
         let (to_engine, commands) = mpsc::channel::<Command>(64);
         let (events, from_engine) = mpsc::channel(4096);
         let setup = Setup {
-            cluster: sim.clone(),
-            journal,
-            commands,
-            events,
-            asked: mpsc::channel(1).1,
-            by: "kim".to_owned(),
-            approvals: BTreeMap::new(),
-            window: None,
-            lingers: false,
-            now_ms,
             recheck: Duration::from_millis(50),
             backoff: Duration::from_millis(1),
+            ..Setup::new(sim.clone(), journal, (commands, events), "kim", now_ms)
         };
         let engine = tokio::spawn(Engine::new(setup).await.unwrap().run(Some(Arc::new(plan.clone()))));
         let (lines, typed) = mpsc::unbounded_channel();

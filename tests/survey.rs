@@ -6,7 +6,7 @@ use castoff::engine::{Ending, Engine, Setup, survey::survey};
 use castoff::journal::{self, Journal};
 use castoff::model::{Change, Command, Entry, Event, Inventory, Plan, Problem, Stamped, State, Value};
 use castoff::runbook::{Runbook, SHIPPED};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 fn now_ms() -> i64 {
@@ -124,18 +124,9 @@ async fn a_resumed_run_is_verified_again_and_writes_nothing() {
     let (to_engine, commands) = mpsc::channel(8);
     let (events, mut from_engine) = mpsc::channel(64);
     let setup = Setup {
-        cluster: sim.clone(),
-        journal,
-        commands,
-        asked: mpsc::channel(1).1,
-        events,
-        by: "test".to_owned(),
-        approvals: BTreeMap::new(),
-        window: None,
-        lingers: false,
-        now_ms,
         recheck: Duration::from_millis(1),
         backoff: Duration::from_millis(1),
+        ..Setup::new(sim.clone(), journal, (commands, events), "test", now_ms)
     };
     let engine = tokio::spawn(Engine::new(setup).await.unwrap().run(None));
     let mut seen = vec![];

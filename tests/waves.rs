@@ -172,18 +172,10 @@ async fn run(plan: &Plan, cluster: Arc<Watched>, ahead: &[&str], script: &mut Sc
     let (to_engine, commands) = mpsc::channel(64);
     let (events, mut from_engine) = mpsc::channel(1024);
     let setup = Setup {
-        cluster,
-        journal,
-        commands,
-        asked: mpsc::channel(1).1,
-        events,
-        by: "kim".to_owned(),
         approvals: ahead.iter().map(|name| ((*name).to_owned(), plan.plan.clone())).collect(),
-        window: None,
-        lingers: false,
-        now_ms,
         recheck: Duration::from_millis(1),
         backoff: Duration::from_millis(1),
+        ..Setup::new(cluster, journal, (commands, events), "kim", now_ms)
     };
     let engine = Engine::new(setup).await.unwrap();
     let task = tokio::spawn(engine.run(Some(plan.clone().into())));

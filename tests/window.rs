@@ -9,7 +9,7 @@ use castoff::model::{
     projection::point_of_no_return,
 };
 use castoff::runbook::{Runbook, SHIPPED};
-use std::{cell::Cell, collections::BTreeMap, process::Output, sync::Arc, time::Duration};
+use std::{cell::Cell, process::Output, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 const BEGUN_MS: i64 = 1_800_000_100_000;
@@ -54,18 +54,10 @@ async fn run(
     let (to_engine, commands) = mpsc::channel(64);
     let (events, mut from_engine) = mpsc::channel(64);
     let setup = Setup {
-        cluster: sim.clone(),
-        journal,
-        commands,
-        events,
-        asked: mpsc::channel(1).1,
-        by: "kim".to_owned(),
-        approvals: BTreeMap::new(),
         window,
-        lingers: false,
-        now_ms,
         recheck: Duration::from_millis(1),
         backoff: Duration::from_millis(1),
+        ..Setup::new(sim.clone(), journal, (commands, events), "kim", now_ms)
     };
     let task = tokio::spawn(Engine::new(setup).await.unwrap().run(Some(Arc::new(plan.clone()))));
     to_engine.send(Command::Begin).await.unwrap();

@@ -60,18 +60,12 @@ impl Going {
         let (mut beside, ends) = Beside::begin(hello, &folder, &self.entries, ways, now_ms)?;
         let mut lost = false;
         let setup = Setup {
-            cluster: self.cluster,
-            journal: self.journal,
-            commands,
             asked: ends.asked,
-            events: ends.events,
-            by: operator(),
             approvals: self.approvals.clone(),
             window: self.window.clone(),
             lingers: face == Face::Tui,
-            now_ms,
             recheck: Duration::from_secs(if self.simulated { 2 } else { 5 }),
-            backoff: Duration::from_secs(1),
+            ..Setup::new(self.cluster, self.journal, (commands, ends.events), &operator(), now_ms)
         };
         let engine = Engine::new(setup).await?;
         let engine = tokio::spawn(engine.run(plan));

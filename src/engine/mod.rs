@@ -51,6 +51,32 @@ pub struct Setup {
     pub backoff: Duration,
 }
 
+impl Setup {
+    /// A run of its own: no answer given ahead, no window, nobody asks from another terminal.
+    pub fn new(
+        cluster: Arc<dyn Cluster>,
+        journal: Journal,
+        (commands, events): (mpsc::Receiver<Command>, mpsc::Sender<Event>),
+        by: &str,
+        now_ms: fn() -> i64,
+    ) -> Self {
+        Self {
+            cluster,
+            journal,
+            commands,
+            asked: mpsc::channel(1).1,
+            events,
+            by: by.to_owned(),
+            approvals: BTreeMap::new(),
+            window: None,
+            lingers: false,
+            now_ms,
+            recheck: Duration::from_secs(5),
+            backoff: Duration::from_secs(1),
+        }
+    }
+}
+
 /// How the engine's loop ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ending {

@@ -7,7 +7,7 @@ use castoff::engine::{Ending, Engine, Setup};
 use castoff::journal::Journal;
 use castoff::model::{Command, Entry, Event, Inventory, Next, Outcome, Plan, Row, Stamped, State, Status, Waves, Window};
 use castoff::runbook::{Runbook, SHIPPED};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -168,18 +168,10 @@ impl Stage {
             process: self.processes,
         });
         let setup = Setup {
-            cluster,
-            journal,
-            commands,
-            asked: mpsc::channel(1).1,
-            events,
-            by: "test".to_owned(),
-            approvals: BTreeMap::new(),
             window: story.window.clone().filter(|_| entries.is_empty()),
-            lingers: false,
-            now_ms: if story.there_and_back { minutes_on } else { now_ms },
             recheck: Duration::from_millis(1),
             backoff: Duration::from_millis(1),
+            ..Setup::new(cluster, journal, (commands, events), "test", if story.there_and_back { minutes_on } else { now_ms })
         };
         let engine = Engine::new(setup).await.unwrap();
         let task = tokio::spawn(engine.run(Some(self.plan.clone())));

@@ -19,7 +19,6 @@ use castoff::{
     },
 };
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -75,18 +74,9 @@ pub async fn run_of(live: Live, change: Change) -> (Ending, Vec<Stamped>) {
     let (to_engine, commands) = mpsc::channel(8);
     let (events, mut from_engine) = mpsc::channel(64);
     let setup = Setup {
-        cluster: Arc::new(live),
-        journal,
-        commands,
-        asked: mpsc::channel(1).1,
-        events,
-        by: "test".to_owned(),
-        approvals: BTreeMap::new(),
-        window: None,
-        lingers: false,
-        now_ms: || 1_800_000_000_000,
         recheck: Duration::from_millis(1),
         backoff: Duration::from_millis(1),
+        ..Setup::new(Arc::new(live), journal, (commands, events), "test", || 1_800_000_000_000)
     };
     let task = tokio::spawn(Engine::new(setup).await.unwrap().run(Some(Arc::new(plan_of(change)))));
     to_engine.send(Command::Begin).await.unwrap();

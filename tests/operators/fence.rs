@@ -83,18 +83,10 @@ async fn run(home: &Home, take_at: usize) -> (usize, Result<(), EngineError>) {
     let (to_engine, commands) = mpsc::channel(8);
     let (events, mut from_engine) = mpsc::channel(64);
     let setup = Setup {
-        cluster: cluster.clone(),
-        journal,
-        commands,
-        asked: mpsc::channel(1).1,
-        events,
-        by: "kim".to_owned(),
         approvals,
-        window: None,
-        lingers: false,
-        now_ms,
         recheck: Duration::from_millis(1),
         backoff: Duration::from_millis(1),
+        ..Setup::new(cluster.clone(), journal, (commands, events), "kim", now_ms)
     };
     let engine = tokio::spawn(Engine::new(setup).await.unwrap().run(Some(plan.into())));
     to_engine.send(Command::Begin).await.unwrap();
