@@ -174,12 +174,12 @@ impl Flights {
         *held = (*held).max(until);
     }
 
-    /// The next moment at which something that waits may start.
-    pub fn next_start(&self, limits: &Limits) -> Option<Instant> {
-        let now = Instant::now();
+    /// The next moment after `looked` at which something that waits may start. `looked` is before it was asked what may start
+    /// now: what became due in between is due at once, and not forgotten.
+    pub fn next_start(&self, limits: &Limits, looked: Instant) -> Option<Instant> {
         let paced = self.paced.values().filter_map(|paced| paced.due(limits));
         let waiting = self.waiting.values().map(|(until, _)| *until);
-        waiting.chain(self.held.values().copied()).chain(paced).filter(|until| *until > now).min()
+        waiting.chain(self.held.values().copied()).chain(paced).filter(|until| *until > looked).min()
     }
 
     /// Drops everything that is in flight; dropping a pull cancels it at the engine. Returns how many there were.
@@ -215,5 +215,21 @@ fn cost(planned: &PlannedChange) -> u32 {
 impl Drop for Flights {
     fn drop(&mut self) {
         self.cut();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_becomes_due_between_asking_and_sleeping_is_not_forgotten() {
+        let mut flights = Flights::default();
+        let looked = Instant::now();
+        flights.retry(ChangeId { step: 0, n: 0 }, 1, Duration::from_millis(1));
+        std::thread::sleep(Duration::from_millis(5));
+        let due = flights.next_start(&Limits::default(), looked).expect("it waits");
+        assert!(due < Instant::now());
+        assert_eq!(flights.next_start(&Limits::default(), Instant::now()), None);
     }
 }

@@ -158,7 +158,7 @@ impl Engine {
             return Ok(ending);
         }
         loop {
-            let before = self.state.seq;
+            let (before, looked) = (self.state.seq, Instant::now());
             if let Some(ending) = self.advance().await? {
                 return Ok(ending);
             }
@@ -167,7 +167,7 @@ impl Engine {
             }
             let mut reports = vec![];
             let mut commands = vec![];
-            let wake = self.wake();
+            let wake = self.wake(looked);
             tokio::select! {
                 Some(report) = self.reports.recv() => reports.push(report),
                 command = self.setup.commands.recv(), if self.listening => {
@@ -565,9 +565,9 @@ impl Engine {
     }
 
     /// When the loop has to look again even if nothing happens.
-    fn wake(&self) -> Instant {
+    fn wake(&self, looked: Instant) -> Instant {
         let far = Instant::now() + Duration::from_hours(1);
-        [self.flights.next_start(&self.state.limits), self.gate.next_check(), self.stopping, self.waits.due()]
+        [self.flights.next_start(&self.state.limits, looked), self.gate.next_check(), self.stopping, self.waits.due()]
             .into_iter()
             .flatten()
             .min()
