@@ -62,7 +62,7 @@ impl Two {
     }
 
     fn run(&self) -> String {
-        let runs = self.lee(&["runs"], 0, &["backend-ai on lab-"]);
+        let runs = self.lee(&["runs"], 0, &["backend-ai on lab"]);
         runs.split_whitespace().next().unwrap().to_owned()
     }
 
@@ -160,7 +160,7 @@ fn of_two_who_begin_at_the_same_time_exactly_one_runs() {
     codes.sort_unstable();
     assert_eq!(codes, [Some(12), Some(19)], "{ends:?}");
     let (_, loser) = ends.iter().find(|(code, _)| *code == Some(19)).unwrap();
-    for words in ["cluster `lab-", "is held by", ", process ", ", since ", "castoff watch"] {
+    for words in ["cluster `lab", "is held by", ", process ", ", since ", "castoff watch"] {
         assert!(loser.contains(words), "no `{words}`: {loser}");
     }
     third.ends_with(19).says(&["is held by", &format!("it is run {}", two.run())]);
