@@ -191,24 +191,6 @@ impl Live {
         guard.post(&Order { diffs: diffs.to_vec(), for_s }).await
     }
 
-    /// Gives back what a brown-out took, for the guard. `true`: it is as it was.
-    pub async fn give_back(&self, diffs: &[RowDiff]) -> Result<bool, Fault> {
-        let postgres = self.postgres().await?;
-        match postgres.standing(diffs).await? {
-            Standing::Before => Ok(true),
-            Standing::After => {
-                postgres.write(diffs, false).await?;
-                Ok(postgres.standing(diffs).await? == Standing::Before)
-            }
-            Standing::Neither(found) => Err(Fault::new(FaultKind::Drift, "cannot give the registry back", found)),
-        }
-    }
-
-    /// Whether a brown-out is on.
-    pub async fn is_dark(&self, diffs: &[RowDiff]) -> Result<bool, Fault> {
-        Ok(self.postgres().await?.standing(diffs).await? == Standing::After)
-    }
-
     async fn set_service(&self, manager: &str, wanted: Service, report: Report<'_>) -> Result<(), Fault> {
         report.progress("waiting", 0, 0);
         let manager = self.manager(manager)?;
