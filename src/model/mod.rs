@@ -17,6 +17,7 @@ pub mod image;
 pub mod inventory;
 pub mod ledger;
 pub mod limits;
+pub mod machine;
 pub mod need;
 pub mod pace;
 pub mod place;
@@ -45,6 +46,7 @@ pub use inventory::{
 };
 pub use ledger::{LedgerLine, Verdict};
 pub use limits::{Limit, LimitChange, Limits};
+pub use machine::{ContainerdDaemon, Cri, DockerDaemon, FileState, Machine, MachineWants, Podman, Reach, ReachWant};
 pub use need::{Need, need, question};
 pub use pace::Pace;
 pub use place::Mistake;

@@ -1,0 +1,177 @@
+//! A host as a machine: its files, the daemons that read them, and how it reaches a mirror. What its Docker Engine holds is
+//! in `inventory`. It never holds a secret: in every text each one is veiled (`model::veil`).
+
+use super::{Digest, Store};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Machine {
+    /// Every path that was asked for; `None`: nothing stands there.
+    #[serde(default)]
+    pub files: BTreeMap<String, Option<FileState>>,
+    /// Units that were asked for; `true`: it runs.
+    #[serde(default)]
+    pub units: BTreeMap<String, bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub docker: Option<DockerDaemon>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containerd: Option<ContainerdDaemon>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub podman: Option<Podman>,
+    /// Mirror, as asked for, to how it answers from this host.
+    #[serde(default)]
+    pub reach: BTreeMap<String, Reach>,
+}
+
+/// One file as it was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct FileState {
+    /// Secrets veiled: `(hidden 1)`, `(hidden 2)`, … in their order.
+    pub text: String,
+    /// Of the true bytes.
+    pub sha256: Digest,
+    /// Permission bits: 0o644.
+    pub mode: u32,
+    /// Numbers of user and group: `0:0`.
+    pub owner: String,
+}
+
+/// A Docker daemon as it runs, asked by its API, its command line and its unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct DockerDaemon {
+    /// `20.10.24+dfsg1`.
+    pub version: String,
+    /// The path of its `daemon.json`: `--config-file` of the running process, or the usual place.
+    pub config: String,
+    /// `RegistryConfig.Mirrors` of `/info`, each as the daemon writes it (one closing `/`).
+    pub mirrors: Vec<String>,
+    /// `RegistryConfig.InsecureRegistryCIDRs` and the names of `IndexConfigs` that are not secure, without 127.0.0.0/8 and ::1/128.
+    #[serde(default)]
+    pub insecure: Vec<String>,
+    pub store: Store,
+    pub live_restore: bool,
+    pub swarm: bool,
+    pub debug: bool,
+    pub rootless: bool,
+    /// The words of its command line behind the program, as `/proc/PID/cmdline` has them; empty where it cannot be read.
+    #[serde(default)]
+    pub flags: Vec<String>,
+    /// What would start it anew: words of `ExecStart` with the variables of its environment files filled in; empty without a unit.
+    #[serde(default)]
+    pub unit_flags: Vec<String>,
+    /// Names of running containers: they stop with a restart, unless `live_restore`.
+    #[serde(default)]
+    pub running: Vec<String>,
+}
+
+/// containerd as it runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ContainerdDaemon {
+    /// `1.6.20`.
+    pub version: String,
+    /// The path of its `config.toml`.
+    pub config: String,
+    /// `config_path` that the running process uses (asked of its CRI plugin), or, where it has none, that of `containerd config dump`.
+    pub config_path: String,
+    /// How its CRI plugin fares.
+    pub cri: Cri,
+    /// Version of the configuration format as `containerd config dump` gives it: 2 or 3.
+    pub format: u32,
+    /// Registries of the old `mirrors` tables, of the whole dumped configuration: they conflict with a `config_path`.
+    #[serde(default)]
+    pub mirrors: Vec<String>,
+    /// Registries with `configs.*.tls` tables: they conflict as well, in 1.x.
+    #[serde(default)]
+    pub tls: Vec<String>,
+    /// Files of `imports`, each of which may set `config_path` too.
+    #[serde(default)]
+    pub imports: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cri {
+    Ok,
+    /// Not loaded or disabled.
+    #[default]
+    Absent,
+    /// With its error.
+    Failed(String),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Podman {
+    /// `4.3.1`.
+    pub version: String,
+    /// The folder of drop-ins that it reads.
+    pub folder: String,
+    /// Names of the files in it, sorted as they are read.
+    #[serde(default)]
+    pub drop_ins: Vec<String>,
+}
+
+/// How a mirror answers from a host. The steps are asked one after the other; what comes after a failure is not known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "reach", deny_unknown_fields)]
+pub enum Reach {
+    /// It is a registry, and serves the image that was asked for without a login (or none was asked for).
+    Ok { digest: Option<Digest> },
+    /// It is a registry and has no such image.
+    NoImage { image: String },
+    /// It demands a login: `Bearer`, `Basic`.
+    Login { scheme: String },
+    /// It answers, but is no registry: status, content type.
+    NoRegistry { status: u16, content_type: String },
+    /// The name does not resolve there.
+    NoName { why: String },
+    /// No TCP connection.
+    NoConnection { why: String },
+    /// TLS: no trust, a wrong name, or plain HTTP behind `https://`.
+    Tls { why: String },
+    /// It answers with an error, or not in time.
+    Failing { why: String },
+}
+
+/// What to read of machines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct MachineWants {
+    /// Absolute paths. Those that a daemon names itself (its own configuration) are read with the daemon.
+    #[serde(default)]
+    pub files: BTreeSet<String>,
+    #[serde(default)]
+    pub units: BTreeSet<String>,
+    #[serde(default)]
+    pub docker: bool,
+    #[serde(default)]
+    pub containerd: bool,
+    #[serde(default)]
+    pub podman: bool,
+    #[serde(default)]
+    pub reach: BTreeSet<ReachWant>,
+}
+
+/// One mirror to ask from each host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ReachWant {
+    /// `https://mirror.example:5000`, `https://mirror.example/v2/infra` (then the path is the whole API path).
+    pub mirror: String,
+    /// `library/busybox:1.36`: repository and tag, as the mirror is asked for it.
+    pub image: Option<String>,
+    /// A login is allowed: whoever asks the mirror brings one.
+    #[serde(default)]
+    pub login: bool,
+    /// Do not verify TLS.
+    #[serde(default)]
+    pub insecure: bool,
+    /// Path of a CA file on the host; where it is not there the system's authorities are asked.
+    #[serde(default)]
+    pub ca: Option<String>,
+}
