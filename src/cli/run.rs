@@ -310,11 +310,11 @@ pub fn live_named(common: &Common, name: &str) -> Result<Arc<dyn Cluster>, Failu
 
 /// Reads the cluster, then its registries for what the cluster names.
 async fn read(cluster: &dyn Cluster, runbook: &Runbook) -> Inventory {
-    let wants = Runbook::wants();
-    let mut inventory = cluster.read(&wants).await;
-    let wants = runbook.registry_wants(&inventory);
-    let registries = cluster.read(&wants).await;
-    inventory.merge(registries, &wants);
+    let mut inventory = cluster.read(&runbook.wants()).await;
+    if let Some(wants) = runbook.registry_wants(&inventory) {
+        let registries = cluster.read(&wants).await;
+        inventory.merge(registries, &wants);
+    }
     inventory
 }
 
@@ -323,7 +323,7 @@ async fn make(cluster: &dyn Cluster, planned: &Planned) -> Result<Plan, Failure>
     match files::named(&planned.runbook, &planned.sets)? {
         files::Named::Runbook(runbook) => Ok(runbook.plan(&read(cluster, &runbook).await)?.0),
         files::Named::SavedPlan(plan) => {
-            let inventory = cluster.read(&Runbook::wants()).await;
+            let inventory = cluster.read(&plan.wants).await;
             if plan.cluster != inventory.cluster {
                 let (made, here) = (&plan.cluster, &inventory.cluster);
                 return Err(Failure::new(Exit::Usage, format!("the plan was made for cluster `{made}`, this is `{here}`")));

@@ -1,6 +1,7 @@
 //! The real cluster, put together from its clients.
 //! It holds no state of the cluster: every question is asked anew.
 
+mod machines;
 mod reading;
 
 use super::{
@@ -67,6 +68,7 @@ impl Cluster for Live {
             Change::Pull { host, .. } | Change::Tag { host, .. } | Change::Remove { host, .. } => {
                 self.engine(host).await?.standing(change).await
             }
+            Change::Configure { .. } => self.configure_standing(change).await,
         }
     }
 
@@ -91,6 +93,7 @@ impl Cluster for Live {
             }
             Change::Tag { host, image, from, id, before } => self.engine(host).await?.tag(image, from, id, before.as_ref()).await,
             Change::Remove { host, image, id, .. } => self.engine(host).await?.remove(image, id).await,
+            Change::Configure { .. } => self.configure(change, report).await,
         }
     }
 
@@ -135,6 +138,7 @@ impl Cluster for Live {
                 };
                 self.engine(host).await?.undo_remove(&wanted, twin.as_ref(), credentials, report).await
             }
+            Change::Configure { .. } => self.unconfigure(change, report).await,
         }
     }
 
