@@ -7,6 +7,7 @@ pub mod docker;
 pub mod docker_config;
 pub mod etcd;
 pub mod guard;
+pub mod host;
 pub mod init;
 pub mod live;
 pub mod manager;
