@@ -84,11 +84,17 @@ pub fn set_config_path(written: Option<&str>, format_of_daemon: u32, folder: &st
     if let Some(table) = registry(&document, format) {
         let mirrors = names(table, "mirrors");
         if !mirrors.is_empty() {
-            return Err(format!("`mirrors` are set for {}: with a `config_path` the CRI plugin refuses to start", mirrors.join(", ")));
+            return Err(format!(
+                "`mirrors` are set for {}: with a `config_path` the CRI plugin refuses to start",
+                mirrors.join(", ")
+            ));
         }
         let tls = with_tls(table);
         if !tls.is_empty() && format_of_daemon == 2 {
-            return Err(format!("`configs` set TLS for {}: with a `config_path` the CRI plugin refuses to start", tls.join(", ")));
+            return Err(format!(
+                "`configs` set TLS for {}: with a `config_path` the CRI plugin refuses to start",
+                tls.join(", ")
+            ));
         }
         if path_of(table).as_deref() == Some(folder) {
             return Ok(written.to_owned());
@@ -107,7 +113,9 @@ fn by_hand() -> String {
 /// The edited text with the lines of the written one wherever nothing was edited: line ends and a byte order mark are
 /// kept. `None`: what was read is not what was written.
 fn spliced(written: &str, as_read: &str, edited: &str) -> Option<String> {
-    let own: Vec<&str> = written.split_inclusive('\n').collect();
+    let ended = written.is_empty() || written.ends_with('\n');
+    let whole = if ended { written.to_owned() } else { format!("{written}\n") };
+    let own: Vec<&str> = whole.split_inclusive('\n').collect();
     let read: Vec<&str> = as_read.split_inclusive('\n').collect();
     let new: Vec<&str> = edited.split_inclusive('\n').collect();
     let bare = |line: &str| line.trim_start_matches('\u{feff}').replace('\r', "");
@@ -120,7 +128,11 @@ fn spliced(written: &str, as_read: &str, edited: &str) -> Option<String> {
     let end = if written.contains("\r\n") { "\r\n" } else { "\n" };
     let between = new[before..new.len() - after].concat().replace('\n', end);
     let mark = if before == 0 && written.starts_with('\u{feff}') { "\u{feff}" } else { "" };
-    Some([mark, &own[..before].concat(), &between, &own[own.len() - after..].concat()].concat())
+    let mut out = [mark, &own[..before].concat(), &between, &own[own.len() - after..].concat()].concat();
+    if !ended && after > 0 {
+        out.pop();
+    }
+    Some(out)
 }
 
 /// Whether two texts say the same but for the folder, and a version where there was nothing.
@@ -176,7 +188,8 @@ fn format(document: &DocumentMut) -> Result<Option<i64>, String> {
 }
 
 fn no_version() -> String {
-    "the configuration names no `version`, which makes it version 1: `containerd config migrate` prints it in a newer one".to_owned()
+    "the configuration names no `version`, which makes it version 1: `containerd config migrate` prints it in a newer one"
+        .to_owned()
 }
 
 fn plugin(format: i64) -> &'static str {

@@ -7,7 +7,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-pub use files::{FileToWrite, files, shadows};
+pub use files::{files, shadows};
 pub use lint::lint;
 pub use read::parse;
 

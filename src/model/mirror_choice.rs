@@ -39,6 +39,16 @@ pub struct Login {
     pub secret: String,
 }
 
+/// One file as it has to stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileToWrite {
+    pub path: String,
+    /// May hold markers of secrets.
+    pub text: String,
+    /// Permission bits: 0o600 where a login stands in it.
+    pub mode: u32,
+}
+
 impl Login {
     /// What stands in a planned text for the value of an `Authorization` header.
     pub fn marker(&self) -> String {
@@ -288,7 +298,7 @@ mod tests {
             (|c| c.url = "https://".into(), "has no host name"),
             (|c| c.url = "https://m.example:99999".into(), "has a port `99999`"),
             (|c| c.url = "https://m.example:".into(), "has a port ``"),
-            (|c| c.url = "https://[::1".into(), "has no host name"),
+            (|c| c.url = "https://[::1".into(), "is no address"),
             (|c| c.url = "https://[::1]x".into(), "is no address"),
             (|c| c.path = "/infra".into(), "begins or ends"),
             (|c| c.path = "v2/infra".into(), "begins with `v2`"),

@@ -25,7 +25,9 @@ pub mod need;
 pub mod pace;
 pub mod place;
 pub mod plan;
+pub mod platform9;
 pub mod projection;
+pub mod registries_conf;
 pub mod requests;
 pub mod run;
 pub mod text;
@@ -50,7 +52,7 @@ pub use inventory::{
 pub use ledger::{LedgerLine, Verdict};
 pub use limits::{Limit, LimitChange, Limits};
 pub use machine::{ContainerdDaemon, Cri, DockerDaemon, FileState, Machine, MachineWants, Podman, Reach, ReachWant};
-pub use mirror_choice::{Login, MirrorChoice};
+pub use mirror_choice::{FileToWrite, Login, MirrorChoice};
 pub use need::{Need, need, question};
 pub use pace::Pace;
 pub use place::Mistake;

@@ -24,7 +24,8 @@ pub fn conflicts(written: &str, daemon: &ContainerdDaemon) -> Vec<Problem> {
     let mirrors: BTreeSet<String> =
         own.map(|table| names(table, "mirrors")).into_iter().flatten().chain(daemon.mirrors.iter().cloned()).collect();
     if !mirrors.is_empty() {
-        let why = format!("`mirrors` are set for {}: together with `config_path` the CRI plugin refuses to start", list(&mirrors));
+        let why =
+            format!("`mirrors` are set for {}: together with `config_path` the CRI plugin refuses to start", list(&mirrors));
         let hint = "write each as a `hosts.toml` and take the tables away in one go: kubelet loses its image service meanwhile";
         out.push(told(subject.as_str(), why, hint));
     }
@@ -63,12 +64,19 @@ pub fn lint(written: &str, daemon: &ContainerdDaemon) -> Vec<Problem> {
     let written_path = own.and_then(path_of);
     let used = if daemon.config_path.is_empty() { written_path.clone().unwrap_or_default() } else { daemon.config_path.clone() };
     if used.is_empty() {
-        tell("`config_path` is empty: no `hosts.toml` is read".to_owned(), "one folder: config_path = \"/etc/containerd/certs.d\"");
+        tell(
+            "`config_path` is empty: no `hosts.toml` is read".to_owned(),
+            "one folder: config_path = \"/etc/containerd/certs.d\"",
+        );
     } else if used.contains(':') {
         let why = if at_least(&daemon.version, (2, 1, 0)) {
-            format!("`config_path` is the list `{used}`, which containerd {version} takes for the name of one folder: no mirror is used")
+            format!(
+                "`config_path` is the list `{used}`, which containerd {version} takes for the name of one folder: no mirror is used"
+            )
         } else {
-            format!("`config_path` is the list `{used}`: `ctr` takes one folder, and from containerd 2.1 on nothing in a list is found")
+            format!(
+                "`config_path` is the list `{used}`: `ctr` takes one folder, and from containerd 2.1 on nothing in a list is found"
+            )
         };
         tell(why, "one folder: config_path = \"/etc/containerd/certs.d\"");
     }
@@ -97,7 +105,8 @@ pub fn lint(written: &str, daemon: &ContainerdDaemon) -> Vec<Problem> {
         tell(why, "update to 2.2.2 or later, or take the tables away");
     }
     if (old || mirrors) && at_least(&daemon.version, (2, 1, 0)) {
-        let why = "has old tables of registries (`mirrors`, `configs`, `auths`): containerd sets `use_local_image_pull` by itself";
+        let why =
+            "has old tables of registries (`mirrors`, `configs`, `auths`): containerd sets `use_local_image_pull` by itself";
         tell(why.to_owned(), "they are to be given up with containerd 2.4");
     }
     out

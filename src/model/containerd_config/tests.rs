@@ -181,7 +181,9 @@ fn each_trap_of_the_configuration_is_told() {
 
 #[test]
 fn versions_are_compared_by_their_numbers() {
-    for (version, old) in [("1.6.20~ds1", true), ("v2.1.0", false), ("2.0.9", true), ("2.10.0-rc.1", false), ("", true), ("odd", true)] {
+    for (version, old) in
+        [("1.6.20~ds1", true), ("v2.1.0", false), ("2.0.9", true), ("2.10.0-rc.1", false), ("", true), ("odd", true)]
+    {
         assert_eq!(at_least(version, (2, 1, 0)), !old, "{version}");
     }
 }

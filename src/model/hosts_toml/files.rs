@@ -2,19 +2,9 @@
 //! It never asks what stands there: the listing is given.
 
 use super::{HostEntry, HostsToml, Settings, render, upstream};
-use crate::model::mirror_choice::{MirrorChoice, told};
+use crate::model::mirror_choice::{FileToWrite, MirrorChoice, told};
 use crate::model::{Problem, text};
 use std::collections::BTreeMap;
-
-/// One file as it has to stand.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileToWrite {
-    pub path: String,
-    /// May hold markers of secrets.
-    pub text: String,
-    /// Permission bits: 0o600 where a login stands in it.
-    pub mode: u32,
-}
 
 /// `hosts.toml` of the mirror itself and of each registry, below the folder that `config_path` names.
 /// The choice has no `problems`.

@@ -58,7 +58,10 @@ impl Lint<'_> {
             let Some(host) = item.as_table_like() else { continue };
             if !is_seen(hosts, item) {
                 let hint = format!("give it a header of its own: [host.\"{}\"]", text::clean(url));
-                self.tell(format!("host `{url}` is written with dotted keys or braces and is not seen by every containerd"), &hint);
+                self.tell(
+                    format!("host `{url}` is written with dotted keys or braces and is not seen by every containerd"),
+                    &hint,
+                );
             }
             let bare = !url.contains(['.', ':', '/']) && url != "localhost";
             let apart = host.iter().any(|(key, item)| item.is_table_like() && key != "header" && key != "host");
@@ -141,7 +144,8 @@ impl Lint<'_> {
         let base = read.base(settings.override_path);
         if !settings.override_path && !path.is_empty() && !path.ends_with("/v2") {
             let below = if path.starts_with("/v2/") { path.to_owned() } else { format!("/v2{path}") };
-            let hint = format!("for a repository on the mirror: `{}://{}{below}` and override_path = true", read.scheme, read.host);
+            let hint =
+                format!("for a repository on the mirror: `{}://{}{below}` and override_path = true", read.scheme, read.host);
             self.tell(format!("{what} has a path without `override_path`: it is asked at `{base}/<repository>`"), &hint);
         }
         if settings.override_path && !path.split('/').any(|part| part == "v2") {

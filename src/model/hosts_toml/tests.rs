@@ -17,7 +17,10 @@ fn endpoints_are_those_that_containerd_asks() {
         ("[host.\"https://m/infra/\"]\n", &["https://m/infra/v2", hub]),
         ("[host.\"https://m/v2/infra\"]\n", &["https://m/v2/infra/v2", hub]),
         ("[host.\"https://m/v2/infra\"]\noverride_path = true\n", &["https://m/v2/infra", hub]),
-        ("server = \"https://m/v2\"\n[host.\"http://a\"]\n[host.\"http://b\"]\n", &["http://a/v2", "http://b/v2", "https://m/v2"]),
+        (
+            "server = \"https://m/v2\"\n[host.\"http://a\"]\n[host.\"http://b\"]\n",
+            &["http://a/v2", "http://b/v2", "https://m/v2"],
+        ),
         ("[host.\"https://a\".header]\nX = \"1\"\n[host.\"https://b\"]\n", &["https://a/v2", "https://b/v2", hub]),
         // Passed over by the one or the other version.
         ("host.\"https://m\".capabilities = [\"pull\"]\n", &[hub]),
@@ -74,7 +77,12 @@ fn every_silent_trap_is_told() {
         ("docker.io", "[host.\"https://m\"]\noverride_path = true".into(), "2.0.0", "without `/v2`"),
         ("docker.io", "[host.\"https://m\"]\ncapabilities = [\"pull\"]".into(), "2.0.0", "may not resolve"),
         ("docker.io", "[host.\"https://m\"]\ncapabilities = [\"resolve\"]".into(), "2.0.0", "may not pull"),
-        ("docker.io", "[host.\"https://m\"]\ncapabilities = [\"Pull\", \"resolve\", \"push\"]".into(), "2.0.0", "`push` is granted"),
+        (
+            "docker.io",
+            "[host.\"https://m\"]\ncapabilities = [\"Pull\", \"resolve\", \"push\"]".into(),
+            "2.0.0",
+            "`push` is granted",
+        ),
         ("docker.io", "[host.\"https://m\"]".into(), "2.0.0", "which grants all"),
         ("docker.io", with("ca = \"ca.crt\""), "2.0.0", "looked for beside the file"),
         ("docker.io", "[host.\"http://m\"]\nskip_verify = true".into(), "2.0.0", "with settings of TLS"),
@@ -84,7 +92,12 @@ fn every_silent_trap_is_told() {
         ("docker.io", "[host.\"https://kim:word@m\"]".into(), "2.0.0", "holds a login"),
         ("docker.io", "[host.\"https://m?ns=docker.io\"]".into(), "2.0.0", "holds a query"),
         ("docker.io", "server = \"httpbin.example\"".into(), "2.0.0", "names no host"),
-        ("docker.io", "[host.\"https://m\"]\ncapabilities = [\"pull\", \"resolve\", \"referrers\"]".into(), "1.7.0", "`referrers`"),
+        (
+            "docker.io",
+            "[host.\"https://m\"]\ncapabilities = [\"pull\", \"resolve\", \"referrers\"]".into(),
+            "1.7.0",
+            "`referrers`",
+        ),
     ];
     for (folder, text, version, why) in cases {
         let told = lint(folder, &text, version);
@@ -184,11 +197,14 @@ fn settings_of_any_kind() -> impl Strategy<Value = Settings> {
     let capabilities = prop::sample::subsequence(vec!["pull", "resolve", "push"], 0..=3);
     let header = prop::collection::btree_map(text(), prop::collection::vec(text(), 1..3), 0..3);
     let client = prop::collection::vec((text(), prop::option::of("[a-z/'\"]{1,8}")), 0..3);
-    let some = (capabilities, prop::collection::vec(text(), 0..3), client, prop::option::of(any::<bool>()), any::<bool>(), header);
-    (some, prop::option::of("[1-9]{1,3}(ms|s|m|h)")).prop_map(|((capabilities, ca, client, skip_verify, override_path, header), t)| {
-        let capabilities = capabilities.into_iter().map(str::to_owned).collect();
-        Settings { capabilities, ca, client, skip_verify, override_path, header, dial_timeout: t }
-    })
+    let some =
+        (capabilities, prop::collection::vec(text(), 0..3), client, prop::option::of(any::<bool>()), any::<bool>(), header);
+    (some, prop::option::of("[1-9]{1,3}(ms|s|m|h)")).prop_map(
+        |((capabilities, ca, client, skip_verify, override_path, header), t)| {
+            let capabilities = capabilities.into_iter().map(str::to_owned).collect();
+            Settings { capabilities, ca, client, skip_verify, override_path, header, dial_timeout: t }
+        },
+    )
 }
 
 fn url() -> impl Strategy<Value = String> {
