@@ -1,6 +1,7 @@
 //! One Docker Engine: what it holds, and the effects on it: pull, tag, remove, and the way back of each.
 //! It never forces a removal and never removes a name that a container was created by.
 
+mod daemon;
 mod pull;
 mod words;
 
