@@ -7,6 +7,7 @@ pub mod chain;
 pub mod change;
 pub mod check;
 pub mod counts;
+pub mod doctor;
 pub mod edge;
 pub mod event;
 pub mod fault;
