@@ -1,7 +1,8 @@
 """What the stand-ins of the mirrors' lab share: each request is counted, then refused by a fault or forwarded to a registry.
 
 Asked directly, never through a tunnel:
-    GET /_lab/count       {host: {"GET /v2/...": times}}, without queries; DELETE clears both lists
+    GET /_lab/count       {host: {"GET /v2/...": times}}, without queries; DELETE clears all three
+    GET /_lab/served      the same, of those that were answered with 2xx
     GET /_lab/requests    [{host, method, path, query, authorization}], in order
     PUT /_lab/fault       one fault or a list; DELETE: all well again
 A fault fits by `host`, `method` and `path` (a prefix), each optional, `count` times or always, and is one of
@@ -23,7 +24,8 @@ CODES = {401: ("UNAUTHORIZED", "authentication required"), 403: ("DENIED", "requ
          404: ("MANIFEST_UNKNOWN", "manifest unknown"),
          429: ("TOOMANYREQUESTS", "You have reached your pull rate limit.")}
 lock = threading.Lock()
-counts, requests, faults = {}, [], []
+counts, served, requests, faults = {}, {}, [], []
+lists = {"/_lab/count": counts, "/_lab/served": served, "/_lab/requests": requests}
 
 
 class Counted(BaseHTTPRequestHandler):
@@ -55,8 +57,7 @@ class Counted(BaseHTTPRequestHandler):
         body = self.rfile.read(length) if length else None
         host = self.tunnel or self.name
         with lock:
-            line = f"{self.command} {split.path}"
-            counts.setdefault(host, {})[line] = counts.get(host, {}).get(line, 0) + 1
+            self.note(counts)
             requests.append({"host": host, "method": self.command, "path": split.path, "query": split.query,
                              "authorization": self.headers.get("Authorization")})
         fault = self.fault(host, split.path)
@@ -82,6 +83,9 @@ class Counted(BaseHTTPRequestHandler):
             link.request(self.command, where, body, headers)
             got = link.getresponse()
             data = got.read()
+            if got.status < 300:
+                with lock:
+                    self.note(served)
             kept = {key: value for key, value in got.headers.items() if key.lower() not in HOP}
             if self.command == "HEAD":
                 kept["Content-Length"] = got.headers.get("Content-Length", "0")
@@ -95,6 +99,10 @@ class Counted(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = serve
 
+    def note(self, book):
+        line, of_host = f"{self.command} {urlsplit(self.path).path}", book.setdefault(self.tunnel or self.name, {})
+        of_host[line] = of_host.get(line, 0) + 1
+
     def lab(self, path):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         with lock:
@@ -105,16 +113,16 @@ class Counted(BaseHTTPRequestHandler):
                     faults.extend(new if isinstance(new, list) else [new])
                 said = faults
             else:
-                said = counts if path == "/_lab/count" else requests
+                said = lists.get(path, {})
                 if self.command == "DELETE":
-                    counts.clear()
-                    requests.clear()
+                    for known in lists.values():
+                        known.clear()
             text = json.dumps(said).encode()
         self.answer(200, text, {"Content-Type": "application/json"})
 
     def refuse(self, status, headers=None):
         code, message = CODES.get(status, ("UNKNOWN", "the lab says no"))
-        text = json.dumps({"errors": [{"code": code, "message": message}]}).encode()
+        text = json.dumps({"errors": [{"code": code, "message": message, "detail": self.path}]}).encode()
         self.answer(status, text, {"Content-Type": "application/json", **(headers or {})})
 
     def answer(self, status, data, headers):
