@@ -3,6 +3,7 @@
 Asked directly, never through a tunnel:
     GET /_lab/count       {host: {"GET /v2/...": times}}, without queries; DELETE clears all three
     GET /_lab/served      the same, of those that were answered with 2xx
+    DELETE /_lab          all lists empty, and all well again
     GET /_lab/requests    [{host, method, path, query, authorization}], in order
     PUT /_lab/fault       one fault or a list; DELETE: all well again
 A fault fits by `host`, `method` and `path` (a prefix), each optional, `count` times or always, and is one of
@@ -51,7 +52,7 @@ class Counted(BaseHTTPRequestHandler):
 
     def serve(self):
         split = urlsplit(self.path)
-        if split.path.startswith("/_lab/") and not self.tunnel:
+        if split.path.startswith("/_lab") and not self.tunnel:
             return self.lab(split.path)
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length) if length else None
@@ -106,17 +107,15 @@ class Counted(BaseHTTPRequestHandler):
     def lab(self, path):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         with lock:
-            if path == "/_lab/fault":
+            if path in ("/_lab/fault", "/_lab"):
                 faults.clear()
                 if self.command == "PUT":
                     new = json.loads(body)
                     faults.extend(new if isinstance(new, list) else [new])
-                said = faults
-            else:
-                said = lists.get(path, {})
-                if self.command == "DELETE":
-                    for known in lists.values():
-                        known.clear()
+            said = faults if path == "/_lab/fault" else lists.get(path, {})
+            if path != "/_lab/fault" and self.command == "DELETE":
+                for known in lists.values():
+                    known.clear()
             text = json.dumps(said).encode()
         self.answer(200, text, {"Content-Type": "application/json"})
 

@@ -6,7 +6,7 @@ They go to the registry behind the upstream and to that behind the mirrors; the 
 """
 import sys
 
-from images import Image, Layer, Registry, save
+from images import Image, Layer, Registry, digest, save
 
 IMAGES = {
     "docker.io": ["library/busybox:1", "library/alpine:3", "library/hello-world:latest", "lablup/python:3.6-ubuntu18.04"],
@@ -34,4 +34,7 @@ for registry, names in ONLY_UPSTREAM.items():
         upstream.push(f"{registry}/{name}", image(f"{registry}/{name}"))
 with open("/bin/busybox", "rb") as file:
     runs = Layer({"bin/busybox": file.read(), "bin/sh": "busybox", "bin/exporter": b"#!/bin/sh\nexec busybox sleep 1000000000\n"})
-save(sys.argv[3], "registry.example.com/tools/exporter:1", Image([runs], "2021-03-01T00:00:00Z", {}))
+exporter = Image([runs], "2021-03-01T00:00:00Z", {})
+save(sys.argv[3], "registry.example.com/tools/exporter:1", exporter)
+with open(sys.argv[3].replace(".tar", ".id"), "w") as file:
+    file.write(digest(exporter.config) + "\n")

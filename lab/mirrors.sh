@@ -61,9 +61,9 @@ fronts_up() {
   until_ready upstream 10 listens "$P_UPSTREAM"; until_ready mirror 10 listens "$P_MIRROR"
   until_ready mirror-tls 10 listens "$P_TLS"; until_ready mirror-login 10 listens "$P_LOGIN"
 }
-lab_call() {   # lab_call METHOD PORT PATH: of a stand-in
-  local scheme=http; [ "$2" != "$P_TLS" ] || scheme=https
-  curl -sk --noproxy '*' --max-time 5 -o /dev/null -X "$1" "$scheme://127.0.0.1:$2$3"
+fronts_forget() {
+  local at=http://127.0.0.1
+  curl -sSk --noproxy '*' --max-time 5 -X DELETE "$at:$P_UPSTREAM/_lab" "$at:$P_MIRROR/_lab" "$at:$P_LOGIN/_lab" "https://127.0.0.1:$P_TLS/_lab" >/dev/null
 }
 
 mirrors_store() {
@@ -96,11 +96,9 @@ mirrors_up() {
 mirrors_reset() {
   [ -f "$STATE/built" ] || fail "lab '$NAME' was never complete; run lab/up again"
   step "upstream, mirrors, ssh server run";  fronts_up; sshd_up; mirrors_cluster_file
-  local port
-  for port in "$P_UPSTREAM" "$P_MIRROR" "$P_TLS" "$P_LOGIN"; do lab_call DELETE "$port" /_lab/fault; done
   done_step
   step "files, daemons, images";             nodes_restore; done_step
-  for port in "$P_UPSTREAM" "$P_MIRROR" "$P_TLS" "$P_LOGIN"; do lab_call DELETE "$port" /_lab/count; done
+  fronts_forget
 }
 mirrors_revive() {
   step "upstream, mirrors, ssh server";          fronts_up; sshd_up; done_step

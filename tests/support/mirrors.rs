@@ -4,6 +4,8 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    io::{Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Command, Output},
     time::{Duration, Instant},
@@ -57,6 +59,12 @@ impl Mirrors {
         self.state.join("castoff.toml")
     }
 
+    /// castoff on this lab; runs are kept in `kept`.
+    pub fn castoff(&self, kept: &Path, arguments: &[&str]) -> Said {
+        let mut castoff = Command::new(env!("CARGO_BIN_EXE_castoff"));
+        run(castoff.args(arguments).arg("--cluster").arg(self.cluster_file()).arg("--state").arg(kept))
+    }
+
     /// A variable of the lab's `env`.
     pub fn place(&self, name: &str) -> &str {
         self.places.get(name).unwrap_or_else(|| panic!("no {name} in the lab's env"))
@@ -99,17 +107,17 @@ impl Mirrors {
 
     /// Each request's line (`GET /v2/library/busybox/manifests/1`) to how often it came, over all host names.
     pub fn counts(&self, part: Part) -> BTreeMap<String, u64> {
-        self.lines(part, "count")
+        self.lines(part, "/count")
     }
 
     /// The same, of those that were answered with 2xx.
     pub fn served(&self, part: Part) -> BTreeMap<String, u64> {
-        self.lines(part, "served")
+        self.lines(part, "/served")
     }
 
     fn lines(&self, part: Part, list: &str) -> BTreeMap<String, u64> {
         let hosts: BTreeMap<String, BTreeMap<String, u64>> =
-            serde_json::from_str(&self.ask(part, "GET", list, None)).expect("JSON");
+            serde_json::from_str(&self.ask(part, "GET", list, "")).expect("JSON");
         let mut all = BTreeMap::new();
         for (line, times) in hosts.into_values().flatten() {
             *all.entry(line).or_insert(0) += times;
@@ -119,31 +127,37 @@ impl Mirrors {
 
     /// Every request in order: `host`, `method`, `path`, `query`, `authorization`.
     pub fn requests(&self, part: Part) -> Vec<serde_json::Value> {
-        serde_json::from_str(&self.ask(part, "GET", "requests", None)).expect("JSON")
+        serde_json::from_str(&self.ask(part, "GET", "/requests", "")).expect("JSON")
     }
 
     /// All counts from nought, and no fault anywhere.
     pub fn afresh(&self) {
         for part in [Part::Upstream, Part::Mirror, Part::Tls, Part::Login] {
-            self.ask(part, "DELETE", "count", None);
-            self.ask(part, "DELETE", "fault", None);
+            self.ask(part, "DELETE", "", "");
         }
     }
 
     /// How it answers from now on, in the words of `lab/counted.py`.
     pub fn fault(&self, part: Part, fault: &str) {
-        self.ask(part, "PUT", "fault", Some(fault));
+        self.ask(part, "PUT", "/fault", fault);
     }
 
-    fn ask(&self, part: Part, method: &str, what: &str, body: Option<&str>) -> String {
-        let mut curl = Command::new("curl");
-        curl.args(["-sSkf", "--noproxy", "*", "--max-time", "10", "-X", method]).arg(format!("{}/_lab/{what}", self.url(part)));
-        if let Some(body) = body {
-            curl.args(["-d", body]);
-        }
-        let said = run(&mut curl);
-        assert_eq!(said.code, 0, "{part:?}: {}", said.text);
-        said.text
+    fn ask(&self, part: Part, method: &str, what: &str, body: &str) -> String {
+        let said = if part == Part::Tls {
+            let url = format!("{}/_lab{what}", self.url(part));
+            run(Command::new("curl").args(["-sSk", "--noproxy", "*", "--max-time", "10", "-X", method, "-d", body]).arg(url))
+                .done()
+        } else {
+            let mut stream = TcpStream::connect(self.address(part)).unwrap_or_else(|error| panic!("{part:?}: {error}"));
+            let length = body.len();
+            let head =
+                format!("{method} /_lab{what} HTTP/1.1\r\nHost: lab\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+            let mut answer = String::new();
+            stream.write_all((head + body).as_bytes()).and_then(|()| stream.read_to_string(&mut answer)).expect("an answer");
+            answer.split_once("\r\n\r\n").expect("an answer").1.to_owned()
+        };
+        assert!(said.starts_with(['{', '[']), "{part:?} {method} {what}: {said}");
+        said
     }
 
     /// The docker client on the Engine of a host, with no login of its own.

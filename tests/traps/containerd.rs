@@ -35,6 +35,17 @@ fn pull(lab: &Mirrors, hosts: &Path, image: &str) -> Pull {
     pull
 }
 
+/// Pulls an image of which the mirror gives each of these answers with a byte too many, then once more without the mirror.
+fn lied(lab: &Mirrors, name: &str, image: &str, what: &str) -> (Pull, Pull) {
+    lab.afresh();
+    lab.fault(Part::Mirror, &format!(r#"{{"corrupt": true, "path": "/v2/library/{name}/{what}"}}"#));
+    let folder = hosts(&format!("[host.\"{}\"]\n  capabilities = [\"pull\", \"resolve\"]\n", lab.url(Part::Mirror)));
+    let image = format!("docker.io/library/{image}");
+    let first = pull(lab, folder.path(), &image);
+    lab.afresh();
+    (first, pull(lab, hosts("").path(), &image))
+}
+
 /// A folder with one `hosts.toml`, of docker.io.
 fn hosts(text: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -103,22 +114,20 @@ fn a_path_without_override_path_gets_v2_behind_it() {
 }
 
 #[test]
-fn a_mirror_that_fails_is_passed_over_but_one_that_lies_or_lacks_its_authority_is_not() {
+fn a_mirror_that_fails_is_passed_over_but_not_one_whose_authority_is_missing() {
     use Part::{Mirror, Tls, Upstream};
     let lab = Mirrors::start();
     let entry = |url: &str, more: &str| format!("[host.\"{url}\"]\n  capabilities = [\"pull\", \"resolve\"]\n{more}");
     let (plain, tls) = (entry(lab.url(Mirror), ""), |more: &str| entry(lab.url(Tls), more));
     let authority = lab.place("CASTOFF_MIRROR_TLS_CA");
     let rubbish = lab.at("node-4", "config.toml");
-    let cases: [(String, &str, Result<Part, &str>, &str); 14] = [
+    let cases: [(String, &str, Result<Part, &str>, &str); 12] = [
         (plain.clone(), r#"{"status": 404}"#, Ok(Upstream), "trying next host - response was http.StatusNotFound"),
         (plain.clone(), r#"{"status": 401}"#, Ok(Upstream), ""),
         (plain.clone(), r#"{"status": 403}"#, Ok(Upstream), ""),
         (plain.clone(), r#"{"status": 429}"#, Ok(Upstream), ""),
         (plain.clone(), r#"{"status": 503}"#, Ok(Upstream), ""),
         (plain.clone(), r#"{"challenge": "Basic"}"#, Ok(Upstream), ""),
-        (plain.clone(), r#"{"corrupt": true, "path": "/v2/library/busybox/blobs"}"#, Err("commit failed"), ""),
-        (plain.clone(), r#"{"corrupt": true, "path": "/v2/library/busybox/manifests"}"#, Err("commit failed"), ""),
         (tls(""), "[]", Ok(Upstream), "x509: certificate signed by unknown authority"),
         (tls(&format!("  ca = \"{authority}\"\n")), "[]", Ok(Tls), ""),
         (tls("  skip_verify = true\n"), "[]", Ok(Tls), ""),
@@ -138,6 +147,18 @@ fn a_mirror_that_fails_is_passed_over_but_one_that_lies_or_lacks_its_authority_i
             }
         }
         assert!(pull.said.contains(says), "{text} {fault}: {pull:?}");
+    }
+}
+
+#[test]
+fn a_mirror_that_lies_ends_the_pull_and_may_spoil_the_next_one_from_elsewhere() {
+    let lab = Mirrors::start();
+    for (image, what) in [("alpine:3", "blobs"), ("hello-world:latest", "manifests")] {
+        let name = image.split(':').next().expect("a name");
+        let (first, next) = lied(&lab, name, image, what);
+        assert!(!first.ok && first.said.contains("commit failed") && first.served_by != [Part::Upstream], "{what}: {first:?}");
+        // A layer that was fetched beside the one that failed stays half written for a while, and is taken up again.
+        assert!(next.ok || next.said.contains("failed size validation"), "{what}: {next:?}");
     }
 }
 
