@@ -143,7 +143,7 @@ fn a_mirror_that_fails_is_passed_over_but_not_one_whose_authority_is_missing() {
         match ends {
             Ok(part) => assert!(pull.ok && pull.served_by == [part], "{text} {fault}: {pull:?}"),
             Err(why) => {
-                assert!(!pull.ok && pull.said.contains(why) && !pull.served_by.contains(&Upstream), "{text} {fault}: {pull:?}")
+                assert!(!pull.ok && pull.said.contains(why) && !pull.served_by.contains(&Upstream), "{text} {fault}: {pull:?}");
             }
         }
         assert!(pull.said.contains(says), "{text} {fault}: {pull:?}");
