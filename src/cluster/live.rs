@@ -1,15 +1,17 @@
 //! The real cluster, put together from its clients.
 //! It holds no state of the cluster: every question is asked anew.
 
+mod machines;
 mod reading;
 
 use super::{
     Cluster, Report,
     claim::{Claim, Claimed, Terms, Untaken},
-    config::{AgentConfig, ClusterFile, RegistryConfig},
+    config::{AgentConfig, ClusterFile, HostConfig, RegistryConfig},
     docker::{DockerEngine, Wanted},
     etcd::EtcdClient,
     guard::{Guard, Order},
+    host::{backup::Backups, client::HostClient},
     manager::ManagerClient,
     postgres::PostgresClient,
     registry::RegistryClient,
@@ -23,6 +25,7 @@ use crate::model::{
 use async_trait::async_trait;
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 use tokio::sync::OnceCell;
@@ -41,7 +44,10 @@ pub struct Live {
     engines: Mutex<BTreeMap<String, Arc<DockerEngine>>>,
     /// Those of the cluster file, and those asked for since.
     registries: Mutex<BTreeMap<String, Arc<RegistryClient>>>,
+    machines: BTreeMap<String, Arc<HostClient>>,
     guard: Option<Guard>,
+    /// Of files of hosts; without it none is changed.
+    backups: Option<Backups>,
 }
 
 #[async_trait]
@@ -67,6 +73,7 @@ impl Cluster for Live {
             Change::Pull { host, .. } | Change::Tag { host, .. } | Change::Remove { host, .. } => {
                 self.engine(host).await?.standing(change).await
             }
+            Change::Configure { .. } => self.configure_standing(change).await,
         }
     }
 
@@ -91,6 +98,7 @@ impl Cluster for Live {
             }
             Change::Tag { host, image, from, id, before } => self.engine(host).await?.tag(image, from, id, before.as_ref()).await,
             Change::Remove { host, image, id, .. } => self.engine(host).await?.remove(image, id).await,
+            Change::Configure { .. } => self.configure(change, report).await,
         }
     }
 
@@ -135,6 +143,7 @@ impl Cluster for Live {
                 };
                 self.engine(host).await?.undo_remove(&wanted, twin.as_ref(), credentials, report).await
             }
+            Change::Configure { .. } => self.unconfigure(change, report).await,
         }
     }
 
@@ -172,15 +181,29 @@ impl Live {
             Ok((name.clone(), Arc::new(RegistryClient::new(name, config, ARCHITECTURE)?)))
         };
         let registries = file.registries.iter().map(registry).collect::<Result<_, Fault>>()?;
+        let machine = |config: HostConfig| Ok((config.name.clone(), Arc::new(HostClient::new(config, &sessions)?)));
+        let machines = file.machines().into_iter().map(machine).collect::<Result<_, Fault>>()?;
         let (etcd, postgres) = (OnceCell::new(), OnceCell::new());
         let (engines, registries) = (Mutex::new(engines), Mutex::new(registries));
-        Ok(Self { file, now, sessions, etcd, postgres, managers, engines, registries, guard: None })
+        Ok(Self { file, now, sessions, etcd, postgres, managers, engines, registries, machines, guard: None, backups: None })
     }
 
     /// How the guard of a brown-out is started; without it no brown-out begins.
     #[must_use]
     pub fn guarded_by(self, guard: Guard) -> Self {
         Self { guard: Some(guard), ..self }
+    }
+
+    /// The state folder, in which every file of a host is kept before it is changed.
+    #[must_use]
+    pub fn keeps_backups_in(self, state: PathBuf) -> Self {
+        Self { backups: Some(Backups::new(state)), ..self }
+    }
+
+    /// Where what stands in files of hosts is kept before it is changed.
+    pub fn backups(&self) -> Result<&Backups, Fault> {
+        let missing = || Fault::new(FaultKind::Lasting, "cannot change a file of a host", "nothing says where it is kept before");
+        self.backups.as_ref().ok_or_else(missing)
     }
 
     /// Before the effect: a brown-out that nobody guards might last for ever.

@@ -1,6 +1,7 @@
 //! One Docker Engine: what it holds, and the effects on it: pull, tag, remove, and the way back of each.
 //! It never forces a removal and never removes a name that a container was created by.
 
+mod daemon;
 mod pull;
 mod words;
 
@@ -145,7 +146,7 @@ impl DockerEngine {
         match world::remove_standing(&self.names(&docker, &what).await?, image, id) {
             Standing::After => Ok(()),
             Standing::Neither(why) => Err(Fault::new(FaultKind::Drift, what, why)),
-            Standing::Before => self.unname(&docker, &what, image).await,
+            Standing::Before | Standing::Midway => self.unname(&docker, &what, image).await,
         }
     }
 

@@ -19,10 +19,10 @@ use std::{
 use tokio::time::timeout;
 
 /// For one subject: a store, a manager, an engine.
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 /// For a whole registry, which may have thousands of images; a single call there has its own, much shorter one.
 const REGISTRY_DEADLINE: Duration = Duration::from_mins(5);
-const HOSTS_AT_ONCE: usize = 32;
+pub(super) const HOSTS_AT_ONCE: usize = 32;
 /// The client lets fewer through; these wait for their turn.
 const IMAGES_AT_ONCE: usize = 16;
 
@@ -34,7 +34,7 @@ impl Live {
         let mut inventory = Inventory::new(&self.file.name, (self.now)());
         let wanted = |part| wants.parts.contains(&part);
         let about = wanted(Part::Tables) || wanted(Part::Managers);
-        let (keys, tables, sessions, managers, hosts, registries, refusals, backend_ai) = tokio::join!(
+        let (keys, tables, sessions, managers, hosts, registries, refusals, machines, backend_ai) = tokio::join!(
             when(wanted(Part::Keys), self.read_keys()),
             when(wanted(Part::Tables), self.read_tables()),
             when(wanted(Part::Sessions), self.read_sessions()),
@@ -42,6 +42,7 @@ impl Live {
             when(wanted(Part::Hosts), self.read_hosts()),
             when(wanted(Part::Registries), self.read_registries(wants)),
             when(wanted(Part::Refusals), self.read_refusals()),
+            when(wanted(Part::Machines), self.read_machines(wants)),
             when(about, self.read_backend_ai(wanted(Part::Tables))),
         );
         let unanswered = &mut inventory.unanswered;
@@ -53,7 +54,7 @@ impl Live {
                 }
             }
         };
-        [keys.1, tables.1, sessions.1, managers.1, hosts.1, registries.1, refusals.1, backend_ai.1]
+        [keys.1, tables.1, sessions.1, managers.1, hosts.1, registries.1, refusals.1, machines.1, backend_ai.1]
             .into_iter()
             .for_each(&mut take);
         inventory.keys = keys.0;
@@ -63,6 +64,7 @@ impl Live {
         inventory.hosts = hosts.0;
         inventory.registries = registries.0;
         inventory.refusals = refusals.0;
+        inventory.machines = machines.0;
         inventory.backend_ai = backend_ai.0;
         inventory
     }
@@ -243,7 +245,7 @@ fn one<'a, T: Default + Send + 'a>(
 }
 
 /// Boxed, because what a client does for an answer is large.
-fn within<'a, T: 'a>(
+pub(super) fn within<'a, T: 'a>(
     deadline: Duration,
     call: impl Future<Output = Result<T, Fault>> + Send + 'a,
 ) -> BoxFuture<'a, Result<T, Fault>> {
@@ -251,7 +253,7 @@ fn within<'a, T: 'a>(
     timeout(deadline, call).map(move |answer| answer.unwrap_or_else(|_| Err(late()))).boxed()
 }
 
-fn sorted<T>(answers: Vec<(String, Result<T, Fault>)>, part: Part, kind: &str) -> Read<BTreeMap<String, T>> {
+pub(super) fn sorted<T>(answers: Vec<(String, Result<T, Fault>)>, part: Part, kind: &str) -> Read<BTreeMap<String, T>> {
     let (mut found, mut missing) = (BTreeMap::new(), vec![]);
     for (name, answer) in answers {
         match answer {
