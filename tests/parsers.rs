@@ -4,8 +4,8 @@
 
 use castoff::cluster::{config::ClusterFile, sim::demo, ssh};
 use castoff::model::window::Agreed;
-use castoff::model::{ChangeId, Digest, DockerDaemon, Entry, ImageRef, Inventory, LimitChange, Plan, Stamped, State, text};
-use castoff::model::{daemon_json, veil};
+use castoff::model::{ChangeId, ContainerdDaemon, Digest, DockerDaemon, Entry, ImageRef, Inventory, LimitChange, Plan, Stamped, State, text};
+use castoff::model::{containerd_config, daemon_json, hosts_toml, registries_conf, veil};
 use castoff::remote::wire::{self, Line, Wish};
 use castoff::report;
 use castoff::runbook::{Runbook, SHIPPED};
@@ -26,7 +26,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 type Parser = fn(&str);
 
-const PARSERS: [(&str, Parser); 13] = [
+const PARSERS: [(&str, Parser); 16] = [
     ("runbook", runbook),
     ("set", set),
     ("cluster", cluster),
@@ -40,6 +40,9 @@ const PARSERS: [(&str, Parser); 13] = [
     ("plan", plan),
     ("veil", veiled),
     ("daemon-json", daemon),
+    ("hosts-toml", hosts_of),
+    ("containerd-config", containerd),
+    ("registries-conf", drop_in),
 ];
 
 fn refused(why: &dyn std::fmt::Display, names: &[&str]) {
@@ -151,6 +154,43 @@ fn host(text: &str) {
         }
         Err(why) => refused(&why, &["ssh://"]),
     }
+}
+
+fn hosts_of(text: &str) {
+    match hosts_toml::parse(text) {
+        Ok(file) => {
+            let written = hosts_toml::render(&file);
+            assert_eq!(hosts_toml::parse(&written).as_ref(), Ok(&file), "{text:?} {written:?}");
+            assert!(!file.asked("docker.io").is_empty());
+        }
+        Err(mistake) => refused(&mistake, &["hosts.toml"]),
+    }
+    hosts_toml::lint("docker.io", text, "1.6.20").iter().for_each(|problem| assert!(text::is_clean(&problem.why)));
+}
+
+fn containerd(written: &str) {
+    for format in [2, 3] {
+        match containerd_config::set_config_path(Some(written), format, "/etc/containerd/certs.d") {
+            Ok(set) => {
+                assert_eq!(containerd_config::config_path(&set).as_deref(), Some("/etc/containerd/certs.d"), "{written:?}");
+                let again = containerd_config::set_config_path(Some(&set), format, "/etc/containerd/certs.d");
+                assert_eq!(again.as_ref(), Ok(&set), "{written:?}");
+            }
+            Err(why) => refused(&text::page(&why), &[]),
+        }
+    }
+    drop((containerd_config::dumped(written), containerd_config::lint(written, &ContainerdDaemon::default())));
+}
+
+fn drop_in(text: &str) {
+    match registries_conf::parse(text) {
+        Ok(file) => {
+            let written = registries_conf::render(&file);
+            assert_eq!(registries_conf::parse(&written), Ok(file), "{text:?} {written:?}");
+        }
+        Err(mistake) => refused(&mistake, &["registries.conf"]),
+    }
+    registries_conf::lint("a.conf", text).iter().for_each(|problem| assert!(text::is_clean(&problem.why)));
 }
 
 fn change_id(text: &str) {
