@@ -12,6 +12,7 @@ pub mod init;
 pub mod live;
 pub mod manager;
 pub mod postgres;
+pub mod reach;
 pub mod registry;
 pub mod secret;
 pub mod sim;

@@ -1,11 +1,11 @@
-//! Runs commands on the machines of a cluster, here or over the operator's own ssh, and forwards remote sockets.
+//! Runs commands on the machines of a cluster, here or over the operator's own ssh, and forwards remote sockets and ports.
 //! It never goes through a local shell, and no child gets a secret in its environment.
 
 use super::{config::Ssh, secret::Group};
 use crate::model::{Fault, FaultKind};
-use openssh::{ForwardType, Session, Stdio};
+use openssh::{ForwardType, Session, Socket, Stdio};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -23,6 +23,8 @@ const COMMANDS: usize = 8;
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(20);
 /// For what only the local ssh process has to answer.
 const LOCAL_DEADLINE: Duration = Duration::from_secs(5);
+/// For sshd to say why it opens no connection.
+const REFUSAL_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a daemon that a command left behind may hold our pipes.
 const PIPES_GRACE: Duration = Duration::from_millis(500);
 /// How ssh calls the far end of a way that it did not make itself.
@@ -190,8 +192,28 @@ impl Runner {
     pub async fn forward(&self, socket: &str) -> Result<PathBuf, Fault> {
         match &self.place {
             Place::Local => Ok(PathBuf::from(socket)),
-            Place::Ssh(destination) => self.sessions.link(destination).await?.forward(socket, destination).await,
+            Place::Ssh(destination) => {
+                let link = self.sessions.link(destination).await?;
+                link.forward(socket, Socket::from(Path::new(socket)), destination).await
+            }
         }
+    }
+
+    /// The path of a local socket that leads to a port, resolved and reached by that machine. `None`: that machine is this one.
+    /// A socket, and not a port of 127.0.0.1, which every user of this machine could use.
+    pub async fn forward_tcp(&self, host: &str, port: u16) -> Result<Option<PathBuf>, Fault> {
+        let Place::Ssh(destination) = &self.place else { return Ok(None) };
+        let link = self.sessions.link(destination).await?;
+        link.forward(&format!("{host}:{port}"), Socket::new(host, port), destination).await.map(Some)
+    }
+
+    /// Why sshd opens no connection to a forwarded port, in its own words, asked by one more attempt. `None`: it opens one, or
+    /// does not say.
+    pub async fn refusal(&self, host: &str, port: u16) -> Result<Option<String>, Fault> {
+        let Place::Ssh(destination) = &self.place else { return Ok(None) };
+        let link = self.sessions.link(destination).await?;
+        let path = link.forward(&format!("{host}:{port}"), Socket::new(host, port), destination).await?;
+        Ok(link.refusal(&path).await)
     }
 }
 
@@ -294,6 +316,8 @@ impl Sessions {
         command.arg("-E").arg(&log).arg("-S").arg(folder.path().join("master")).args(["-M", "-f", "-N"]);
         // Idle connections end by themselves, also when castoff was killed.
         command.args(["-o", "ControlPersist=300"]);
+        // Less would keep back why a connection is not forwarded.
+        command.args(["-o", "LogLevel=INFO"]);
         self.address(&mut command, destination);
         let status = timeout(HANDSHAKE_DEADLINE, command.status())
             .await
@@ -370,22 +394,51 @@ impl Link {
         }
     }
 
-    async fn forward(&self, socket: &str, destination: &Destination) -> Result<PathBuf, Fault> {
+    /// `name` is what is kept of it: a path, or `host:port`.
+    async fn forward(&self, name: &str, to: Socket<'_>, destination: &Destination) -> Result<PathBuf, Fault> {
         let mut forwards = self.forwards.lock().await;
-        if let Some(path) = forwards.get(socket) {
+        if let Some(path) = forwards.get(name) {
             return Ok(path.clone());
         }
-        let folder = self.session.control_socket().parent().unwrap_or(Path::new("/tmp"));
-        let path = folder.join(format!("s{}", forwards.len()));
-        let what = format!("forwarding `{socket}` of `{destination}`");
-        let asked = self.session.request_port_forward(ForwardType::Local, path.as_path(), Path::new(socket));
+        let path = self.folder().join(format!("s{}", forwards.len()));
+        let what = format!("forwarding `{name}` of `{destination}`");
+        let asked = self.session.request_port_forward(ForwardType::Local, path.as_path(), to);
         match timeout(LOCAL_DEADLINE, asked).await {
             Ok(Ok(())) => {}
             Ok(Err(e)) => return Err(Fault::new(FaultKind::Lasting, what, root_cause(&e))),
             Err(_) => return Err(Fault::new(FaultKind::Passing, what, "ssh did not answer within 5 s")),
         }
-        forwards.insert(socket.to_owned(), path.clone());
+        forwards.insert(name.to_owned(), path.clone());
         Ok(path)
+    }
+
+    fn folder(&self) -> &Path {
+        self.session.control_socket().parent().unwrap_or(Path::new("/tmp"))
+    }
+
+    /// ssh writes the reason to its log before it closes the socket, without saying of which one: where others fail at the same
+    /// time, what each attempt has in common is ours.
+    async fn refusal(&self, socket: &Path) -> Option<String> {
+        let log = self.folder().join("log");
+        let mut said: Option<BTreeSet<String>> = None;
+        for _ in 0..3 {
+            let before = tokio::fs::read(&log).await.ok()?.len();
+            let mut stream = tokio::net::UnixStream::connect(socket).await.ok()?;
+            let ended = timeout(REFUSAL_DEADLINE, stream.read(&mut [0])).await.ok()?;
+            if matches!(ended, Ok(1..)) {
+                return None;
+            }
+            let log = tokio::fs::read(&log).await.ok()?;
+            let lines = String::from_utf8_lossy(log.get(before..)?).into_owned();
+            let reasons = lines.lines().filter_map(|line| Some(line.split_once(": open failed: ")?.1.trim().to_owned()));
+            let reasons: BTreeSet<String> = reasons.collect();
+            let common = said.map_or_else(|| reasons.clone(), |said| said.intersection(&reasons).cloned().collect());
+            if common.len() <= 1 {
+                return common.into_iter().next();
+            }
+            said = Some(common);
+        }
+        None
     }
 }
 

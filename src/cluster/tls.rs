@@ -179,7 +179,9 @@ impl Names<'_> {
     }
 }
 
-fn plain(roots: rustls::RootCertStore) -> Option<rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert>> {
+pub(super) fn plain(
+    roots: rustls::RootCertStore,
+) -> Option<rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
     Some(builder.with_root_certificates(roots))
@@ -238,7 +240,7 @@ fn valid_until(pem: &[u8]) -> Option<jiff::Timestamp> {
 }
 
 /// `Certificate { TBSCertificate { [0] version, serial, algorithm, issuer, Validity { notBefore, notAfter } …`
-fn not_after(certificate: &[u8]) -> Option<jiff::Timestamp> {
+pub(super) fn not_after(certificate: &[u8]) -> Option<jiff::Timestamp> {
     const VERSION: u8 = 0xa0;
     let (_, certificate, _) = element(certificate)?;
     let (_, mut fields, _) = element(certificate)?;

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use std::{collections::BTreeMap, fmt::Write};
 
 /// All in one header: a registry that reads only one line of them answers with a converted schema 1.
-pub(super) const MANIFEST_TYPES: &str = "application/vnd.docker.distribution.manifest.v2+json, \
+pub(in crate::cluster) const MANIFEST_TYPES: &str = "application/vnd.docker.distribution.manifest.v2+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
 

@@ -14,7 +14,8 @@ use crate::model::{Digest, Fault, FaultKind, ImageRef, Manifest, backend_ai::quo
 use futures::{StreamExt, TryStreamExt, stream};
 use http::{Ask, Wire};
 use login::Login;
-use manifest::{MANIFEST_TYPES, Pointer};
+pub(super) use manifest::MANIFEST_TYPES;
+use manifest::Pointer;
 use secrecy::SecretString;
 use serde::{Deserialize, de::DeserializeOwned};
 use std::{
