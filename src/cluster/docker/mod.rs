@@ -2,6 +2,7 @@
 //! It never forces a removal and never removes a name that a container was created by.
 
 mod daemon;
+mod prove;
 mod pull;
 mod words;
 

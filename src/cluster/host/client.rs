@@ -3,23 +3,36 @@
 
 use super::{
     backup::Backups,
-    files,
+    containerd, docker, files, podman,
     put::{self, Files},
 };
 use crate::{
     cluster::{
         Report,
-        config::HostConfig,
+        config::{AgentConfig, DockerConfig, HostConfig},
+        docker::DockerEngine,
+        reach::reach,
         secret::Secret,
         ssh::{Place, Runner, Sessions},
     },
-    model::{Change, Fault, FileDiff, Machine, MachineWants, Proof, Standing, TakesUp, configure},
+    model::{Change, Fault, FaultKind, FileDiff, Machine, MachineWants, Proof, Prover, Standing, TakesUp, configure},
 };
 use std::{collections::BTreeMap, sync::Arc};
 
 pub struct HostClient {
     pub(super) config: HostConfig,
     pub(super) runner: Runner,
+    /// Of the Docker daemon, where one is looked for.
+    pub(super) engine: Option<DockerEngine>,
+}
+
+/// The engine's API by its socket on the host.
+fn of_engine(host: &HostConfig, docker: &DockerConfig) -> AgentConfig {
+    let socket = match host.host.strip_prefix("ssh://") {
+        Some(way) => format!("ssh://{way}{}", docker.socket),
+        None => format!("unix://{}", docker.socket),
+    };
+    AgentConfig { name: host.name.clone(), docker: socket, tls: None, host: Some(host.host.clone()) }
 }
 
 /// What a change is made with.
@@ -32,7 +45,8 @@ impl HostClient {
     /// Opens nothing yet.
     pub fn new(config: HostConfig, sessions: &Arc<Sessions>) -> Result<Self, Fault> {
         let runner = Runner::new(Place::parse(&config.host)?, sessions).with_sudo(config.sudo);
-        Ok(Self { config, runner })
+        let engine = config.docker.as_ref().map(|docker| DockerEngine::new(&of_engine(&config, docker), sessions)).transpose()?;
+        Ok(Self { config, runner, engine })
     }
 
     /// What is wanted of it. A daemon whose section the cluster file does not have is not looked for.
@@ -40,17 +54,17 @@ impl HostClient {
         let mut machine = Machine::default();
         let mut paths: Vec<String> = wants.files.iter().cloned().collect();
         if let Some(config) = self.config.docker.as_ref().filter(|_| wants.docker) {
-            let docker = self.docker(config).await?;
+            let docker = docker::read(&self.runner, self.docker_parts()?.1, config).await?;
             paths.push(docker.config.clone());
             machine.docker = Some(docker);
         }
         if let Some(config) = self.config.containerd.as_ref().filter(|_| wants.containerd) {
-            let containerd = self.containerd(config).await?;
+            let containerd = containerd::read(&self.runner, config).await?;
             paths.push(containerd.config.clone());
             machine.containerd = Some(containerd);
         }
         if let Some(config) = self.config.podman.as_ref().filter(|_| wants.podman) {
-            let podman = self.podman(config).await?;
+            let podman = podman::read(&self.runner, config).await?;
             paths.extend(podman.drop_ins.iter().map(|name| format!("{}/{name}", podman.folder)));
             machine.podman = Some(podman);
         }
@@ -79,8 +93,12 @@ impl HostClient {
         let paths: Vec<String> = files.iter().map(|diff| diff.path.clone()).collect();
         let mut machine = Machine { files: self.states(&paths).await?, ..Machine::default() };
         match (daemon, &self.config.docker, &self.config.containerd) {
-            (Some(TakesUp::Docker { .. }), Some(config), _) => machine.docker = Some(self.docker(config).await?),
-            (Some(TakesUp::Containerd { .. }), _, Some(config)) => machine.containerd = Some(self.containerd(config).await?),
+            (Some(TakesUp::Docker { .. }), Some(config), _) => {
+                machine.docker = Some(docker::read(&self.runner, self.docker_parts()?.1, config).await?)
+            }
+            (Some(TakesUp::Containerd { .. }), _, Some(config)) => {
+                machine.containerd = Some(containerd::read(&self.runner, config).await?)
+            }
             _ => {}
         }
         Ok(configure::standing(files, daemon, &machine))
@@ -90,7 +108,6 @@ impl HostClient {
     pub async fn apply(&self, change: &Change, means: &Means<'_>, report: Report<'_>) -> Result<(), Fault> {
         let Change::Configure { files, daemon, proof, .. } = change else { return Ok(()) };
         report.progress("writing", 0, 0);
-        self.check(files, daemon.as_ref(), means).await?;
         self.files(means).put(files).await?;
         if let Some(daemon) = daemon {
             self.take_up(daemon, true, report).await?;
@@ -116,6 +133,32 @@ impl HostClient {
             Some(daemon) => self.take_up(daemon, false, report).await,
             None => Ok(()),
         }
+    }
+
+    async fn take_up(&self, daemon: &TakesUp, forward: bool, report: Report<'_>) -> Result<(), Fault> {
+        match daemon {
+            TakesUp::Docker { restart, before, after, .. } => {
+                self.docker_takes_up(*restart, if forward { after } else { before }, report).await
+            }
+            TakesUp::Containerd { .. } => Err(self.without("containerd")),
+            TakesUp::Unit { unit, restart } => {
+                let verb = if *restart { "restart" } else { "reload" };
+                report.progress(if *restart { "restarting" } else { "reloading" }, 0, 0);
+                super::program(&self.runner, &["systemctl".to_owned()], &[verb, "--", unit]).await.map(drop)
+            }
+        }
+    }
+
+    async fn prove(&self, proof: &Proof, files: &[FileDiff], means: &Means<'_>, report: Report<'_>) -> Result<(), Fault> {
+        match (proof.by, files) {
+            (Prover::Docker, [file, ..]) => self.docker_proves(proof, file, means, report).await,
+            _ => Err(self.without("proof")),
+        }
+    }
+
+    pub(super) fn without(&self, section: &str) -> Fault {
+        let what = format!("host `{}`", self.config.name);
+        Fault::new(FaultKind::Missing, what, format!("the cluster file has no `[hosts.{section}]` for it"))
     }
 
     pub(super) fn files<'a>(&'a self, means: &Means<'a>) -> Files<'a> {

@@ -2,10 +2,13 @@
 //! a POSIX shell with coreutils or busybox. It never decides what a file should hold.
 
 pub mod backup;
+pub mod client;
 pub mod containerd;
 pub mod docker;
+mod docker_proof;
 pub mod files;
 pub mod podman;
+mod put;
 
 use super::ssh::Runner;
 use crate::model::{Fault, FaultKind};

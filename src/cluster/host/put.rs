@@ -26,12 +26,7 @@ pub fn state(path: &str, raw: &Raw) -> Result<FileState, Fault> {
         Fault::new(FaultKind::Lasting, format!("cannot read `{path}`"), "it is no UTF-8 text")
             .hint("castoff changes only texts of which it can show every byte")
     })?;
-    Ok(FileState {
-        text: veil::veil(text).text,
-        sha256: Digest::of_bytes(&raw.bytes),
-        mode: raw.mode,
-        owner: raw.owner.clone(),
-    })
+    Ok(FileState { text: veil::veil(text).text, sha256: Digest::of_bytes(&raw.bytes), mode: raw.mode, owner: raw.owner.clone() })
 }
 
 impl Files<'_> {
@@ -120,14 +115,16 @@ impl Files<'_> {
         let mut secrets = BTreeMap::new();
         for name in names.into_inner() {
             let secret = self.secrets.get(&name).ok_or_else(|| {
-                fault(&format!("the cluster file has no secret `{name}`")).hint(format!("add `{name} = {{ file = \"…\" }}` to `[secrets]`"))
+                fault(&format!("the cluster file has no secret `{name}`"))
+                    .hint(format!("add `{name} = {{ file = \"…\" }}` to `[secrets]`"))
             })?;
             let value = secret.read().await.map_err(|why| fault(&why.to_string()))?;
             secrets.insert(name, value);
         }
         let bytes = self.before_values(diff, raw)?;
         let values = bytes.map_or_else(Vec::new, |bytes| veil::veil(&String::from_utf8_lossy(&bytes)).values);
-        veil::unveil(text, &values, |name| secrets.get(name).map(|value| value.expose_secret().to_owned())).map_err(|why| fault(&why))
+        veil::unveil(text, &values, |name| secrets.get(name).map(|value| value.expose_secret().to_owned()))
+            .map_err(|why| fault(&why))
     }
 
     /// The bytes of the file before, wherever they still are.
@@ -151,8 +148,12 @@ impl Files<'_> {
         let bytes = text.map(String::into_bytes).filter(|bytes| Digest::of_bytes(bytes) == before.sha256);
         bytes.map(Some).ok_or_else(|| {
             let what = format!("cannot give back `{}` on `{}`", diff.path, self.host);
-            Fault::new(FaultKind::Lasting, what, format!("its bytes (sha256 {}) are not kept on this machine", before.sha256.short()))
-                .hint("roll back where the run was begun: its state folder has them in `backups`")
+            Fault::new(
+                FaultKind::Lasting,
+                what,
+                format!("its bytes (sha256 {}) are not kept on this machine", before.sha256.short()),
+            )
+            .hint("roll back where the run was begun: its state folder has them in `backups`")
         })
     }
 
