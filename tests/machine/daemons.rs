@@ -66,7 +66,7 @@ fn containerd_tells_what_it_has_taken_up() {
             assert!(matches!(found.cri, Cri::Ok | Cri::Failed(_)), "{found:?}");
         }
         // Changed since it was started: not its own yet.
-        let later = SystemTime::now() + Duration::from_secs(60);
+        let later = SystemTime::now() + Duration::from_mins(1);
         fs::File::options().append(true).open(&config.config).unwrap().set_modified(later).unwrap();
         assert_eq!(containerd::read(&places.at("local"), &config).await.unwrap().config_path, "");
         let none = ContainerdConfig { ctr: vec!["castoff-no-ctr".to_owned()], ..config.clone() };
