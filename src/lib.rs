@@ -25,6 +25,7 @@
 //! | layer | module | what it is |
 //! |---|---|---|
 //! | 0 | [`model`] | plain data and pure functions: `model::change`, `model::world`, `model::run` are the heart |
+//! | 0 | [`private`] | files on this machine for their owner alone |
 //! | 1 | [`actions`] | runbook words turned into changes; one file each, one table |
 //! | 2 | [`runbook`] | TOML, and the plan it makes of an inventory |
 //! | 2 | [`journal`] | append, read, lock, take over; in a folder, or in a PostgreSQL that operators share |
@@ -55,6 +56,7 @@ pub mod journal;
 pub mod model;
 pub mod notify;
 pub mod plain;
+pub mod private;
 pub mod remote;
 pub mod report;
 pub mod runbook;

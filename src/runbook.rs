@@ -5,11 +5,11 @@ mod written;
 
 pub use written::{SHIPPED, schema};
 
-use crate::actions::{self, About, Action, Drawn, Move};
+use crate::actions::{self, About, Action, Drawn, Mirror, Move};
 use crate::model::plan::{PLAN_VERSION, plan_name};
 use crate::model::{
-    Ask, Change, ChangeId, Check, Digest, Gate, Inventory, Kept, Limits, Mistake, Part, Plan, PlannedChange, PlannedStep,
-    Problem, Standing, Totals, Wants, text, world::lacking_layers,
+    Ask, Change, ChangeId, Check, Digest, Gate, Inventory, Kept, LedgerLine, Limits, Machine, Mistake, Part, Plan, PlannedChange,
+    PlannedStep, Problem, Standing, Totals, Wants, text, world::lacking_layers,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Runbook {
     pub name: String,
     pub title: String,
-    moved: Move,
+    moved: Option<Move>,
+    mirror: Option<Mirror>,
     limits: Limits,
     steps: Vec<Step>,
 }
@@ -52,36 +53,43 @@ impl Runbook {
     }
 
     /// What to read of the cluster before anything can be planned.
-    pub fn wants() -> Wants {
-        let parts = [Part::Keys, Part::Tables, Part::Sessions, Part::Managers, Part::Hosts];
-        Wants { parts: parts.into_iter().collect(), ..Wants::default() }
+    pub fn wants(&self) -> Wants {
+        let nothing = Move::default();
+        let about = self.about(&nothing, &[], &[]);
+        self.steps.iter().map(|step| step.action.wants(&about)).fold(Wants::default(), Wants::and)
     }
 
-    /// What to ask of registries, once the cluster is known.
-    pub fn registry_wants(&self, inventory: &Inventory) -> Wants {
-        let ledger = actions::ledger(inventory, &self.moved);
-        let candidates = ledger.iter().flat_map(|line| self.moved.candidates(&line.old));
+    fn about<'a>(&'a self, nothing: &'a Move, ledger: &'a [LedgerLine], earlier: &'a [&'a Change]) -> About<'a> {
+        About { moved: self.moved.as_ref().unwrap_or(nothing), mirror: self.mirror.as_ref(), ledger, earlier }
+    }
+
+    /// What to ask of registries, once the cluster is known; `None`: nothing moves.
+    pub fn registry_wants(&self, inventory: &Inventory) -> Option<Wants> {
+        let moved = self.moved.as_ref()?;
+        let ledger = actions::ledger(inventory, moved);
+        let candidates = ledger.iter().flat_map(|line| moved.candidates(&line.old));
         let images = ledger.iter().map(|line| line.old.clone()).chain(candidates).collect();
         let mut projects: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for place in &self.moved.to {
+        for place in &moved.to {
             if let Some((registry, project)) = place.split_once('/') {
                 projects.entry(registry.to_owned()).or_default().insert(project.to_owned());
             }
         }
-        Wants { parts: [Part::Registries].into_iter().collect(), images, projects }
+        Some(Wants { parts: [Part::Registries].into_iter().collect(), images, projects, ..Wants::default() })
     }
 
     /// Plans the whole runbook: each step sees the inventory as the steps before it will leave it.
     /// Returns the plan and the inventory it would end in.
     pub fn plan(&self, inventory: &Inventory) -> Result<(Plan, Inventory), PlanError> {
-        let ledger = actions::ledger(inventory, &self.moved);
+        let nothing = Move::default();
+        let ledger = self.moved.as_ref().map_or_else(Vec::new, |moved| actions::ledger(inventory, moved));
         let mut world = inventory.clone();
         let mut drawn: Vec<Drawn> = vec![];
         let mut planned: Vec<Vec<PlannedChange>> = vec![];
         for (index, step) in self.steps.iter().enumerate() {
             let plan_error = |why| PlanError { step: step.id.clone(), why };
             let earlier: Vec<&Change> = planned.iter().flatten().map(|planned: &PlannedChange| &planned.change).collect();
-            let about = About { moved: &self.moved, ledger: &ledger, earlier: &earlier };
+            let about = self.about(&nothing, &ledger, &earlier);
             let mut of_step = if inventory.unanswered.is_empty() {
                 step.action.plan(&world, &about).map_err(plan_error)?
             } else {
@@ -99,7 +107,7 @@ impl Runbook {
         }
         self.leave_out_unneeded(&mut planned, &mut drawn);
         let mut notes: Vec<Problem> = drawn.iter_mut().flat_map(|drawn| std::mem::take(&mut drawn.notes)).collect();
-        notes.extend(actions::left_over(inventory, &self.moved));
+        notes.extend(self.moved.iter().flat_map(|moved| actions::left_over(inventory, moved)));
         let gates = self.gates(inventory, &planned, &drawn);
         let steps: Vec<PlannedStep> = self
             .steps
@@ -127,10 +135,11 @@ impl Runbook {
             steps.iter().filter_map(|step| step.gate.as_ref()).filter(blocking).flat_map(|gate| gate.problems(inventory));
         let mut blockers: Vec<Problem> = blockers.collect();
         blockers.dedup();
-        let found = inventory.backend_ai.as_ref().map_or_else(
-            || "Backend.AI could not be read".to_owned(),
-            |b| format!("Backend.AI {}: {}", b.version, b.era.sentence()),
-        );
+        let found = match &inventory.backend_ai {
+            Some(b) => format!("Backend.AI {}: {}", b.version, b.era.sentence()),
+            None if self.moved.is_some() => "Backend.AI could not be read".to_owned(),
+            None => machines(inventory),
+        };
         let mut plan = Plan {
             v: PLAN_VERSION,
             plan: String::new(),
@@ -140,6 +149,7 @@ impl Runbook {
             read_at_ms: inventory.read_at_ms,
             found,
             totals: totals(&steps),
+            wants: self.wants(),
             steps,
             ledger,
             limits: self.limits,
@@ -194,19 +204,21 @@ impl Runbook {
                 return None;
             }
             let named = gate.checks.iter().map(|word| match word {
-                written::CheckWord::Answers => Check::Answers,
+                written::CheckWord::Answers => {
+                    let wants = self.wants();
+                    Check::Answers { parts: wants.parts, machines: wants.machines }
+                }
                 written::CheckWord::ManagersRun => Check::ManagersRun,
                 written::CheckWord::Drained => {
-                    let repositories = Some(self.moved.old_folder()).filter(|folder| !folder.is_empty());
-                    Check::Drained {
-                        registry: self.moved.old_registry().to_owned(),
-                        repositories: repositories.into_iter().collect(),
-                    }
+                    let moved = self.moved.clone().unwrap_or_default();
+                    let repositories = Some(moved.old_folder()).filter(|folder| !folder.is_empty());
+                    Check::Drained { registry: moved.old_registry().to_owned(), repositories: repositories.into_iter().collect() }
                 }
             });
             checks.splice(0..0, named);
             let own: Vec<&PlannedChange> = planned[index].iter().filter(|change| !change.found).collect();
-            let fill = |text: &str| fill(text, &inventory.cluster, &own);
+            let noun = if self.moved.is_some() { "agent" } else { "host" };
+            let fill = |text: &str| fill(text, &inventory.cluster, noun, &own);
             let sentence = match gate.ask {
                 Ask::Nothing => String::new(),
                 Ask::Yes => "yes".to_owned(),
@@ -215,7 +227,7 @@ impl Runbook {
             };
             Some(Gate {
                 title: gate.title.clone().unwrap_or_else(|| step.title.clone()),
-                text: gate.text.iter().map(|line| fill(line)).collect(),
+                text: gate.text.iter().map(|line| fill(line)).chain(drawn[index].warnings.iter().cloned()).collect(),
                 ask: gate.ask,
                 sentence,
                 checks,
@@ -226,8 +238,21 @@ impl Runbook {
     }
 }
 
+/// What was found of hosts, in one sentence.
+fn machines(inventory: &Inventory) -> String {
+    let of = |word: &str, n: usize| (n > 0).then(|| format!("{} with {word}", text::count(n as u64, "host")));
+    let count = |has: fn(&Machine) -> bool| inventory.machines.values().filter(|machine| has(machine)).count();
+    let found = [
+        of("Docker", count(|m| m.docker.is_some())),
+        of("containerd", count(|m| m.containerd.is_some())),
+        of("podman", count(|m| m.podman.is_some())),
+    ];
+    let found: Vec<String> = found.into_iter().flatten().collect();
+    if found.is_empty() { text::count(inventory.machines.len() as u64, "host") } else { found.join(", ") }
+}
+
 /// Fills the words of a gate with the figures of its step.
-fn fill(text: &str, cluster: &str, changes: &[&PlannedChange]) -> String {
+fn fill(text: &str, cluster: &str, noun: &str, changes: &[&PlannedChange]) -> String {
     let hosts: BTreeSet<&str> = changes.iter().map(|change| change.place.as_str()).collect();
     let bytes: u64 = changes.iter().map(|change| change.change.size_bytes()).sum();
     let n = changes.len() as u64;
@@ -238,7 +263,7 @@ fn fill(text: &str, cluster: &str, changes: &[&PlannedChange]) -> String {
             "{changes}",
             &text::count(parts, if n == parts { "change" } else { "key and row" }).replace("key and rows", "keys and rows"),
         )
-        .replace("{hosts}", &text::count(hosts.len() as u64, "agent"))
+        .replace("{hosts}", &text::count(hosts.len() as u64, noun))
         .replace("{bytes}", &text::bytes(bytes))
 }
 
@@ -287,6 +312,7 @@ fn totals(steps: &[PlannedStep]) -> Totals {
             }
             Change::Tag { .. } => totals.tags += 1,
             Change::Remove { .. } => totals.removals += 1,
+            Change::Configure { .. } => totals.hosts += 1,
             Change::Service { .. } | Change::Rescan { .. } => {}
         }
     }

@@ -5,10 +5,11 @@ use std::{fs, path::Path};
 /// Module, and what it may use beside itself.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("private", &[]),
     ("actions", &["model"]),
     ("runbook", &["model", "actions"]),
-    ("journal", &["model"]),
-    ("cluster", &["model"]),
+    ("journal", &["model", "private"]),
+    ("cluster", &["model", "private"]),
     ("engine", &["model", "journal", "cluster"]),
     ("remote", &["model"]),
     ("notify", &["model"]),
@@ -21,7 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "cli",
         &[
             "model", "actions", "runbook", "journal", "cluster", "engine", "remote", "notify", "report", "account", "headless",
-            "plain", "tui",
+            "plain", "tui", "private",
         ],
     ),
 ];

@@ -51,6 +51,7 @@ pub fn plan_of(agents: usize, limits: Limits) -> Plan {
         found: "Backend.AI 23.09.10".to_owned(),
         steps: steps.into_iter().enumerate().map(|(i, written)| step(i, written, agents)).collect(),
         ledger: vec![],
+        wants: castoff::model::Wants::backend_ai(),
         totals: Totals { changes: changes + 2, pulls: changes, ..Totals::default() },
         limits,
         notes: vec![],

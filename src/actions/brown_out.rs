@@ -95,7 +95,7 @@ mod tests {
 
     fn drawn(action: &dyn Action, world: &Inventory, earlier: &[&Change]) -> Drawn {
         let moved = Move { from: "docker.io/lablup".to_owned(), to: vec!["cr.x/stable".to_owned()], overrides: [].into() };
-        action.plan(world, &About { moved: &moved, ledger: &[], earlier }).unwrap()
+        action.plan(world, &About { moved: &moved, mirror: None, ledger: &[], earlier }).unwrap()
     }
 
     #[test]

@@ -136,7 +136,7 @@ mod tests {
         .into_iter()
         .collect();
         let moved = Move { from: "docker.io/lablup".to_owned(), to: vec!["cr.example/stable".to_owned()], overrides: [].into() };
-        let drawn = DeleteMetadata {}.plan(&world, &About { moved: &moved, ledger: &[], earlier: &[] }).unwrap();
+        let drawn = DeleteMetadata {}.plan(&world, &About { moved: &moved, mirror: None, ledger: &[], earlier: &[] }).unwrap();
         let [Change::Rows { diffs }] = drawn.changes.as_slice() else { panic!("{:?}", drawn.changes) };
         let deleted: Vec<&str> = diffs.iter().map(|diff| diff.key.as_str()).collect();
         assert_eq!(deleted, ["a1", "free", "r2"]);

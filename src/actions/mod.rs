@@ -6,6 +6,8 @@ mod brown_out;
 mod delete_metadata;
 mod ledger;
 mod left_over;
+mod mirror;
+mod mirror_docker;
 mod point_aliases;
 mod preflight;
 mod pull_images;
@@ -16,24 +18,43 @@ mod set_managers;
 
 pub use ledger::ledger;
 pub use left_over::left_over;
+pub use mirror::Mirror;
 
-use crate::model::{Change, Check, ImageRef, Inventory, Kept, LedgerLine, Problem, backend_ai::quote};
+use crate::model::{Change, Check, ImageRef, Inventory, Kept, LedgerLine, Problem, Wants, backend_ai::quote};
 use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, fmt::Debug};
 
 /// The work a step names. Planned against the inventory as the earlier steps will leave it.
 pub trait Action: Debug + Send + Sync {
+    /// What has to be read before it can be planned.
+    fn wants(&self, _about: &About<'_>) -> Wants {
+        Wants::backend_ai()
+    }
+
     fn plan(&self, world: &Inventory, about: &About<'_>) -> Result<Drawn, String>;
 }
 
 /// What every action of a runbook shares.
 #[derive(Clone, Copy, Debug)]
 pub struct About<'a> {
+    /// Empty in a runbook without `[move]`: its actions do not look at it.
     pub moved: &'a Move,
+    /// There in every runbook with an action that needs one.
+    pub mirror: Option<&'a Mirror>,
     pub ledger: &'a [LedgerLine],
     /// The changes of the steps before, in their order.
     pub earlier: &'a [&'a Change],
+}
+
+impl<'a> About<'a> {
+    /// The mirror of the runbook.
+    ///
+    /// # Panics
+    /// In a runbook without `[mirror]`; none with an action that asks for it is read.
+    pub fn mirror(&self) -> &'a Mirror {
+        self.mirror.expect("a runbook with such an action has a mirror")
+    }
 }
 
 /// What an action drew up.
@@ -44,12 +65,14 @@ pub struct Drawn {
     /// Questions that only this action can put; they join the gate of its step.
     pub checks: Vec<Check>,
     pub notes: Vec<Problem>,
+    /// Sentences that its gate has to tell, behind those of the runbook.
+    pub warnings: Vec<String>,
     /// One line: what it would do.
     pub summary: String,
 }
 
 /// From where to where images move: data of the runbook, shared by all its steps.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Move {
     /// `docker.io/lablup`: a registry, and the folder of repositories that moves.
@@ -118,6 +141,8 @@ pub struct Kind {
     pub about: &'static str,
     /// Its changes are on hosts, of which there are many alike: they may go in waves.
     pub on_hosts: bool,
+    /// The table of the runbook without which it cannot be planned: `move` or `mirror`.
+    pub needs: Option<&'static str>,
     load: fn(toml::Table) -> Result<Box<dyn Action>, toml::de::Error>,
     pub schema: fn() -> schemars::Schema,
 }
@@ -134,10 +159,16 @@ pub fn whole_schema<T: JsonSchema>() -> schemars::Schema {
 
 macro_rules! kind {
     ($name:literal, $action:ty, $about:literal) => {
-        Kind { name: $name, about: $about, on_hosts: false, load: load::<$action>, schema: whole_schema::<$action> }
+        Kind { name: $name, about: $about, on_hosts: false, needs: Some("move"), load: load::<$action>, schema: whole_schema::<$action> }
     };
     (on hosts $name:literal, $action:ty, $about:literal) => {
         Kind { on_hosts: true, ..kind!($name, $action, $about) }
+    };
+    (mirror $name:literal, $action:ty, $about:literal) => {
+        Kind { needs: Some("mirror"), ..kind!($name, $action, $about) }
+    };
+    (mirror on hosts $name:literal, $action:ty, $about:literal) => {
+        Kind { needs: Some("mirror"), ..kind!(on hosts $name, $action, $about) }
     };
 }
 
@@ -162,6 +193,8 @@ pub const ACTIONS: &[Kind] = &[
     ),
     kind!("delete-metadata", delete_metadata::DeleteMetadata, "the old images' metadata and the old registry's configuration go"),
     kind!(on hosts "remove-images", remove_images::RemoveImages, "old images go from the agents, where the ledger allows it"),
+    kind!(mirror "check-mirror", mirror::CheckMirror, "asks from every host whether the mirror answers, and looks at the files that will be changed"),
+    kind!(mirror on hosts "mirror-docker", mirror_docker::MirrorDocker, "every Docker daemon uses the mirror for Docker Hub; a pull proves it"),
 ];
 
 /// Reads a step's parameters by its action's word.

@@ -1,7 +1,7 @@
 //! `preflight`: what must hold before anything is touched. Plans no change.
 
 use super::{About, Action, Drawn};
-use crate::model::{Check, Inventory, Problem, Verdict, text};
+use crate::model::{Check, Inventory, MachineWants, Part, Problem, Verdict, Wants, text};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
@@ -16,7 +16,9 @@ impl Action for Preflight {
         let refused =
             candidates.filter(|image| world.registries.get(&image.registry).is_some_and(|r| r.refused.contains_key(image)));
         let images: BTreeSet<_> = offered.into_iter().chain(refused).collect();
-        let mut checks = vec![Check::Answers, Check::Version];
+        let mut parts = Wants::backend_ai().parts;
+        parts.insert(Part::Registries);
+        let mut checks = vec![Check::Answers { parts, machines: MachineWants::default() }, Check::Version];
         if !images.is_empty() {
             checks.push(Check::Pullable { images });
         }

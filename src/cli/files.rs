@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 
 /// What was named on the command line.
 pub enum Named {
-    Runbook(Runbook),
+    Runbook(Box<Runbook>),
     SavedPlan(Box<Plan>),
 }
 
 /// A shipped runbook by name, a runbook by path, or a saved plan by path.
 pub fn named(name: &str, sets: &[String]) -> Result<Named, Failure> {
     if let Some((shipped, text)) = SHIPPED.iter().find(|(shipped, _)| *shipped == name) {
-        return Ok(Named::Runbook(Runbook::parse(&format!("runbooks/{shipped}.toml"), text, sets)?));
+        return Ok(Named::Runbook(Box::new(Runbook::parse(&format!("runbooks/{shipped}.toml"), text, sets)?)));
     }
     let path = Path::new(name);
     if !path.exists() {
@@ -31,7 +31,7 @@ pub fn named(name: &str, sets: &[String]) -> Result<Named, Failure> {
         }
         return Ok(Named::SavedPlan(Box::new(saved_plan(name, &text)?)));
     }
-    Ok(Named::Runbook(Runbook::parse(name, &text, sets)?))
+    Ok(Named::Runbook(Box::new(Runbook::parse(name, &text, sets)?)))
 }
 
 fn saved_plan(name: &str, text: &str) -> Result<Plan, Failure> {

@@ -11,8 +11,9 @@ use crate::cluster::{
     live::Live,
     sim::{Pace, Sim, demo},
 };
-use crate::journal::{Home, Journal, JournalError, private};
+use crate::journal::{Home, Journal, JournalError};
 use crate::model::{Command, Holder, Inventory, Plan, State, Waves, text};
+use crate::private;
 use crate::remote::peer;
 use crate::report;
 use crate::runbook::Runbook;
@@ -293,7 +294,9 @@ fn guarded(common: &Common, file: ClusterFile) -> Result<Arc<dyn Cluster>, Failu
         let path = std::path::absolute(path).context("cannot find the cluster file")?;
         arguments.extend(["--cluster".into(), path.into()]);
     }
-    Ok(Arc::new(Live::new(file, now_ms)?.guarded_by(Guard { program, arguments })))
+    let live = Live::new(file, now_ms)?.guarded_by(Guard { program, arguments });
+    // Also where runs are shared: what stood in a file may hold a secret, and stays with the operator who changed it.
+    Ok(Arc::new(live.keeps_backups_in(state)))
 }
 
 /// A run belongs to one cluster: another cluster file is refused before anything is asked of it.
@@ -310,11 +313,11 @@ pub fn live_named(common: &Common, name: &str) -> Result<Arc<dyn Cluster>, Failu
 
 /// Reads the cluster, then its registries for what the cluster names.
 async fn read(cluster: &dyn Cluster, runbook: &Runbook) -> Inventory {
-    let wants = Runbook::wants();
-    let mut inventory = cluster.read(&wants).await;
-    let wants = runbook.registry_wants(&inventory);
-    let registries = cluster.read(&wants).await;
-    inventory.merge(registries, &wants);
+    let mut inventory = cluster.read(&runbook.wants()).await;
+    if let Some(wants) = runbook.registry_wants(&inventory) {
+        let registries = cluster.read(&wants).await;
+        inventory.merge(registries, &wants);
+    }
     inventory
 }
 
@@ -323,7 +326,7 @@ async fn make(cluster: &dyn Cluster, planned: &Planned) -> Result<Plan, Failure>
     match files::named(&planned.runbook, &planned.sets)? {
         files::Named::Runbook(runbook) => Ok(runbook.plan(&read(cluster, &runbook).await)?.0),
         files::Named::SavedPlan(plan) => {
-            let inventory = cluster.read(&Runbook::wants()).await;
+            let inventory = cluster.read(&plan.wants).await;
             if plan.cluster != inventory.cluster {
                 let (made, here) = (&plan.cluster, &inventory.cluster);
                 return Err(Failure::new(Exit::Usage, format!("the plan was made for cluster `{made}`, this is `{here}`")));
@@ -398,7 +401,7 @@ pub fn columns() -> usize {
 
 /// By a temporary file and a rename: a full disk leaves what was there. Mode 0600.
 fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
-    let written = private::replace(path, text);
+    let written = private::replace(path, text.as_bytes());
     written.with_context(|| format!("cannot write `{}`", path.display())).map_err(|error| Failure {
         exit: Exit::Usage,
         error,

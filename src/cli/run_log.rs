@@ -2,8 +2,8 @@
 //! Never slows the run and never ends it: a line that cannot be written is counted, and said once.
 
 use crate::account::Account;
-use crate::journal::private;
 use crate::model::{Event, Level, Stamped, text};
+use crate::private;
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write},

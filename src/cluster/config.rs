@@ -2,8 +2,10 @@
 //! It never holds a secret, and no error of it shows one.
 
 mod checks;
+mod hosts;
 mod place;
 
+pub use hosts::{ContainerdConfig, DockerConfig, HostConfig, PodmanConfig};
 pub use place::ConfigError;
 
 /// Whether a URL holds a password, which it must not.
@@ -37,6 +39,9 @@ pub struct ClusterFile {
     pub managers: Vec<ManagerConfig>,
     #[serde(default)]
     pub agents: Vec<AgentConfig>,
+    /// Machines whose mirrors are set. An agent with a `host` is one as well, with the usual paths and commands.
+    #[serde(default)]
+    pub hosts: Vec<HostConfig>,
     pub discover: Option<Discover>,
     /// By name as in image references: `cr.backend.ai`, `docker.io`.
     #[serde(default)]
@@ -46,6 +51,9 @@ pub struct ClusterFile {
     pub notify: Notify,
     /// Where runs are kept that several operators share; `--journal` goes before it.
     pub journal: Option<Postgres>,
+    /// What a runbook puts into files of hosts by name: the password of a mirror.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, Secret>,
 }
 
 impl ClusterFile {
@@ -114,7 +122,8 @@ impl ClusterFile {
         let postgres = self.postgres.iter().chain(&self.journal).filter_map(|postgres| postgres.password.as_ref());
         let registries = self.registries.values().filter_map(|registry| registry.password.as_ref());
         let name = |secret: &Secret| if let Secret::Env(name) = secret { Some(name.clone()) } else { None };
-        let named = etcd.chain(postgres).chain(registries).chain(&self.notify.token).filter_map(name);
+        let named =
+            etcd.chain(postgres).chain(registries).chain(&self.notify.token).chain(self.secrets.values()).filter_map(name);
         // libpq's own, which PostgreSQL's client honours.
         named.chain(["PGPASSWORD".to_owned()]).collect()
     }
@@ -137,7 +146,8 @@ impl ClusterFile {
         let etcd = self.etcd.iter_mut().filter_map(|etcd| etcd.password.as_mut());
         let postgres = self.postgres.iter_mut().chain(&mut self.journal).filter_map(|postgres| postgres.password.as_mut());
         let registries = self.registries.values_mut().filter_map(|registry| registry.password.as_mut());
-        for secret in etcd.chain(postgres).chain(registries).chain(&mut self.notify.token) {
+        let own = self.notify.token.iter_mut().chain(self.secrets.values_mut());
+        for secret in etcd.chain(postgres).chain(registries).chain(own) {
             if let Secret::File(path) = secret {
                 *path = folder.join(&*path);
             }

@@ -106,7 +106,7 @@ async fn give_back(cluster: &dyn Cluster, row: &Change) -> Result<(), Fault> {
     let what = "cannot give the registry back";
     match cluster.standing(row).await? {
         Standing::Before => return Ok(()),
-        Standing::After => cluster.undo(row, &|_: &str, _: u64, _: u64| {}).await?,
+        Standing::After | Standing::Midway => cluster.undo(row, &|_: &str, _: u64, _: u64| {}).await?,
         Standing::Neither(found) => return Err(Fault::new(FaultKind::Drift, what, found)),
     }
     match cluster.standing(row).await? {

@@ -1,6 +1,7 @@
 //! The real cluster, put together from its clients.
 //! It holds no state of the cluster: every question is asked anew.
 
+mod machines;
 mod reading;
 
 use super::{
@@ -10,6 +11,7 @@ use super::{
     docker::{DockerEngine, Wanted},
     etcd::EtcdClient,
     guard::{Guard, Order},
+    host::backup::Backups,
     manager::ManagerClient,
     postgres::PostgresClient,
     registry::RegistryClient,
@@ -23,6 +25,7 @@ use crate::model::{
 use async_trait::async_trait;
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 use tokio::sync::OnceCell;
@@ -42,6 +45,8 @@ pub struct Live {
     /// Those of the cluster file, and those asked for since.
     registries: Mutex<BTreeMap<String, Arc<RegistryClient>>>,
     guard: Option<Guard>,
+    /// Of files of hosts; without it none is changed.
+    backups: Option<Backups>,
 }
 
 #[async_trait]
@@ -67,6 +72,7 @@ impl Cluster for Live {
             Change::Pull { host, .. } | Change::Tag { host, .. } | Change::Remove { host, .. } => {
                 self.engine(host).await?.standing(change).await
             }
+            Change::Configure { .. } => self.configure_standing(change).await,
         }
     }
 
@@ -91,6 +97,7 @@ impl Cluster for Live {
             }
             Change::Tag { host, image, from, id, before } => self.engine(host).await?.tag(image, from, id, before.as_ref()).await,
             Change::Remove { host, image, id, .. } => self.engine(host).await?.remove(image, id).await,
+            Change::Configure { .. } => self.configure(change, report).await,
         }
     }
 
@@ -135,6 +142,7 @@ impl Cluster for Live {
                 };
                 self.engine(host).await?.undo_remove(&wanted, twin.as_ref(), credentials, report).await
             }
+            Change::Configure { .. } => self.unconfigure(change, report).await,
         }
     }
 
@@ -174,13 +182,25 @@ impl Live {
         let registries = file.registries.iter().map(registry).collect::<Result<_, Fault>>()?;
         let (etcd, postgres) = (OnceCell::new(), OnceCell::new());
         let (engines, registries) = (Mutex::new(engines), Mutex::new(registries));
-        Ok(Self { file, now, sessions, etcd, postgres, managers, engines, registries, guard: None })
+        Ok(Self { file, now, sessions, etcd, postgres, managers, engines, registries, guard: None, backups: None })
     }
 
     /// How the guard of a brown-out is started; without it no brown-out begins.
     #[must_use]
     pub fn guarded_by(self, guard: Guard) -> Self {
         Self { guard: Some(guard), ..self }
+    }
+
+    /// The state folder, in which every file of a host is kept before it is changed.
+    #[must_use]
+    pub fn keeps_backups_in(self, state: PathBuf) -> Self {
+        Self { backups: Some(Backups::new(state)), ..self }
+    }
+
+    /// Where what stands in files of hosts is kept before it is changed.
+    pub fn backups(&self) -> Result<&Backups, Fault> {
+        let missing = || Fault::new(FaultKind::Lasting, "cannot change a file of a host", "nothing says where it is kept before");
+        self.backups.as_ref().ok_or_else(missing)
     }
 
     /// Before the effect: a brown-out that nobody guards might last for ever.

@@ -7,6 +7,7 @@ pub mod docker;
 pub mod docker_config;
 pub mod etcd;
 pub mod guard;
+pub mod host;
 pub mod init;
 pub mod live;
 pub mod manager;
@@ -29,6 +30,9 @@ pub trait Watch: Send + Sync {
 
     /// The layers of the image on its way, lowest first. Told of pulls only, at most twice a second and at their end.
     fn layers(&self, _layers: Vec<LayerProgress>) {}
+
+    /// What the journal has to keep of the effect, such as who served a pull. Counts only if the effect ends well.
+    fn told(&self, _words: &str) {}
 }
 
 /// A function that wants to know of progress and of nothing else.

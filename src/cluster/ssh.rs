@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::{Mutex, Semaphore},
     time::timeout,
 };
@@ -31,6 +31,8 @@ const PIPES_GRACE: Duration = Duration::from_millis(500);
 const BEHIND_A_JUMP: &str = "UNKNOWN port 65535";
 /// What is kept of an output: its end.
 const OUTPUT_LIMIT: usize = 1 << 20;
+/// The same of a command that is given input: those print files.
+const FILES_LIMIT: usize = 64 << 20;
 
 /// Where commands run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,33 +115,76 @@ impl Output {
 #[derive(Clone)]
 pub struct Runner {
     place: Place,
+    sudo: bool,
     sessions: Arc<Sessions>,
 }
 
 impl Runner {
     pub fn new(place: Place, sessions: &Arc<Sessions>) -> Self {
-        Self { place, sessions: Arc::clone(sessions) }
+        Self { place, sudo: false, sessions: Arc::clone(sessions) }
+    }
+
+    /// Every command is run by `sudo -n`: for root, and never asking for a password.
+    #[must_use]
+    pub fn with_sudo(self, sudo: bool) -> Self {
+        Self { sudo, ..self }
+    }
+
+    pub fn sudo(&self) -> bool {
+        self.sudo
     }
 
     pub fn place(&self) -> &Place {
         &self.place
     }
 
-    /// Runs a list of words. Whatever the exit code is, it is an answer; a `Fault` is: not started, or not ended in time.
+    /// Runs a list of words. Whatever the exit code is, it is an answer; a `Fault` is: not started, not ended in time, or
+    /// refused by sudo.
     pub async fn run(&self, words: &[String], working_dir: Option<&str>, deadline: Duration) -> Result<Output, Fault> {
+        self.run_in(words, working_dir, None, deadline).await
+    }
+
+    /// The same with these bytes on its standard input: the way for what must not be an argument. A connection that breaks
+    /// off ends the input early, so the command has to know by itself when it is whole.
+    pub async fn run_with(&self, words: &[String], input: &[u8], deadline: Duration) -> Result<Output, Fault> {
+        self.run_in(words, None, Some(input), deadline).await
+    }
+
+    async fn run_in(
+        &self,
+        words: &[String],
+        working_dir: Option<&str>,
+        input: Option<&[u8]>,
+        deadline: Duration,
+    ) -> Result<Output, Fault> {
         let program = words.first().map_or("", String::as_str);
         let what = format!("`{program}`");
         if program.is_empty() {
             return Err(Fault::new(FaultKind::Lasting, "the command", "the list of words is empty"));
         }
+        let by_sudo: Vec<String>;
+        let words = if self.sudo {
+            by_sudo = ["sudo", "-n", "--"].map(str::to_owned).into_iter().chain(words.iter().cloned()).collect();
+            &by_sudo
+        } else {
+            words
+        };
         let ended = match &self.place {
-            Place::Local => timeout(deadline, self.sessions.run_local(words, working_dir)).await,
+            Place::Local => timeout(deadline, self.sessions.run_local(words, working_dir, input)).await,
             Place::Ssh(destination) => {
                 let line = remote_line(words, working_dir, deadline);
-                timeout(deadline, self.sessions.run_remote(destination, &line, &what)).await
+                timeout(deadline, self.sessions.run_remote(destination, &line, input, &what)).await
             }
         };
-        ended.map_err(|_| Fault::new(FaultKind::Passing, what, format!("it did not end within {} s", deadline.as_secs())))?
+        let ended = ended
+            .map_err(|_| Fault::new(FaultKind::Passing, &what, format!("it did not end within {} s", deadline.as_secs())))?;
+        match ended {
+            Ok(output) if self.sudo => refused_by_sudo(&output).map_or(Ok(output), |why| {
+                let hint = "let sudo run it without a password (`NOPASSWD` in sudoers), or take `sudo` out of the cluster file";
+                Err(Fault::new(FaultKind::Denied, format!("{what} by sudo"), why).hint(hint))
+            }),
+            ended => ended,
+        }
     }
 
     /// The path of a local socket that leads to a socket over there. Only for `Place::Ssh`; kept and renewed when the
@@ -199,34 +244,41 @@ impl Sessions {
         command
     }
 
-    async fn run_local(&self, words: &[String], working_dir: Option<&str>) -> Result<Output, Fault> {
+    async fn run_local(&self, words: &[String], working_dir: Option<&str>, input: Option<&[u8]>) -> Result<Output, Fault> {
         let (program, arguments) = (&words[0], &words[1..]);
         let mut command = self.command(program);
         command.args(arguments).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).process_group(0);
         if let Some(folder) = working_dir {
             command.current_dir(folder);
         }
+        if input.is_some() {
+            command.stdin(std::process::Stdio::piped());
+        }
         let mut child = command.spawn().map_err(|e| not_started(program, working_dir, &e))?;
         let group = Group::of(&child);
-        let pipes = (drain(child.stdout.take()), drain(child.stderr.take()));
+        let pipes = (drain(child.stdout.take(), limit(input)), drain(child.stderr.take(), OUTPUT_LIMIT));
         let (stdout, stderr) = (tokio::spawn(pipes.0), tokio::spawn(pipes.1));
-        let exit = child.wait().await.map_err(|e| Fault::new(FaultKind::Lasting, format!("`{program}`"), e.to_string()))?;
+        let stdin = child.stdin.take();
+        let ((), exit) = tokio::join!(feed(stdin, input), child.wait());
+        let exit = exit.map_err(|e| Fault::new(FaultKind::Lasting, format!("`{program}`"), e.to_string()))?;
         group.ended();
         let (stdout, stderr) = tokio::join!(rest_of(stdout), rest_of(stderr));
         Ok(Output { code: exit.code(), stdout, stderr })
     }
 
-    async fn run_remote(&self, destination: &Destination, line: &str, what: &str) -> Result<Output, Fault> {
+    async fn run_remote(&self, destination: &Destination, line: &str, input: Option<&[u8]>, what: &str) -> Result<Output, Fault> {
         let connection = self.link(destination).await?;
         let _turn = connection.commands.acquire().await;
         let mut command = connection.session.shell(line);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = match command.spawn().await {
             Ok(child) => child,
             Err(e) => return Err(connection.lost(&e, destination, what).await),
         };
-        let (stdout, stderr) = (drain(child.stdout().take()), drain(child.stderr().take()));
-        let (stdout, stderr, status) = tokio::join!(stdout, stderr, child.wait());
+        let (stdout, stderr) = (drain(child.stdout().take(), limit(input)), drain(child.stderr().take(), OUTPUT_LIMIT));
+        let stdin = child.stdin().take();
+        let ((), stdout, stderr, status) = tokio::join!(feed(stdin, input), stdout, stderr, child.wait());
         let code = match status {
             Ok(status) => status.code(),
             // The protocol has one word for a command that died by a signal and for a lost connection.
@@ -466,6 +518,27 @@ pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words).to_owned()
 }
 
+fn limit(input: Option<&[u8]>) -> usize {
+    if input.is_some() { FILES_LIMIT } else { OUTPUT_LIMIT }
+}
+
+/// Writes it all and closes the pipe. A command that does not read to the end says why by its exit code.
+async fn feed(pipe: Option<impl AsyncWrite + Unpin>, input: Option<&[u8]>) {
+    let (Some(mut pipe), Some(input)) = (pipe, input) else { return };
+    if pipe.write_all(input).await.is_ok() {
+        let _ = pipe.shutdown().await;
+    }
+}
+
+/// Why sudo did not run a command at all. A command of its own that failed has other words, or printed something.
+fn refused_by_sudo(output: &Output) -> Option<String> {
+    let line = output.stderr.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
+    let own = line.strip_prefix("sudo: ").filter(|words| !words.starts_with("unable to resolve host"));
+    let policy = [" is not in the sudoers file", " is not allowed to execute ", " may not run sudo"];
+    let why = own.or_else(|| policy.iter().any(|part| line.contains(part)).then_some(line))?;
+    (output.code == Some(1) && output.stdout.is_empty()).then(|| why.to_owned())
+}
+
 async fn rest_of(mut pipe: tokio::task::JoinHandle<String>) -> String {
     if let Ok(text) = timeout(PIPES_GRACE, &mut pipe).await {
         return text.unwrap_or_default();
@@ -475,14 +548,14 @@ async fn rest_of(mut pipe: tokio::task::JoinHandle<String>) -> String {
 }
 
 /// Reads to the end and keeps the end. A pipe that fails in between ends there: the exit code tells the rest.
-async fn drain(pipe: Option<impl AsyncRead + Unpin>) -> String {
+async fn drain(pipe: Option<impl AsyncRead + Unpin>, limit: usize) -> String {
     let mut kept = Vec::new();
     let Some(mut pipe) = pipe else { return String::new() };
     let mut chunk = vec![0; 16 << 10];
     while let Ok(n @ 1..) = pipe.read(&mut chunk).await {
         kept.extend_from_slice(&chunk[..n]);
-        if kept.len() > 2 * OUTPUT_LIMIT {
-            kept.drain(..kept.len() - OUTPUT_LIMIT);
+        if kept.len() > 2 * limit {
+            kept.drain(..kept.len() - limit);
         }
     }
     String::from_utf8_lossy(&kept).into_owned()

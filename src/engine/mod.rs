@@ -361,11 +361,17 @@ impl Engine {
                 Report::Gate { step, inventory } => self.gate_was_read(step, &inventory).await?,
                 Report::Looked { id, standing } => {
                     let ours = self.state.status(id).ours;
+                    let begun = |standing: &Standing| ours && worker::may_apply(standing, &self.plan().change(id).change);
                     match standing {
-                        Ok(Standing::Before) if still => {}
-                        Ok(Standing::Before) => {
-                            looked.push(id);
-                            continue;
+                        Ok(standing) if standing == Standing::Before || begun(&standing) => {
+                            if !still {
+                                looked.push(id);
+                                continue;
+                            }
+                        }
+                        Ok(Standing::Before | Standing::Midway) => {
+                            let found = "a part of it is so already, a part is not";
+                            entries.push(Entry::Failed { change: id, fault: self.drift(id, found) });
                         }
                         Ok(Standing::After) if ours => entries.push(Entry::Done { change: id }),
                         Ok(Standing::After) => entries.push(Entry::Found { change: id }),
@@ -375,8 +381,11 @@ impl Engine {
                     self.flights.asked_nothing(id);
                     self.flights.land(id);
                 }
-                Report::Acted { id, outcome } => {
+                Report::Acted { id, outcome, told } => {
                     self.flights.land(id);
+                    if outcome == Ok(Standing::After) {
+                        entries.extend(told.into_iter().map(|by| Entry::Proven { change: id, by }));
+                    }
                     entries.push(match outcome {
                         Ok(Standing::After) => Entry::Done { change: id },
                         Ok(Standing::Before) => {
@@ -390,6 +399,10 @@ impl Engine {
                                     "the call ended well, but reading back shows no change",
                                 ),
                             }
+                        }
+                        Ok(Standing::Midway) => {
+                            let found = "the call ended well, but reading back shows only a part of it";
+                            Entry::Failed { change: id, fault: self.drift(id, found) }
                         }
                         Ok(Standing::Neither(found)) => Entry::Failed { change: id, fault: self.drift(id, &found) },
                         Err(fault) => self.after_fault(id, fault),

@@ -21,8 +21,7 @@ pub struct Survey {
 
 /// Reads the cluster for a run that has a plan. Changes nothing, and needs no lock.
 pub async fn survey(cluster: &dyn Cluster, state: &State) -> Survey {
-    let parts = [Part::Keys, Part::Tables, Part::Sessions, Part::Managers, Part::Hosts];
-    let wants = Wants { parts: parts.into_iter().collect(), ..Wants::default() };
+    let wants = state.plan.as_ref().map_or_else(Wants::backend_ai, |plan| plan.wants.clone());
     let inventory = cluster.read(&wants).await;
     let lines = (0..state.steps.len()).map(|step| survey_line(state, &inventory, step)).collect();
     let changed = changed(state, &inventory);
@@ -110,7 +109,7 @@ fn is_unread(change: &Change, inventory: &Inventory) -> bool {
         Change::Rows { .. } | Change::Alias { .. } | Change::BrownOut { .. } => silent(Part::Tables),
         Change::Rescan { .. } => silent(Part::Keys) || silent(Part::Tables),
         Change::Service { .. } => silent(Part::Managers),
-        Change::Pull { .. } | Change::Tag { .. } | Change::Remove { .. } => false,
+        Change::Pull { .. } | Change::Tag { .. } | Change::Remove { .. } | Change::Configure { .. } => false,
     }
 }
 
@@ -170,7 +169,7 @@ fn survey_line(state: &State, inventory: &Inventory, step: usize) -> SurveyLine 
             _ if overtaken(state, step, n) => stands += 1,
             // A name in use is what the drain gate waits for.
             Standing::Neither(_) if matches!(change.change, Change::Remove { .. }) => {}
-            Standing::Before => {}
+            Standing::Before | Standing::Midway => {}
             Standing::Neither(_) => drifted += 1,
         }
     }

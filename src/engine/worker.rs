@@ -3,8 +3,11 @@
 use super::guard::Guard;
 use crate::cluster::{Cluster, Watch};
 use crate::journal::JournalError;
-use crate::model::{Change, ChangeId, Event, Fault, FaultKind, Inventory, LayerProgress, Progress, Standing};
-use std::{sync::Arc, time::Duration};
+use crate::model::{Change, ChangeId, Event, Fault, FaultKind, Inventory, LayerProgress, Progress, Standing, text};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::sync::mpsc;
 
 /// What a worker tells the engine.
@@ -20,6 +23,8 @@ pub enum Report {
     Acted {
         id: ChangeId,
         outcome: Result<Standing, Fault>,
+        /// What the journal has to keep of it.
+        told: Vec<String>,
     },
     Undone {
         id: ChangeId,
@@ -55,12 +60,12 @@ pub async fn apply(
     now_ms: fn() -> i64,
 ) {
     let cluster = &*guard.cluster;
-    let report = Watcher { change: id, events, now_ms };
+    let report = Watcher::new(id, events, now_ms);
     let applied = match guard.ask().await {
         Err(why) => return drop(to.send(Report::Halted(why)).await),
         // It stood `Before` a while ago, and the cluster was nobody's since.
         Ok(true) => match cluster.standing(&change).await {
-            Ok(Standing::Before) => within(deadline, &change, cluster.apply(&change, &report)).await,
+            Ok(standing) if may_apply(&standing, &change) => within(deadline, &change, cluster.apply(&change, &report)).await,
             Ok(_) => Ok(()),
             Err(fault) => Err(fault),
         },
@@ -68,11 +73,21 @@ pub async fn apply(
     };
     // Whatever the call said: only reading back tells. A call that failed may have taken effect all the same.
     let outcome = match (applied, cluster.standing(&change).await) {
-        (_, Ok(Standing::After)) => Ok(Standing::After),
+        (_, Ok(Standing::After)) if !change.told_by_attempt() => Ok(Standing::After),
         (Err(fault), _) | (Ok(()), Err(fault)) => Err(fault),
         (Ok(()), Ok(standing)) => Ok(standing),
     };
-    let _ = to.send(Report::Acted { id, outcome }).await;
+    let told = report.told.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let _ = to.send(Report::Acted { id, outcome, told }).await;
+}
+
+/// Whether a change that is begun has to be applied, as it stands now.
+pub fn may_apply(standing: &Standing, change: &Change) -> bool {
+    match standing {
+        Standing::Before | Standing::Midway => true,
+        Standing::After => change.told_by_attempt(),
+        Standing::Neither(_) => false,
+    }
 }
 
 pub async fn undo(
@@ -84,7 +99,7 @@ pub async fn undo(
     events: mpsc::Sender<Event>,
     now_ms: fn() -> i64,
 ) {
-    let report = Watcher { change: id, events, now_ms };
+    let report = Watcher::new(id, events, now_ms);
     let mut outcome = undo_once(&guard, &change, tries.deadline, &report).await;
     for attempt in 1..tries.attempts {
         if !matches!(&outcome, Ok(Err(fault)) if fault.kind == FaultKind::Passing) {
@@ -135,7 +150,7 @@ fn stands_otherwise(change: &Change, found: String) -> Fault {
 async fn undo_may_begin(cluster: &dyn Cluster, change: &Change) -> Result<bool, Fault> {
     match cluster.standing(change).await? {
         Standing::Before => Ok(false),
-        Standing::After => Ok(true),
+        Standing::After | Standing::Midway => Ok(true),
         // A change that was cut off half-way may still be undone; the client decides by what it finds.
         Standing::Neither(_) if matches!(change, Change::Rescan { .. }) => Ok(true),
         Standing::Neither(found) => Err(stands_otherwise(change, found)),
@@ -149,6 +164,7 @@ async fn undo_and_read_back(cluster: &dyn Cluster, change: &Change, deadline: Du
         // Both sides of the change are equal: there was nothing to take back.
         Standing::After if change.sides().0 == change.sides().1 => Ok(()),
         Standing::After => Err(stands_otherwise(change, "the call ended well, but reading back shows no change".to_owned())),
+        Standing::Midway => Err(stands_otherwise(change, "reading back shows that only a part of it is undone".to_owned())),
         Standing::Neither(found) => Err(stands_otherwise(change, found)),
     }
 }
@@ -166,6 +182,13 @@ struct Watcher {
     change: ChangeId,
     events: mpsc::Sender<Event>,
     now_ms: fn() -> i64,
+    told: Mutex<Vec<String>>,
+}
+
+impl Watcher {
+    fn new(change: ChangeId, events: mpsc::Sender<Event>, now_ms: fn() -> i64) -> Self {
+        Self { change, events, now_ms, told: Mutex::default() }
+    }
 }
 
 impl Watch for Watcher {
@@ -176,5 +199,9 @@ impl Watch for Watcher {
 
     fn layers(&self, layers: Vec<LayerProgress>) {
         let _ = self.events.try_send(Event::Layers { change: self.change, layers });
+    }
+
+    fn told(&self, words: &str) {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).push(text::clean(words));
     }
 }

@@ -2,11 +2,14 @@
 //! is gone. Never on a network's file system, whose locks are not to be trusted.
 
 use super::{
-    JOURNAL_VERSION, JournalError, private,
+    JOURNAL_VERSION, JournalError,
     store::{self, Store},
     witness::Witness,
 };
-use crate::model::{chain, text};
+use crate::{
+    model::{chain, text},
+    private,
+};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},

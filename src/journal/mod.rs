@@ -18,7 +18,6 @@
 
 mod folder;
 mod home;
-pub mod private;
 mod shared;
 mod store;
 mod witness;

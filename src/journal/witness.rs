@@ -2,8 +2,9 @@
 //! the torn end of its log without a word; then this one speaks up. It is written after the entry is durable, so it is
 //! never ahead of a whole journal, and is not synced itself: after a power cut it may be behind, which is no damage.
 
-use super::{Link, private};
+use super::Link;
 use crate::model::Digest;
+use crate::private;
 use std::{
     fs::{File, OpenOptions},
     io,

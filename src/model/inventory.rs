@@ -1,7 +1,7 @@
 //! What the cluster was seen to be, as data. A test fixture is an inventory; so is a rehearsal.
 //! It never holds a secret: passwords are read as `Value::Hidden`.
 
-use super::{Digest, Era, ImageRef, Value};
+use super::{Digest, Era, ImageRef, Machine, MachineWants, Value};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +23,9 @@ pub struct Inventory {
     pub managers: BTreeMap<String, Manager>,
     pub registries: BTreeMap<String, Registry>,
     pub hosts: BTreeMap<String, Host>,
+    /// The same hosts, and others, as machines: files and daemons.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub machines: BTreeMap<String, Machine>,
     /// etcd: whole key (`/sorna/local/…`) to value; only the folders a runbook can touch.
     pub keys: BTreeMap<String, Value>,
     /// PostgreSQL: table to rows, whole rows where a runbook can delete them.
@@ -226,6 +229,7 @@ pub enum Part {
     Hosts,
     Registries,
     Refusals,
+    Machines,
 }
 
 /// What to read: parts of the cluster, and what to ask of registries.
@@ -239,6 +243,29 @@ pub struct Wants {
     /// Registries to look through: name to projects; every image of them is looked up.
     #[serde(default)]
     pub projects: BTreeMap<String, BTreeSet<String>>,
+    /// What to read of machines, with `Part::Machines`.
+    #[serde(default, skip_serializing_if = "MachineWants::is_empty")]
+    pub machines: MachineWants,
+}
+
+impl Wants {
+    /// What a Backend.AI cluster is planned from.
+    pub fn backend_ai() -> Self {
+        let parts = [Part::Keys, Part::Tables, Part::Sessions, Part::Managers, Part::Hosts];
+        Self { parts: parts.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Both.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.parts.extend(other.parts);
+        self.images.extend(other.images);
+        for (registry, projects) in other.projects {
+            self.projects.entry(registry).or_default().extend(projects);
+        }
+        self.machines = self.machines.and(other.machines);
+        self
+    }
 }
 
 impl Inventory {
@@ -260,6 +287,7 @@ impl Inventory {
                 Part::Hosts => self.hosts.clone_from(&newer.hosts),
                 Part::Registries => self.registries.clone_from(&newer.registries),
                 Part::Refusals => self.refusals.clone_from(&newer.refusals),
+                Part::Machines => self.machines.clone_from(&newer.machines),
             }
         }
         if newer.backend_ai.is_some() {

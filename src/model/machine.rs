@@ -42,6 +42,7 @@ pub struct FileState {
 /// A Docker daemon as it runs, asked by its API, its command line and its unit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the daemon's own")]
 pub struct DockerDaemon {
     /// `20.10.24+dfsg1`.
     pub version: String,
@@ -155,6 +156,50 @@ pub struct MachineWants {
     pub podman: bool,
     #[serde(default)]
     pub reach: BTreeSet<ReachWant>,
+}
+
+impl Reach {
+    /// What stands against using it, and what helps.
+    pub fn problem(&self) -> Option<(String, Option<&'static str>)> {
+        match self {
+            Self::Ok { .. } => None,
+            Self::NoImage { image } => {
+                Some((format!("it has no `{image}`"), Some("name another small image that it serves as `image` of `[mirror]`")))
+            }
+            Self::Login { scheme } => Some((
+                format!("it demands a login ({scheme})"),
+                Some("a Docker daemon would answer it with the login for Docker Hub: use a mirror that needs none"),
+            )),
+            Self::NoRegistry { status, content_type } => Some((
+                format!("it answers with HTTP {status} and `{content_type}`, not as a registry"),
+                Some("look at URL and port: a registry answers `/v2/` with JSON"),
+            )),
+            Self::NoName { why } => Some((format!("its name does not resolve there: {why}"), Some("look at the host's DNS"))),
+            Self::NoConnection { why } => {
+                Some((format!("no connection: {why}"), Some("look at port, routes and firewalls between the two")))
+            }
+            Self::Tls { why } => Some((format!("TLS: {why}"), Some("give its certificate authority by `ca` of `[mirror]`"))),
+            Self::Failing { why } => Some((why.clone(), None)),
+        }
+    }
+}
+
+impl MachineWants {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Both.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.files.extend(other.files);
+        self.units.extend(other.units);
+        self.reach.extend(other.reach);
+        self.docker |= other.docker;
+        self.containerd |= other.containerd;
+        self.podman |= other.podman;
+        self
+    }
 }
 
 /// One mirror to ask from each host.

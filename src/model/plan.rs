@@ -1,7 +1,9 @@
 //! A plan: all changes of a runbook against an inventory. Plain data, journaled whole, so that a resume never
 //! re-reads a runbook that somebody edited. What was approved is what runs.
 
-use super::{Change, Check, Digest, Inventory, LedgerLine, Limits, Part, Problem, Standing, Wants, Waves, WayBack, text};
+use super::{
+    Change, Check, Digest, Inventory, LedgerLine, Limits, MachineWants, Part, Problem, Standing, Wants, Waves, WayBack, text,
+};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
@@ -29,6 +31,9 @@ pub struct Plan {
     pub found: String,
     pub steps: Vec<PlannedStep>,
     pub ledger: Vec<LedgerLine>,
+    /// What has to be read to know where its changes stand.
+    #[serde(default = "Wants::backend_ai")]
+    pub wants: Wants,
     pub totals: Totals,
     pub limits: Limits,
     /// What the operator should know or do by hand: left-over names, insecure registries, unknown disk space.
@@ -116,7 +121,8 @@ impl Gate {
     pub fn wants(&self) -> Wants {
         let parts: BTreeSet<Part> = self.checks.iter().flat_map(Check::parts).collect();
         let images = self.checks.iter().filter_map(|c| if let Check::Pullable { images } = c { Some(images) } else { None });
-        Wants { parts, images: images.flatten().cloned().collect(), ..Wants::default() }
+        let machines = self.checks.iter().map(Check::machines).fold(MachineWants::default(), MachineWants::and);
+        Wants { parts, images: images.flatten().cloned().collect(), machines, ..Wants::default() }
     }
 
     pub fn problems(&self, inventory: &Inventory) -> Vec<Problem> {
@@ -204,6 +210,9 @@ pub struct Totals {
     pub rows: u64,
     /// Names of images to remove.
     pub removals: u64,
+    /// Hosts to configure.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub hosts: u64,
     pub gates: u64,
     /// Changes with no way back, or not a whole one.
     pub irreversible: u64,
@@ -232,7 +241,7 @@ impl Plan {
         let mut out = vec![];
         for planned in self.steps.iter().flat_map(|step| &step.changes) {
             match world.standing(&planned.change) {
-                Standing::Before => world.apply(&planned.change),
+                Standing::Before | Standing::Midway => world.apply(&planned.change),
                 Standing::After => {}
                 Standing::Neither(why) => out.push(Problem {
                     subject: format!("change {} ({} {})", planned.id, planned.kind, planned.subject),
@@ -308,8 +317,8 @@ impl PlannedChange {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
-fn is_zero(n: &u32) -> bool {
-    *n == 0
+fn is_zero<N: Copy + Into<u64>>(n: &N) -> bool {
+    (*n).into() == 0
 }
 
 /// The first eight hex digits of a hash: what a plan is called.

@@ -2,7 +2,7 @@
 //! Never a secret: what is hidden in a change is hidden here. `@` and twelve digits stand for a whole digest.
 
 use super::change::key_column;
-use super::{Change, Digest, Era, ImageRef, RowDiff, Service, Value};
+use super::{Change, Digest, Era, ImageRef, RowDiff, Service, Value, configure};
 
 impl Change {
     /// The requests that apply it, in their order. What only looks stands first.
@@ -34,6 +34,7 @@ impl Change {
                 format!("{host}: GET /images/json, GET /containers/json?all=true: no container may use the name"),
                 format!("{host}: DELETE /images/{} (without force)", image.familiar()),
             ],
+            Self::Configure { host, files, daemon, proof } => configure::requests(host, files, daemon.as_ref(), proof.as_ref()),
         }
     }
 
@@ -74,6 +75,7 @@ impl Change {
                 format!("{host}: POST /images/@{}/tag: the name {} again", digest.short(), image.familiar()),
             ],
             Self::Remove { .. } => vec![],
+            Self::Configure { host, files, daemon, .. } => configure::undo_requests(host, files, daemon.as_ref()),
         }
     }
 }

@@ -74,6 +74,12 @@ pub enum Entry {
         why: String,
         after_ms: u64,
     },
+    /// What proved the change that is done next: who served its pull.
+    Proven {
+        change: ChangeId,
+        #[serde(deserialize_with = "super::edge::line")]
+        by: String,
+    },
     Done {
         change: ChangeId,
     },
@@ -214,6 +220,8 @@ pub struct ChangeState {
     /// Unix times in milliseconds.
     pub started_ms: Option<i64>,
     pub ended_ms: Option<i64>,
+    /// What proved it, if anything did.
+    pub proof: Option<String>,
     /// Since when it is what it is; 0 while nothing has happened to it.
     pub turned_ms: i64,
 }
@@ -369,6 +377,7 @@ impl State {
                 }
             }
             Entry::Retried { change, why, .. } => self.turn(*change, at_ms, Status::Retrying(why.clone())).map_err(illegal)?,
+            Entry::Proven { change, by } => self.prove(*change, by).map_err(illegal)?,
             Entry::Done { change } => self.turn(*change, at_ms, Status::Done).map_err(illegal)?,
             Entry::Failed { change, fault } => {
                 self.turn(*change, at_ms, Status::Failed(Box::new(fault.clone()))).map_err(illegal)?;
@@ -407,6 +416,17 @@ impl State {
     pub(super) fn step_mut(&mut self, step: usize) -> Result<&mut StepState, String> {
         let n = self.steps.len();
         self.steps.get_mut(step).ok_or_else(|| format!("there is no step {} of {n}", step.saturating_add(1)))
+    }
+
+    /// Keeps what proved a change that is being made.
+    fn prove(&mut self, id: ChangeId, by: &str) -> Result<(), String> {
+        let change = self.steps.get_mut(id.step).and_then(|step| step.changes.get_mut(id.n));
+        let change = change.ok_or_else(|| format!("there is no change {id}"))?;
+        if change.status != Status::Running {
+            return Err(format!("change {id} is not under way"));
+        }
+        change.proof = Some(by.to_owned());
+        Ok(())
     }
 
     /// Moves one change on, if that is a legal move.

@@ -4,8 +4,8 @@
 use super::backend_ai::{images_key, quote};
 use super::change::{HIDDEN, key_column};
 use super::{
-    Change, Container, Digest, Era, Host, ImageRef, Inventory, KeyDiff, Known, LocalImage, Manager, Row, RowDiff, Service,
-    Standing, Value, inventory::Layer,
+    Change, Container, Digest, Era, FileDiff, Host, ImageRef, Inventory, KeyDiff, Known, LocalImage, Manager, Row, RowDiff,
+    Service, Standing, TakesUp, Value, configure, inventory::Layer,
 };
 use std::collections::BTreeSet;
 
@@ -36,6 +36,10 @@ impl Inventory {
                 self.with_host(host, |host| name_standing(host.images.get(image), before.as_ref(), id))
             }
             Change::Remove { host, image, id, .. } => self.with_host(host, |host| remove_standing(host, image, id)),
+            Change::Configure { host, files, daemon, .. } => match self.machines.get(host) {
+                Some(machine) => configure::standing(files, daemon.as_ref(), machine),
+                None => Standing::Neither(format!("there is no host `{host}`")),
+            },
         }
     }
 
@@ -67,6 +71,13 @@ impl Inventory {
                     host.images.remove(image);
                 }
             }
+            Change::Configure { host, files, daemon, .. } => self.configure(host, files, daemon.as_ref(), true),
+        }
+    }
+
+    fn configure(&mut self, host: &str, files: &[FileDiff], daemon: Option<&TakesUp>, after: bool) {
+        if let Some(machine) = self.machines.get_mut(host) {
+            machine.configure(files, daemon, after);
         }
     }
 
@@ -115,6 +126,7 @@ impl Inventory {
                     host.images.insert(image.clone(), local);
                 }
             }
+            Change::Configure { host, files, daemon, .. } => self.configure(host, files, daemon.as_ref(), false),
         }
     }
 
@@ -310,7 +322,7 @@ fn all(parts: impl Iterator<Item = (bool, Standing)>) -> Standing {
     let (mut before, mut after) = (false, false);
     for part in parts {
         match part {
-            (_, neither @ Standing::Neither(_)) => return neither,
+            (_, neither @ (Standing::Neither(_) | Standing::Midway)) => return neither,
             (true, _) => {}
             (false, Standing::Before) => before = true,
             (false, Standing::After) => after = true,

@@ -78,7 +78,7 @@ fn change(out: &mut String, planned: &PlannedChange, width: usize) {
     if planned.found {
         return;
     }
-    let shows_lines = matches!(planned.kind.as_str(), "keys" | "rows" | "block" | "unblock" | "alias" | "rescan");
+    let shows_lines = matches!(planned.kind.as_str(), "keys" | "rows" | "block" | "unblock" | "alias" | "rescan" | "configure");
     if shows_lines {
         for (sign, side) in [('-', &planned.before), ('+', &planned.after)] {
             for line in side.lines() {
@@ -123,6 +123,7 @@ pub fn sum(plan: &Plan) -> String {
     part(t.tags, format!("{} to tag", text::number(t.tags)));
     part(t.keys, format!("{} to write", text::count(t.keys, "key")));
     part(t.rows, format!("{} to write", text::count(t.rows, "row")));
+    part(t.hosts, format!("{} to configure", text::count(t.hosts, "host")));
     part(t.removals, format!("{} to remove", text::count(t.removals, "image")));
     let undo = match t.irreversible {
         0 => "Every change has a way back.".to_owned(),

@@ -271,6 +271,7 @@ pub fn entry_text(state: &State, entry: &Entry) -> String {
         Entry::Retried { change, why, after_ms } => {
             format!("{}: {why}; again after {}", of("retried", change), text::duration(i64::try_from(*after_ms).unwrap_or(0)))
         }
+        Entry::Proven { change, by } => format!("{}: {by}", of("proven", change)),
         Entry::Done { change } => of("done", change),
         Entry::Failed { change, fault } => format!("{}: {}", of("FAILED", change), fault.why),
         Entry::Skipped { change, why, by } => format!("{}: {why} (by {by})", of("skipped", change)),

@@ -4,7 +4,7 @@ use super::{
     Runbook, Step,
     waves::{self, WrittenWaves},
 };
-use crate::actions::{self, Move};
+use crate::actions::{self, Mirror, Move};
 use crate::model::{Ask, Limits, Mistake, place::meant};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -16,6 +16,7 @@ use toml::Spanned;
 pub const SHIPPED: &[(&str, &str)] = &[
     ("backend-ai", include_str!("../../runbooks/backend-ai.toml")),
     ("brown-out", include_str!("../../runbooks/brown-out.toml")),
+    ("docker-mirror", include_str!("../../runbooks/docker-mirror.toml")),
 ];
 
 #[derive(Deserialize)]
@@ -24,7 +25,8 @@ struct Written {
     name: String,
     title: String,
     #[serde(rename = "move")]
-    moved: Spanned<Move>,
+    moved: Option<Spanned<Move>>,
+    mirror: Option<Spanned<Mirror>>,
     #[serde(default)]
     limits: Limits,
     /// For every step whose changes are on hosts.
@@ -66,9 +68,8 @@ pub enum CheckWord {
 pub fn read(origin: &str, text: &str) -> Result<Runbook, Mistake> {
     let written: Written = toml::from_str(text).map_err(|e| Mistake::of_toml(origin, text, &e))?;
     let at = |span: &Range<usize>, message: String| Mistake::at(origin, text, span.start, span.end, message);
-    let move_span = written.moved.span();
-    let moved = written.moved.into_inner();
-    moved.check().map_err(|why| at(&move_span, why))?;
+    let moved = written.moved.map(|moved| checked(moved, Move::check)).transpose().map_err(|(span, why)| at(&span, why))?;
+    let mirror = written.mirror.map(|mirror| checked(mirror, Mirror::check)).transpose().map_err(|(span, why)| at(&span, why))?;
     let waves = match written.waves {
         Some(waves) => {
             let span = waves.span();
@@ -86,6 +87,16 @@ pub fn read(origin: &str, text: &str) -> Result<Runbook, Mistake> {
     for table in written.step {
         let span = table.span();
         let step = read_step(table.into_inner(), &waves).map_err(|why| in_step(origin, text, &span, &why))?;
+        let needs = actions::ACTIONS.iter().find(|kind| kind.name == step.action_name).and_then(|kind| kind.needs);
+        let lacks = match needs {
+            Some("move") => moved.is_none(),
+            Some(_) => mirror.is_none(),
+            None => false,
+        };
+        if let Some(table) = needs.filter(|_| lacks) {
+            let why = format!("action `{}` needs a `[{table}]`, and the runbook has none", step.action_name);
+            return Err(in_step(origin, text, &span, &why));
+        }
         if !ids.insert(step.id.clone()) {
             return Err(in_step(origin, text, &span, &format!("two steps have the id `{}`", step.id)));
         }
@@ -96,7 +107,15 @@ pub fn read(origin: &str, text: &str) -> Result<Runbook, Mistake> {
         let start = text.find(&format!("\"{id}\"")).map_or(0, |i| i + 1);
         return Err(Mistake::at(origin, text, start, start + id.len(), why));
     }
-    Ok(Runbook { name: written.name, title: written.title, moved, limits: written.limits, steps })
+    Ok(Runbook { name: written.name, title: written.title, moved, mirror, limits: written.limits, steps })
+}
+
+/// What was written, or what is wrong with it and where.
+fn checked<T>(written: Spanned<T>, check: fn(&T) -> Result<(), String>) -> Result<T, (Range<usize>, String)> {
+    let span = written.span();
+    let inner = written.into_inner();
+    check(&inner).map_err(|why| (span, why))?;
+    Ok(inner)
 }
 
 fn read_step(mut table: toml::Table, all: &WrittenWaves) -> Result<Step, String> {
@@ -184,7 +203,8 @@ struct Shape {
     name: String,
     title: String,
     #[serde(rename = "move")]
-    moved: Move,
+    moved: Option<Move>,
+    mirror: Option<Mirror>,
     limits: Option<Limits>,
     waves: Option<WrittenWaves>,
     step: Vec<serde_json::Map<String, serde_json::Value>>,

@@ -198,6 +198,7 @@ mod tests {
             found: String::new(),
             steps: (0..2).map(step).collect(),
             ledger: vec![],
+            wants: crate::model::Wants::backend_ai(),
             totals: Totals::default(),
             limits: Limits::default(),
             notes: vec![],

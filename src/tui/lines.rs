@@ -112,6 +112,7 @@ fn of_change(stamped: &Stamped, state: &State) -> Option<Line> {
         Entry::Found { change } => (Level::Info, *change, "was already so".to_owned()),
         Entry::Started { change } => (Level::Info, *change, verb(state, *change).doing.to_owned()),
         Entry::Done { change } => (Level::Info, *change, format!("{} in {}", verb(state, *change).done, took(state, *change))),
+        Entry::Proven { change, by } => (Level::Info, *change, format!("proven: {by}")),
         Entry::UndoStarted { change } => (Level::Info, *change, "undo begun".to_owned()),
         Entry::Undone { change } => (Level::Info, *change, "undone".to_owned()),
         Entry::Retried { change, why, after_ms } => {

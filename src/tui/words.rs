@@ -28,6 +28,7 @@ pub fn verb(kind: &str) -> Verb {
         "pull" => ("pull", "pulling", "pulled"),
         "tag" => ("tag", "tagging", "tagged"),
         "remove" => ("remove", "removing", "removed"),
+        "configure" => ("configure", "configuring", "configured"),
         _ => ("write", "writing", "wrote"),
     };
     Verb { would, doing, done }

@@ -110,7 +110,8 @@ impl Fused {
         }
         let (before, after) = change.sides();
         let standing = self.sim.world().standing(change);
-        if before != after && (standing == if back { Standing::Before } else { Standing::After }) {
+        let untold = !back && change.told_by_attempt();
+        if before != after && !untold && (standing == if back { Standing::Before } else { Standing::After }) {
             wrong.push(format!("{id} is acted on (back: {back}) without need"));
         }
         let mut calls = self.ledger.calls.lock().unwrap();
@@ -120,6 +121,23 @@ impl Fused {
             wrong.push(format!("{id} is acted on {n} times for one entry (back: {back})"));
         }
         self.ledger.wrong.lock().unwrap().extend(wrong);
+    }
+}
+
+impl Fused {
+    /// A point between the parts of a change that has several: the first file is written, the rest and its daemon are not.
+    async fn midway(&self, change: &Change, forward: bool) {
+        let Change::Configure { host, files, .. } = change else { return };
+        if self.fuse.burn() {
+            let first = if forward { files.first() } else { files.last() };
+            self.sim.meddle(|world| {
+                if let (Some(machine), Some(diff)) = (world.machines.get_mut(host), first) {
+                    machine.put(diff, forward);
+                }
+            });
+            self.fuse.crashed.notify_one();
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -136,6 +154,7 @@ impl Cluster for Fused {
     async fn apply(&self, change: &Change, report: Report<'_>) -> Result<(), Fault> {
         self.hold(change, false).await;
         self.fuse.point().await;
+        self.midway(change, true).await;
         let outcome = self.sim.apply(change, report).await;
         self.fuse.point().await;
         outcome
@@ -143,6 +162,7 @@ impl Cluster for Fused {
     async fn undo(&self, change: &Change, report: Report<'_>) -> Result<(), Fault> {
         self.hold(change, true).await;
         self.fuse.point().await;
+        self.midway(change, false).await;
         let outcome = self.sim.undo(change, report).await;
         self.fuse.point().await;
         outcome

@@ -9,7 +9,7 @@ mod walk;
 
 use castoff::model::{Entry, Stamped};
 use stories::{aborted, again, aside, back, forward, limits, passing, paused, retried_back, skipped, stopping, window};
-use walk::{Story, every_point, points, start, two_crashes};
+use walk::{Family, Story, every_point, points, start, two_crashes};
 
 fn count(entries: &[Stamped], which: fn(&Entry) -> bool) -> usize {
     entries.iter().filter(|stamped| which(&stamped.entry)).count()
@@ -89,10 +89,20 @@ async fn a_crash_in_an_abort_leaves_exactly_what_is_done() {
 async fn a_crash_anywhere_in_a_brown_out_gives_the_registry_back() {
     let [after_the_first, _, _] = back();
     for story in [forward(), after_the_first] {
-        let story = Story { there_and_back: true, ..story };
+        let story = Story { of: Family::ThereAndBack, ..story };
         every_point(&story, |_| {}).await;
         two_crashes(&story, 1).await;
     }
+}
+
+#[tokio::test]
+async fn a_crash_anywhere_in_a_runbook_of_mirrors_is_resumed() {
+    let [first, half, last] = back();
+    for story in [forward(), first, half, last] {
+        let story = Story { of: Family::Mirror, ..story };
+        every_point(&story, |_| {}).await;
+    }
+    two_crashes(&Story { of: Family::Mirror, ..forward() }, 7).await;
 }
 
 #[tokio::test]

@@ -2,7 +2,10 @@
 //! The operator of a walk is a pure function of the journal, so that one who comes back does what the first would have done.
 
 use super::fuse::{Fuse, Fused, Ledger};
-use castoff::cluster::sim::{Pace, Sim, demo};
+use castoff::cluster::{
+    Cluster,
+    sim::{Pace, Sim, demo},
+};
 use castoff::engine::{Ending, Engine, Setup};
 use castoff::journal::Journal;
 use castoff::model::{Command, Entry, Event, Inventory, Next, Outcome, Plan, Row, Stamped, State, Status, Waves, Window};
@@ -30,9 +33,28 @@ pub struct Story {
     /// What the operator asks: each of these once, by its number, as long as the process lives.
     pub operator: Operator,
     pub window: Option<Window>,
-    /// Of a runbook that ends where it begins: it waits for its time, so time goes on.
-    pub there_and_back: bool,
+    /// The shipped runbooks in which it happens.
+    pub of: Family,
     pub end: End,
+}
+
+/// Shipped runbooks that are walked alike.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Family {
+    Move,
+    /// Files of hosts and their daemons.
+    Mirror,
+    /// It ends where it begins: it waits for its time, so time goes on, and a second run does the same again.
+    ThereAndBack,
+}
+
+/// A new runbook is walked as a move, unless it is named here.
+pub fn family(runbook: &str) -> Family {
+    match runbook {
+        "brown-out" => Family::ThereAndBack,
+        name if name.ends_with("-mirror") => Family::Mirror,
+        _ => Family::Move,
+    }
 }
 
 /// What a walk has to end in.
@@ -56,7 +78,7 @@ impl Story {
             others: |_, _, _| {},
             operator: |_, _, _| vec![],
             window: None,
-            there_and_back: false,
+            of: Family::Move,
             end,
         }
     }
@@ -66,6 +88,8 @@ impl Story {
 pub fn small() -> Inventory {
     let mut world = start();
     world.hosts.remove("gpu-06");
+    // A host without a file, and two with files of different kinds.
+    world.machines.retain(|name, _| ["gpu-01", "gpu-02", "gpu-03", "node-01", "node-02", "build-01"].contains(&name.as_str()));
     let keep = ["python:3.6-ubuntu18.04", "python-tensorflow:2.3-py36-cuda10.1"];
     let kept = |name: &str| keep.iter().any(|keep| name.ends_with(keep));
     world.hosts.values_mut().for_each(|host| host.images.retain(|image, _| kept(&image.to_string())));
@@ -171,7 +195,13 @@ impl Stage {
             window: story.window.clone().filter(|_| entries.is_empty()),
             recheck: Duration::from_millis(1),
             backoff: Duration::from_millis(1),
-            ..Setup::new(cluster, journal, (commands, events), "test", if story.there_and_back { minutes_on } else { now_ms })
+            ..Setup::new(
+                cluster,
+                journal,
+                (commands, events),
+                "test",
+                if story.of == Family::ThereAndBack { minutes_on } else { now_ms },
+            )
         };
         let engine = Engine::new(setup).await.unwrap();
         let task = tokio::spawn(engine.run(Some(self.plan.clone())));
@@ -246,12 +276,18 @@ pub struct Walked {
     pub effects: u32,
 }
 
+/// What a runbook is planned from: of machines only what it wants is read.
+async fn read(world: Inventory, runbook: &Runbook) -> Inventory {
+    Sim::new(world, Pace::Instant).read(&runbook.wants()).await
+}
+
 /// From the start to the end with a crash at the n-th point of each of these processes in turn.
 pub async fn walk(runbook: &Runbook, story: &Story, crashes: &[usize]) -> Walked {
     let at = &format!("{}, {}, crash at {crashes:?}", runbook.name, story.name);
-    let (plan, planned) = runbook.plan(&(story.start)()).unwrap();
+    let start = read((story.start)(), runbook).await;
+    let (plan, planned) = runbook.plan(&start).unwrap();
     assert_eq!(plan.blockers, [], "{at}");
-    let mut stage = Stage::new(Arc::new(plan), (story.start)());
+    let mut stage = Stage::new(Arc::new(plan), start.clone());
     (story.faults)(&stage.sim);
     let mut fuses: Vec<Arc<Fuse>> = crashes.iter().map(|crash_at| Fuse::new(*crash_at)).collect();
     fuses.resize_with(2.max(fuses.len() + 1), Fuse::never);
@@ -277,14 +313,14 @@ pub async fn walk(runbook: &Runbook, story: &Story, crashes: &[usize]) -> Walked
     let state = State::fold(&entries).unwrap();
     let world = settled(stage.sim.world());
     let only = |which: fn(&Status) -> bool| {
-        let mut world = (story.start)();
+        let mut world = start.clone();
         let changes = stage.plan.steps.iter().flat_map(|step| &step.changes);
         changes.filter(|planned| which(&state.status(planned.id).status)).for_each(|planned| world.apply(&planned.change));
         settled(world)
     };
     let (expected, outcome) = match story.end {
         End::Planned => (settled(planned), Outcome::Done),
-        End::RolledBack => (settled((story.start)()), Outcome::RolledBack),
+        End::RolledBack => (settled(start.clone()), Outcome::RolledBack),
         End::Skipped => {
             // A fault that was met before the crash does not come again: then there is nothing to skip.
             let any = entries.iter().any(|stamped| matches!(stamped.entry, Entry::Skipped { .. }));
@@ -337,12 +373,9 @@ fn in_their_turn(entries: &[Stamped], at: &str) {
 }
 
 fn shipped(story: &Story) -> Vec<Runbook> {
-    let all = SHIPPED.iter().filter(|(name, _)| story.there_and_back == THERE_AND_BACK.contains(name));
+    let all = SHIPPED.iter().filter(|(name, _)| story.of == family(name));
     all.map(|(name, text)| Runbook::parse(name, text, &story.sets).unwrap()).collect()
 }
-
-/// The runbooks that end where they began: a second run does the same again.
-pub const THERE_AND_BACK: [&str; 1] = ["brown-out"];
 
 /// Every point of a story, in every shipped runbook. `told` looks at the walk without a crash: the story must happen.
 pub async fn every_point(story: &Story, told: impl Fn(&[Stamped])) {

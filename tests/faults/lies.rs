@@ -60,6 +60,7 @@ fn plan_of(change: Change) -> Plan {
         found: String::new(),
         steps: vec![step],
         ledger: vec![],
+        wants: castoff::model::Wants::backend_ai(),
         totals: Totals::default(),
         limits: Limits::default(),
         notes: vec![],

@@ -168,7 +168,9 @@ pub fn plan() -> Plan {
     let drained = Check::Drained { registry: "index.docker.io".to_owned(), repositories: vec!["lablup/".to_owned()] };
     let new: BTreeSet<ImageRef> = IMAGES.iter().map(|(name, _)| image(&format!("{NEW}/{name}"))).collect();
     let needed: BTreeMap<String, u64> = (0..12).map(|h| (host(h), 17_000_000_000)).collect();
-    let preflight = vec![Check::Answers, Check::Version, Check::Pullable { images: new }, Check::Space { needed }];
+    let parts = castoff::model::Wants::backend_ai().parts.into_iter().chain([castoff::model::Part::Registries]).collect();
+    let answers = Check::Answers { parts, machines: castoff::model::MachineWants::default() };
+    let preflight = vec![answers, Check::Version, Check::Pullable { images: new }, Check::Space { needed }];
     let service = |after| vec![Change::Service { manager: "mgr-01".to_owned(), after }];
     let alias = |name: &str, i: usize| {
         let (image, _) = IMAGES[i];
@@ -298,6 +300,7 @@ pub fn plan() -> Plan {
         found: "Backend.AI 20.09.7: registries, images and aliases in etcd (20.03 to 21.09)".to_owned(),
         steps,
         ledger: ledger(),
+        wants: castoff::model::Wants::backend_ai(),
         totals: Totals {
             changes,
             found: 0,
@@ -308,6 +311,7 @@ pub fn plan() -> Plan {
             keys: 34,
             rows: 3,
             removals: 57,
+            hosts: 0,
             gates: 6,
             irreversible: 10,
         },

@@ -3,9 +3,10 @@
 
 use super::place::{Problem, password_in_url};
 use super::{ClusterFile, Postgres, Tls};
-use crate::cluster::secret::Secret;
+use crate::cluster::{secret::Secret, ssh::Place};
 use crate::model::{
     image::canonical_registry,
+    text,
     window::{self, BadWindow},
 };
 use toml::de::{DeTable, DeValue};
@@ -19,14 +20,17 @@ pub(super) fn secrets(table: &DeTable) -> Vec<Problem> {
 
 fn in_table(table: &DeTable, path: &mut Vec<String>, problems: &mut Vec<Problem>) {
     for (key, value) in table {
+        let named = path.len() == 1 && path[0] == "secrets";
         path.push(key.get_ref().to_string());
-        if let word @ ("password" | "token") = key.get_ref().as_ref() {
+        let word = if named { "secret" } else { key.get_ref().as_ref() };
+        if named || matches!(word, "password" | "token") {
             if !names_a_secret(value.get_ref()) {
                 problems.push(Problem {
                     path: path.clone(),
-                    message: format!("`{word}` must say where the {word} is, not what it is"),
+                    message: format!("`{key}` must say where the {word} is, not what it is", key = text::clean(key.get_ref())),
                     hint: format!(
-                        "`{word} = {{ env = \"NAME\" }}`, `{{ file = \"/path\" }}` or `{{ command = [\"program\", \"argument\"] }}`"
+                        "`{key} = {{ env = \"NAME\" }}`, `{{ file = \"/path\" }}` or `{{ command = [\"program\", \"argument\"] }}`",
+                        key = text::clean(key.get_ref())
                     ),
                 });
             }
@@ -72,9 +76,11 @@ pub(super) fn all(file: &ClusterFile) -> Vec<Problem> {
     checks.postgres("journal", file.journal.as_ref());
     checks.managers(file);
     checks.agents(file);
+    checks.hosts(file);
     checks.discover(file);
     checks.registries(file);
     checks.notify(file);
+    checks.named_secrets(file);
     checks.problems
 }
 
@@ -199,6 +205,72 @@ impl Checks {
         }
     }
 
+    fn hosts(&mut self, file: &ClusterFile) {
+        for (i, host) in file.hosts.iter().enumerate() {
+            let i_text = i.to_string();
+            let at = |field: &'static str| ["hosts", &i_text, field];
+            self.name(&at("name"), &host.name);
+            if file.hosts[..i].iter().any(|other| other.name == host.name) {
+                self.wrong(&at("name"), format!("there are two hosts `{}`", host.name), "names tell them apart");
+            } else if file.agents.iter().any(|agent| agent.name == host.name) {
+                let hint = "an agent with a `host` is one of the hosts; take its `host` out, or give this one another name";
+                self.wrong(&at("name"), format!("`{}` is an agent as well", host.name), hint);
+            }
+            self.place(&at("host"), &host.host);
+            if let Some(docker) = &host.docker {
+                let own = [("socket", &docker.socket), ("certs", &docker.certs)];
+                self.paths(i, "docker", own.into_iter().chain(docker.config.iter().map(|path| ("config", path))));
+                let commands = [
+                    ("reload", &docker.reload),
+                    ("restart", &docker.restart),
+                    ("log", &docker.log),
+                    ("dockerd", &docker.dockerd),
+                ];
+                self.commands(i, "docker", &commands);
+            }
+            if let Some(containerd) = &host.containerd {
+                let own = [("socket", &containerd.socket), ("config", &containerd.config), ("certs", &containerd.certs)];
+                self.paths(i, "containerd", own);
+                let commands =
+                    [("restart", &containerd.restart), ("ctr", &containerd.ctr), ("containerd", &containerd.containerd)];
+                self.commands(i, "containerd", &commands);
+            }
+            if let Some(podman) = &host.podman {
+                self.paths(i, "podman", [("folder", &podman.folder)]);
+                self.commands(i, "podman", &[("podman", &podman.podman)]);
+            }
+        }
+    }
+
+    fn paths<'a>(&mut self, host: usize, daemon: &str, paths: impl IntoIterator<Item = (&'static str, &'a String)>) {
+        for (field, path) in paths {
+            if !path.starts_with('/') || path.ends_with('/') || path.chars().any(char::is_control) {
+                let message = format!("`{path}` is no path from the root, without `/` at its end");
+                self.wrong(&["hosts", &host.to_string(), daemon, field], message, "it is a path on the host");
+            }
+        }
+    }
+
+    fn commands(&mut self, host: usize, daemon: &str, commands: &[(&'static str, &Vec<String>)]) {
+        for (field, words) in commands {
+            if words.first().is_none_or(|word| word.trim().is_empty()) {
+                let hint = "a list of words, as in `[\"systemctl\", \"restart\", \"docker\"]`";
+                self.wrong(&["hosts", &host.to_string(), daemon, field], format!("`{field}` is empty"), hint);
+            }
+        }
+    }
+
+    fn named_secrets(&mut self, file: &ClusterFile) {
+        for (name, secret) in &file.secrets {
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            if name.is_empty() || !name.chars().all(plain) {
+                let message = format!("`{}` is no name of a secret", text::clean(name));
+                self.wrong(&["secrets", name], message, "letters, digits, `-`, `_` and `.`: a runbook writes `(secret NAME)`");
+            }
+            self.named(&["secrets"], Some(secret), name);
+        }
+    }
+
     fn discover(&mut self, file: &ClusterFile) {
         let Some(discover) = &file.discover else { return };
         let at = |field: &'static str| ["discover", "agents", field];
@@ -316,6 +388,13 @@ impl Checks {
 
     fn host(&mut self, path: &[&str], host: &str) {
         if host != "local" && !has_scheme(host, &["ssh"]) {
+            self.wrong(path, format!("`{host}` is no host"), "`ssh://user@host`, or `local`");
+        }
+    }
+
+    /// Where commands run; ssh would take some words for its options.
+    fn place(&mut self, path: &[&str], host: &str) {
+        if Place::parse(host).is_err() {
             self.wrong(path, format!("`{host}` is no host"), "`ssh://user@host`, or `local`");
         }
     }

@@ -35,7 +35,7 @@ pub(super) struct Problem {
 }
 
 /// Fields whose value says where a secret is.
-const SECRETS: [&str; 2] = ["password", "token"];
+const SECRETS: [&str; 3] = ["password", "token", "secrets"];
 
 /// A cluster file as text.
 pub(super) struct Place<'a> {
@@ -122,7 +122,27 @@ fn value_span(value: &Spanned<DeValue>, path: &[String]) -> Option<Range<usize>>
 /// The same text, byte for byte as long, with stars for what may be a secret: the value of anything that is named like
 /// a password and does not say where to find it, and a password inside a URL.
 pub(super) fn masked(text: &str) -> String {
-    text.split_inclusive('\n').map(|line| masked_url(&masked_value(line))).collect()
+    // Of the section that a line is in: whether it is `[secrets]`, and whether it is one secret of it.
+    let (mut secrets, mut one) = (false, false);
+    let line_of = |line: &str| {
+        if line.trim_start().starts_with('[') {
+            let header = line.trim_start().trim_start_matches(['[', ' ', '\t', '"', '\'']);
+            (secrets, one) = (header.starts_with("secrets"), header.contains('.'));
+        } else if secrets {
+            return masked_url(&masked_entry(line, one));
+        }
+        masked_url(&masked_value(line))
+    };
+    text.split_inclusive('\n').map(line_of).collect()
+}
+
+/// A line of `[secrets]`, where every value is one: unless it plainly says where to find it.
+fn masked_entry(line: &str, one: bool) -> String {
+    let Some((key, value)) = line.split_once('=') else { return starred(line) };
+    let way = |text: &str| ["env", "file", "command"].iter().any(|way| text.trim() == *way);
+    let inside = value.trim().strip_prefix('{').and_then(|rest| rest.split_once('}')).map(|(inside, _)| inside);
+    let told = inside.is_some_and(|inside| inside.matches('=').count() == 1 && inside.split('=').next().is_some_and(way));
+    if told || (one && way(key)) { line.to_owned() } else { format!("{key}={}", starred(value)) }
 }
 
 fn masked_value(line: &str) -> String {

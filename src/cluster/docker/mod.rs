@@ -145,7 +145,7 @@ impl DockerEngine {
         match world::remove_standing(&self.names(&docker, &what).await?, image, id) {
             Standing::After => Ok(()),
             Standing::Neither(why) => Err(Fault::new(FaultKind::Drift, what, why)),
-            Standing::Before => self.unname(&docker, &what, image).await,
+            Standing::Before | Standing::Midway => self.unname(&docker, &what, image).await,
         }
     }
 

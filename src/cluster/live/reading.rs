@@ -34,7 +34,7 @@ impl Live {
         let mut inventory = Inventory::new(&self.file.name, (self.now)());
         let wanted = |part| wants.parts.contains(&part);
         let about = wanted(Part::Tables) || wanted(Part::Managers);
-        let (keys, tables, sessions, managers, hosts, registries, refusals, backend_ai) = tokio::join!(
+        let (keys, tables, sessions, managers, hosts, registries, refusals, machines, backend_ai) = tokio::join!(
             when(wanted(Part::Keys), self.read_keys()),
             when(wanted(Part::Tables), self.read_tables()),
             when(wanted(Part::Sessions), self.read_sessions()),
@@ -42,6 +42,7 @@ impl Live {
             when(wanted(Part::Hosts), self.read_hosts()),
             when(wanted(Part::Registries), self.read_registries(wants)),
             when(wanted(Part::Refusals), self.read_refusals()),
+            when(wanted(Part::Machines), self.read_machines(wants)),
             when(about, self.read_backend_ai(wanted(Part::Tables))),
         );
         let unanswered = &mut inventory.unanswered;
@@ -53,7 +54,7 @@ impl Live {
                 }
             }
         };
-        [keys.1, tables.1, sessions.1, managers.1, hosts.1, registries.1, refusals.1, backend_ai.1]
+        [keys.1, tables.1, sessions.1, managers.1, hosts.1, registries.1, refusals.1, machines.1, backend_ai.1]
             .into_iter()
             .for_each(&mut take);
         inventory.keys = keys.0;
@@ -63,6 +64,7 @@ impl Live {
         inventory.hosts = hosts.0;
         inventory.registries = registries.0;
         inventory.refusals = refusals.0;
+        inventory.machines = machines.0;
         inventory.backend_ai = backend_ai.0;
         inventory
     }

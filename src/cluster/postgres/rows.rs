@@ -58,7 +58,7 @@ impl PostgresClient {
             for diff in &ordered {
                 match row_standing(diff, found.get(&(diff.table.as_str(), diff.key.as_str()))) {
                     Standing::After => {}
-                    Standing::Before => due.push(diff),
+                    Standing::Before | Standing::Midway => due.push(diff),
                     Standing::Neither(why) => return Err(Fault::new(FaultKind::Drift, self.what("write"), why).into()),
                 }
             }

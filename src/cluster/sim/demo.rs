@@ -38,6 +38,7 @@ pub fn demo(now_ms: i64) -> Inventory {
     }
     world.registries = registries();
     world.hosts = (1..=12).map(|n| (format!("gpu-{n:02}"), host(n, &world.registries))).collect();
+    world.machines = super::machines::machines();
     let old = registry_key("local", "index.docker.io");
     world.keys.insert(old.clone(), Value::text("https://registry-1.docker.io"));
     world.keys.insert(format!("{old}/username"), Value::text("lablup"));

@@ -2,13 +2,14 @@
 //! It opens no socket and touches nothing outside this process.
 
 mod demo;
+mod machines;
 
 pub use demo::demo;
 
 use super::{Cluster, Report};
 use crate::model::{
-    Change, ContainerState, Digest, Fault, FaultKind, ImageRef, Inventory, LayerPhase, LayerProgress, Part, Refusal, Standing,
-    Wants, check::is_old, image::DOCKER_HUB,
+    Change, ContainerState, Digest, Fault, FaultKind, ImageRef, Inventory, LayerPhase, LayerProgress, Machine, MachineWants,
+    Part, Reach, Refusal, Standing, Wants, check::is_old, image::DOCKER_HUB,
 };
 use async_trait::async_trait;
 use std::{
@@ -158,8 +159,28 @@ impl Sim {
             }
             Change::Service { .. } => self.take_ms(1800).await,
             Change::Remove { .. } => self.take_ms(250).await,
+            Change::Configure { proof, .. } => {
+                for phase in ["writing", "reloading", "proving"] {
+                    report.progress(phase, 0, 0);
+                    self.take_ms(500).await;
+                }
+                if let Some(proof) = proof {
+                    report.told(&format!("{} was served by {}", proof.image.familiar(), proof.mirror));
+                }
+            }
             _ => self.take_ms(400).await,
         }
+    }
+}
+
+/// Whatever is asked of a machine is answered: a file that is not there is not, and a mirror answers.
+fn answer(machine: &mut Machine, wants: &MachineWants) {
+    for path in &wants.files {
+        machine.files.entry(path.clone()).or_default();
+    }
+    for want in &wants.reach {
+        let digest = want.image.as_deref().map(Digest::of);
+        machine.reach.entry(want.mirror.clone()).or_insert(Reach::Ok { digest });
     }
 }
 
@@ -174,7 +195,11 @@ impl Cluster for Sim {
         if wants.parts.contains(&Part::Refusals) && self.pace == Pace::Lively {
             self.ask_in_vain();
         }
-        self.world()
+        let mut world = self.world();
+        for machine in world.machines.values_mut() {
+            answer(machine, &wants.machines);
+        }
+        world
     }
 
     async fn standing(&self, change: &Change) -> Result<Standing, Fault> {
@@ -190,7 +215,7 @@ impl Cluster for Sim {
         self.spend(change, report).await;
         let mut world = self.lock();
         match world.standing(change) {
-            Standing::Before => world.apply(change),
+            Standing::Before | Standing::Midway => world.apply(change),
             Standing::After => {}
             Standing::Neither(found) => {
                 return Err(Fault::new(FaultKind::Drift, format!("cannot {} `{}`", change.kind(), change.subject()), found));

@@ -56,6 +56,7 @@ fn plan() -> Plan {
         found: String::new(),
         steps: steps.into_iter().enumerate().map(step).collect(),
         ledger: vec![],
+        wants: crate::model::Wants::backend_ai(),
         totals: Totals::default(),
         limits: Limits::default(),
         notes: vec![],

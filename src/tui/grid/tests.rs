@@ -40,6 +40,7 @@ fn plan() -> Plan {
         found: String::new(),
         steps: vec![step],
         ledger: vec![],
+        wants: crate::model::Wants::backend_ai(),
         totals: Totals { changes: 12, ..Totals::default() },
         limits: Limits::default(),
         notes: vec![],

@@ -43,7 +43,7 @@ pub fn file(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
 
 /// Writes a whole file at once, for its owner only: under a name that nobody can know, then renamed. A link at the place
 /// is replaced, not followed.
-pub fn replace(path: &Path, text: &str) -> io::Result<()> {
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use std::io::Write;
     if fs::symlink_metadata(path).is_ok_and(|found| !found.is_file() && !found.is_symlink()) {
         return Err(io::Error::other("it is no file"));
@@ -51,7 +51,7 @@ pub fn replace(path: &Path, text: &str) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Made by `O_EXCL`, with mode 0600 from the first byte.
     let mut fresh = tempfile::Builder::new().prefix(".castoff-").tempfile_in(folder)?;
-    fresh.write_all(text.as_bytes())?;
+    fresh.write_all(bytes)?;
     fresh.as_file().sync_all()?;
     fresh.persist(path).map(drop).map_err(|error| error.error)
 }
