@@ -50,7 +50,7 @@ MaxSessions 50
 Subsystem sftp internal-sftp
 CONF
   : > "$dir/config"
-  for host in mgr-01 gpu-3; do
+  for host in "${SSH_HOSTS[@]}"; do
     cat >> "$dir/config" <<CONF
 Host $host
   HostName 127.0.0.1
@@ -66,7 +66,7 @@ Host $host
 CONF
   done
   launch sshd /usr/sbin/sshd -D -e -f "$dir/sshd_config"
-  until_ready sshd 10 ssh -F "$dir/config" mgr-01 true
+  until_ready sshd 10 ssh -F "$dir/config" "${SSH_HOSTS[0]}" true
 }
 
 # The cluster file: what castoff reads to know this cluster.

@@ -11,7 +11,7 @@ short_place() {
   # The manager resolves links before it makes its sockets: it needs a folder.
   IPC="$STATE/manager/ipc"
   [ "$SHORT" = "$STATE" ] || IPC="$SHORT.ipc"
-  mkdir -p "$IPC"
+  [ "$KIND" = mirrors ] || mkdir -p "$IPC"
 }
 
 # docker_on ENGINE ARGUMENTS…: without the caller's contexts and logins.

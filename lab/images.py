@@ -219,4 +219,5 @@ def main():
         json.dump(catalog, file, indent=1, sort_keys=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -22,11 +22,11 @@ done_step() {
   printf '  %-46s %s\n' "$STEP_TEXT" "${1:-}$(printf '%4d.%d s' $((ms / 1000)) $((ms % 1000 / 100)))"
 }
 
-# parse_common "$@": takes --name, --ports, --era out of the arguments and
+# parse_common "$@": takes --name, --ports, --era, --for out of the arguments and
 # leaves the rest in REST. Then everything that follows from the name is set.
 parse_common() {
   NAME="${CASTOFF_LAB_NAME:-default}"
-  local base="${CASTOFF_LAB_PORTS:-}" era="${CASTOFF_LAB_ERA:-}"
+  local base="${CASTOFF_LAB_PORTS:-}" era="${CASTOFF_LAB_ERA:-}" kind=
   REST=()
   while [ $# -gt 0 ]; do
     case "$1" in
@@ -36,14 +36,20 @@ parse_common() {
       --ports=*) base="${1#*=}"; shift ;;
       --era)     era="${2:?--era needs a value}"; shift 2 ;;
       --era=*)   era="${1#*=}"; shift ;;
+      --for)     kind="${2:?--for needs a value}"; shift 2 ;;
+      --for=*)   kind="${1#*=}"; shift ;;
       *)         REST+=("$1"); shift ;;
     esac
   done
   [[ "$NAME" =~ ^[a-z0-9][a-z0-9-]{0,23}$ ]] || fail "name '$NAME': use a-z, 0-9 and -, at most 24"
   ROOT="$LAB/.state"
   STATE="$ROOT/$NAME"
-  ERA=; BASE=; WITH_MANAGER=yes; SHORT=; PGDATA=
-  [ ! -f "$STATE/lab.conf" ] || . "$STATE/lab.conf"
+  ERA=; BASE=; WITH_MANAGER=yes; SHORT=; PGDATA=; KIND=
+  if [ -f "$STATE/lab.conf" ]; then . "$STATE/lab.conf"; KIND="${KIND:-backend}"; fi
+  case "$kind" in ''|backend|mirrors) ;; *) fail "for '$kind': use backend or mirrors" ;; esac
+  [ -z "$KIND" ] || [ -z "$kind" ] || [ "$kind" = "$KIND" ] ||
+    fail "lab '$NAME' exists for $KIND; 'lab/down --name $NAME --purge' first, or take another --name"
+  KIND="${KIND:-${kind:-backend}}"
   [ -z "$ERA" ] || [ -z "$era" ] || [ "$era" = "$ERA" ] ||
     fail "lab '$NAME' exists with era $ERA; 'lab/down --name $NAME --purge' first, or take another --name"
   [ -z "$BASE" ] || [ -z "$base" ] || [ "$base" = "$BASE" ] ||
@@ -57,6 +63,7 @@ parse_common() {
   P_HUB=$((BASE + 5)); P_CR=$((BASE + 6)); P_FACADE=$((BASE + 7)); P_SSH=$((BASE + 8))
   P_API=$((BASE + 9)); P_MON=$((BASE + 10)); P_WEBUI=$((BASE + 11)); P_INTERNAL=$((BASE + 12))
   ENGINES=(gpu-1 gpu-2 gpu-3)
+  SSH_HOSTS=(mgr-01 gpu-3)
 }
 
 need_lab()  { [ -f "$STATE/lab.conf" ] || fail "there is no lab '$NAME'; 'lab/up' makes one"; }

@@ -1,17 +1,18 @@
 # The two registries and the stand-in for Harbor before one of them. Sourced.
 
-# registry_up PART PORT: Debian's docker-registry with a folder for its store.
+# registry_up PART PORT [STORE [AUTH]]: Debian's docker-registry with a folder for its store.
 registry_up() {
-  local part="$1" port="$2"
+  local part="$1" port="$2" store="${3:-$1}" auth="${4:-}"
   wake "$part"
   is_up "$part" && return 0
   port_free "$part" "$port"
-  mkdir -p "$STATE/$part"
+  mkdir -p "$STATE/$store"
   cat > "$STATE/$part.yml" <<YML
 version: 0.1
 log: { level: warn }
-storage: { filesystem: { rootdirectory: "$STATE/$part" }, delete: { enabled: true } }
+storage: { filesystem: { rootdirectory: "$STATE/$store" }, delete: { enabled: true } }
 http: { addr: "127.0.0.1:$port", relativeurls: true }
+$auth
 YML
   # Variables named REGISTRY_* would be read as its configuration.
   local name unset=()

@@ -4,7 +4,8 @@
 
 use castoff::cluster::{config::ClusterFile, sim::demo, ssh};
 use castoff::model::window::Agreed;
-use castoff::model::{ChangeId, Digest, Entry, ImageRef, Inventory, LimitChange, Plan, Stamped, State, text};
+use castoff::model::{ChangeId, Digest, DockerDaemon, Entry, ImageRef, Inventory, LimitChange, Plan, Stamped, State, text};
+use castoff::model::{daemon_json, veil};
 use castoff::remote::wire::{self, Line, Wish};
 use castoff::report;
 use castoff::runbook::{Runbook, SHIPPED};
@@ -25,7 +26,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 type Parser = fn(&str);
 
-const PARSERS: [(&str, Parser); 11] = [
+const PARSERS: [(&str, Parser); 13] = [
     ("runbook", runbook),
     ("set", set),
     ("cluster", cluster),
@@ -37,6 +38,8 @@ const PARSERS: [(&str, Parser); 11] = [
     ("change-id", change_id),
     ("inventory", inventory),
     ("plan", plan),
+    ("veil", veiled),
+    ("daemon-json", daemon),
 ];
 
 fn refused(why: &dyn std::fmt::Display, names: &[&str]) {
@@ -177,6 +180,23 @@ fn plan(text: &str) {
     journal(&[Entry::Planned { plan: plan.into(), by: "kim".to_owned() }]);
 }
 
+fn veiled(text: &str) {
+    let veiled = veil::veil(text);
+    let back = veil::unveil(&veiled.text, &veiled.values, |_| None);
+    assert!(back.as_deref() == Ok(text), "what was hidden comes back");
+    assert!(veil::same(&veiled.text, &veiled.text));
+}
+
+fn daemon(text: &str) {
+    let engine = DockerDaemon { version: "20.10.24".to_owned(), ..DockerDaemon::default() };
+    drop((daemon_json::lint(&engine, Some(text)), daemon_json::mirrors(text), daemon_json::valid_mirror(text, "28.0.0")));
+    let mirrors = ["https://mirror.example/".to_owned()];
+    match daemon_json::merge(Some(text), &mirrors) {
+        Ok(after) => assert_eq!(daemon_json::mirrors(&after), Ok(mirrors.to_vec())),
+        Err(flaw) => refused(&flaw, &[":"]),
+    }
+}
+
 fn shown(plan: &Plan) {
     drop((report::plan_text(plan, 80), report::sum(plan)));
     let window = castoff::model::Window { from_ms: NOW_MS, until_ms: NOW_MS + 3_600_000, zone: "UTC".to_owned() };
@@ -235,6 +255,14 @@ fn every_file_of_the_corpus_is_read_or_refused_in_words() {
         let name = folder.unwrap().file_name().into_string().unwrap();
         let elsewhere = ["header", "manifest", "config", "refusal", "engine-stream"];
         assert!(PARSERS.iter().any(|(known, _)| *known == name) || elsewhere.contains(&name.as_str()), "nothing reads {name}");
+    }
+}
+
+#[test]
+fn no_secret_of_the_corpus_is_left() {
+    for text in corpus("veil").iter() {
+        let veiled = veil::veil(text).text;
+        assert!(!veiled.contains("hunter2") && (text.contains("hunter2") || text.contains("(hidden 3)")), "{veiled}");
     }
 }
 

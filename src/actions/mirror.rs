@@ -126,11 +126,7 @@ impl Action for CheckMirror {
         }
         let parts = [Part::Machines].into();
         let reach = mirror.reach();
-        let checks = vec![
-            Check::Answers { parts, machines: wants(self.of) },
-            Check::Configuration { of: self.of, hosts: hosts.clone() },
-            Check::Mirror { reach, hosts: hosts.clone() },
-        ];
+        let checks = vec![Check::Answers { parts, machines: wants(self.of) }, Check::Mirror { reach, hosts: hosts.clone() }];
         let mut notes = vec![];
         let mut note = |why: &str, hint: &str| {
             notes.push(Problem { hint: Some(hint.to_owned()), ..Problem::new(format!("mirror {}", mirror.host()), why) });

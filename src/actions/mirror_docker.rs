@@ -1,9 +1,14 @@
 //! `mirror-docker`: every Docker daemon asks the mirror for images of Docker Hub first. Its `daemon.json` keeps every other
-//! key; the daemon is reloaded and not restarted, unless the runbook says so.
+//! key, its order and its style; the daemon is reloaded and not restarted, unless the runbook says so.
 
 use super::{About, Action, Drawn, mirror};
-use crate::model::{Change, FileDiff, FileText, Inventory, Part, Proof, Prover, TakesUp, Wants, text};
+use crate::model::{
+    Change, Check, DockerDaemon, FileDiff, FileState, FileText, Inventory, Part, Proof, Prover, TakesUp, Wants,
+    daemon_json::{self, MIRRORS},
+    text,
+};
 use serde::Deserialize;
+use serde_json::json;
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -11,6 +16,18 @@ pub struct MirrorDocker {
     /// Restart the daemon in place of a reload. Without live-restore every running container stops.
     #[serde(default)]
     restart: bool,
+    /// What becomes of other mirrors that a host has.
+    #[serde(default)]
+    others: Others,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Others {
+    /// They are asked after this one.
+    #[default]
+    Keep,
+    Drop,
 }
 
 impl Action for MirrorDocker {
@@ -20,28 +37,79 @@ impl Action for MirrorDocker {
 
     fn plan(&self, world: &Inventory, about: &About<'_>) -> Result<Drawn, String> {
         let mirror = about.mirror();
-        let wanted = format!("{}/", mirror.url.trim_end_matches('/'));
-        let mut drawn = Drawn::default();
-        for host in mirror::hosts(world, Prover::Docker) {
-            let machine = &world.machines[host];
-            let Some(docker) = &machine.docker else { continue };
-            let before = machine.files.get(&docker.config).cloned().flatten();
-            let after = vec![wanted.clone()];
-            let text = format!("{{\n    \"registry-mirrors\": [\"{wanted}\"]\n}}\n");
-            let daemon = TakesUp::Docker { restart: self.restart, before: docker.mirrors.clone(), after, cleared: None };
-            let file = FileDiff {
-                path: docker.config.clone(),
-                before,
-                after: Some(FileText { text, mode: None }),
-                between: vec![],
-                folders: vec![],
-            };
-            let proof = Proof { by: Prover::Docker, image: mirror.image.clone(), mirror: wanted.clone() };
-            let (daemon, proof) = (Some(daemon), Some(proof));
-            drawn.changes.push(Change::Configure { host: host.to_owned(), files: vec![file], daemon, proof });
+        let url = mirror.url.trim_end_matches('/');
+        if !mirror.path.is_empty() {
+            return Err(format!(
+                "Docker asks a mirror at its root: `path = \"{}\"` of `[mirror]` is for containerd and podman",
+                mirror.path
+            ));
         }
-        let hosts = text::count(drawn.changes.len() as u64, "host");
-        drawn.summary = format!("{hosts} ask {} for images of Docker Hub", mirror.url);
+        if mirror.username.is_some() {
+            return Err(
+                "a Docker daemon brings no login to a mirror: leave `username` and `password` of `[mirror]` out".to_owned()
+            );
+        }
+        let hosts = mirror::hosts(world, Prover::Docker);
+        let mut drawn = Drawn::default();
+        let mut stopped = vec![];
+        for host in &hosts {
+            let machine = &world.machines[*host];
+            let Some(docker) = &machine.docker else { continue };
+            daemon_json::valid_mirror(url, &docker.version)
+                .map_err(|why| format!("Docker {} on `{host}`: {why}", docker.version))?;
+            let before = machine.files.get(&docker.config).cloned().flatten();
+            let (file, daemon) = self.one(docker, before, url).map_err(|why| format!("`{}` of `{host}` {why}", docker.config))?;
+            if self.restart && !docker.live_restore && !docker.running.is_empty() {
+                stopped.push(format!("{host}: {}", docker.running.join(", ")));
+            }
+            let proof = Proof { by: Prover::Docker, image: mirror.image.clone(), mirror: format!("{url}/") };
+            let (daemon, proof) = (Some(daemon), Some(proof));
+            drawn.changes.push(Change::Configure { host: (*host).to_owned(), files: vec![file], daemon, proof });
+        }
+        if !stopped.is_empty() {
+            drawn.warnings.push(format!("These containers stop, for their daemon has no live-restore: {}.", stopped.join("; ")));
+        }
+        let of = hosts.iter().map(|host| (*host).to_owned()).collect();
+        drawn.checks.push(Check::Configuration { of: Prover::Docker, hosts: of, restart: self.restart });
+        let how = if self.restart { "restart" } else { "reload" };
+        let hosts = text::count(hosts.len() as u64, "host");
+        drawn.summary = format!("{hosts} ask {url} for images of Docker Hub first; {how}, then a pull as a proof");
         Ok(drawn)
     }
+}
+
+impl MirrorDocker {
+    /// The file of one host, and its daemon.
+    fn one(&self, docker: &DockerDaemon, before: Option<FileState>, url: &str) -> Result<(FileDiff, TakesUp), String> {
+        let old = before.as_ref().map(|state| state.text.as_str());
+        let told = |flaw: daemon_json::Flaw| flaw.to_string();
+        let there = old.map_or_else(|| Ok(vec![]), daemon_json::mirrors).map_err(told)?;
+        let ours = format!("{url}/");
+        let mut wanted = vec![ours.clone()];
+        if self.others == Others::Keep {
+            wanted.extend(there.iter().filter(|other| **other != ours).cloned());
+        }
+        let text = match old {
+            Some(old) if there == wanted => old.to_owned(),
+            old => daemon_json::merge(old, &written(&wanted)).map_err(told)?,
+        };
+        let names_mirrors = old.is_some_and(|old| daemon_json::remove_key(old, MIRRORS).is_ok_and(|without| without != old));
+        let cleared = match old {
+            // A reload keeps what a file does not name: the old text alone would leave the mirror in use.
+            _ if names_mirrors || self.restart => None,
+            old => Some(daemon_json::set_key(old, MIRRORS, &json!([])).map_err(told)?),
+        };
+        // For the proof its log has to name who served it: the daemon tells that while it debugs.
+        let debug = |on: bool| daemon_json::set_key(Some(&text), "debug", &json!(on)).map_err(told);
+        let mut between = if docker.debug { vec![] } else { vec![debug(true)?, debug(false)?] };
+        between.extend(cleared.clone());
+        let daemon = TakesUp::Docker { restart: self.restart, before: docker.mirrors.clone(), after: wanted, cleared };
+        let after = Some(FileText { text, mode: None });
+        Ok((FileDiff { path: docker.config.clone(), before, after, between, folders: vec![] }, daemon))
+    }
+}
+
+/// As people write them: without the closing `/` that the daemon adds.
+fn written(mirrors: &[String]) -> Vec<String> {
+    mirrors.iter().map(|mirror| mirror.trim_end_matches('/').to_owned()).collect()
 }

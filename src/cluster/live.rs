@@ -7,11 +7,11 @@ mod reading;
 use super::{
     Cluster, Report,
     claim::{Claim, Claimed, Terms, Untaken},
-    config::{AgentConfig, ClusterFile, RegistryConfig},
+    config::{AgentConfig, ClusterFile, HostConfig, RegistryConfig},
     docker::{DockerEngine, Wanted},
     etcd::EtcdClient,
     guard::{Guard, Order},
-    host::backup::Backups,
+    host::{backup::Backups, client::HostClient},
     manager::ManagerClient,
     postgres::PostgresClient,
     registry::RegistryClient,
@@ -44,6 +44,7 @@ pub struct Live {
     engines: Mutex<BTreeMap<String, Arc<DockerEngine>>>,
     /// Those of the cluster file, and those asked for since.
     registries: Mutex<BTreeMap<String, Arc<RegistryClient>>>,
+    machines: BTreeMap<String, Arc<HostClient>>,
     guard: Option<Guard>,
     /// Of files of hosts; without it none is changed.
     backups: Option<Backups>,
@@ -180,9 +181,11 @@ impl Live {
             Ok((name.clone(), Arc::new(RegistryClient::new(name, config, ARCHITECTURE)?)))
         };
         let registries = file.registries.iter().map(registry).collect::<Result<_, Fault>>()?;
+        let machine = |config: HostConfig| Ok((config.name.clone(), Arc::new(HostClient::new(config, &sessions)?)));
+        let machines = file.machines().into_iter().map(machine).collect::<Result<_, Fault>>()?;
         let (etcd, postgres) = (OnceCell::new(), OnceCell::new());
         let (engines, registries) = (Mutex::new(engines), Mutex::new(registries));
-        Ok(Self { file, now, sessions, etcd, postgres, managers, engines, registries, guard: None, backups: None })
+        Ok(Self { file, now, sessions, etcd, postgres, managers, engines, registries, machines, guard: None, backups: None })
     }
 
     /// How the guard of a brown-out is started; without it no brown-out begins.

@@ -1,6 +1,7 @@
 //! A pure question to the inventory. The answer is a list of problems, each naming who and why.
 
 use super::backend_ai::too_old;
+use super::daemon_json::{self, Finding, Matters};
 use super::world::users;
 use super::{
     Digest, ImageRef, Inventory, Machine, MachineWants, Part, Prover, ReachWant, Wants, image::canonical_registry, text,
@@ -33,7 +34,7 @@ pub enum Check {
     /// So many seconds have passed at the gate; meanwhile it is seen who is refused.
     BrownOut { for_s: u64 },
     /// The files of these hosts can be changed: they are what their reader takes, and nothing else overrules them.
-    Configuration { of: Prover, hosts: BTreeSet<String> },
+    Configuration { of: Prover, hosts: BTreeSet<String>, restart: bool },
     /// The mirror answers each of these hosts as a registry.
     Mirror { reach: ReachWant, hosts: BTreeSet<String> },
 }
@@ -94,7 +95,7 @@ impl Check {
     pub fn title(&self) -> String {
         match self {
             Self::Answers { .. } => "everything answers".to_owned(),
-            Self::Configuration { of, hosts } => {
+            Self::Configuration { of, hosts, .. } => {
                 format!("the {of} configuration of {} can be changed", text::count(hosts.len() as u64, "host"))
             }
             Self::Mirror { reach, hosts } => {
@@ -156,10 +157,10 @@ impl Check {
         match self {
             // The time is no matter of the inventory: the engine's clock tells it.
             Self::Answers { .. } | Self::BrownOut { .. } => {}
-            Self::Configuration { of, hosts } => {
+            Self::Configuration { of, hosts, restart } => {
                 for (name, machine) in of_machines(inventory, hosts) {
                     let at = |problem| Problem { place: Some(name.to_owned()), ..problem };
-                    out.extend(lint(*of, machine).into_iter().map(at));
+                    out.extend(lint(*of, *restart, machine).into_iter().map(at));
                 }
             }
             Self::Mirror { reach, hosts } => {
@@ -230,9 +231,20 @@ fn of_machines<'a>(inventory: &'a Inventory, hosts: &'a BTreeSet<String>) -> imp
 }
 
 /// What is wrong with the files that one of the three reads.
-fn lint(of: Prover, machine: &Machine) -> Vec<Problem> {
-    let _ = (of, machine);
-    vec![]
+fn lint(of: Prover, restart: bool, machine: &Machine) -> Vec<Problem> {
+    let text = |path: &str| machine.files.get(path).and_then(Option::as_ref).map(|state| state.text.as_str());
+    match (of, &machine.docker) {
+        (Prover::Docker, Some(docker)) => {
+            let stops = |finding: &Finding| match finding.matters {
+                Matters::Note => false,
+                Matters::Restart => restart,
+                Matters::Reload => !restart,
+                Matters::Always => true,
+            };
+            daemon_json::lint(docker, text(&docker.config)).into_iter().filter(stops).map(|finding| finding.problem).collect()
+        }
+        _ => vec![],
+    }
 }
 
 fn version_problem(inventory: &Inventory) -> Option<Problem> {

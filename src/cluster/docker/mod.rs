@@ -1,6 +1,8 @@
 //! One Docker Engine: what it holds, and the effects on it: pull, tag, remove, and the way back of each.
 //! It never forces a removal and never removes a name that a container was created by.
 
+mod daemon;
+mod prove;
 mod pull;
 mod words;
 

@@ -14,17 +14,17 @@ use tokio::time::{Instant, timeout};
 
 /// How long silence is borne. The engine itself bears it for ever.
 #[derive(Clone, Copy, Debug)]
-struct Patience {
+pub(super) struct Patience {
     /// Without any word.
-    silent: Duration,
+    pub(super) silent: Duration,
     /// With words (`Retrying in 5 seconds`), but without a byte.
     still: Duration,
     /// Without any word: the pull is dropped.
-    give_up: Duration,
+    pub(super) give_up: Duration,
     tick: Duration,
 }
 
-const PATIENCE: Patience = Patience {
+pub(super) const PATIENCE: Patience = Patience {
     silent: Duration::from_secs(30),
     still: Duration::from_mins(1),
     give_up: Duration::from_mins(5),
@@ -100,7 +100,7 @@ impl DockerEngine {
 
 /// Listens to the end of a pull. Ends with `Ok` only after the engine's own closing words. However it ends, how far the
 /// layers were is the last that is told of them.
-async fn follow(
+pub(super) async fn follow(
     events: impl Stream<Item = super::Answer<CreateImageInfo>>,
     what: &str,
     size_bytes: u64,

@@ -138,7 +138,7 @@ pub async fn write(runner: &Runner, write: &Write<'_>) -> Result<(), Fault> {
     }
 }
 
-fn script<'a>(text: &'a str, arguments: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+pub(super) fn script<'a>(text: &'a str, arguments: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     ["sh", "-c", text, "castoff"].into_iter().chain(arguments).map(str::to_owned).collect()
 }
 
@@ -151,7 +151,7 @@ fn whole(path: &str) -> Result<(), Fault> {
 }
 
 /// What a script printed before its last mark; without the mark it did not come to its end.
-fn finished<'a>(output: &'a Output, what: &str) -> Result<&'a str, Fault> {
+pub(super) fn finished<'a>(output: &'a Output, what: &str) -> Result<&'a str, Fault> {
     match output.stdout.strip_suffix("=over\n") {
         Some(text) => Ok(text),
         None if output.code.is_none() => Err(Fault::new(FaultKind::Passing, what, "the command was ended before it was done")),
@@ -198,7 +198,7 @@ fn one(runner: &Runner, path: &str, part: &str, output: &Output) -> Result<Optio
     Ok(Some(Raw { bytes, mode, owner: owner.to_owned(), label, link }))
 }
 
-fn decoded(text: &str) -> Option<Vec<u8>> {
+pub(super) fn decoded(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text.bytes().filter(|byte| *byte != b'\n').collect::<Vec<_>>()).ok()
 }
 

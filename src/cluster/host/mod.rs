@@ -2,4 +2,29 @@
 //! a POSIX shell with coreutils or busybox. It never decides what a file should hold.
 
 pub mod backup;
+pub mod client;
+pub mod containerd;
+pub mod docker;
+mod docker_proof;
 pub mod files;
+pub mod podman;
+mod put;
+
+use super::ssh::Runner;
+use crate::model::{Fault, FaultKind};
+use std::time::Duration;
+
+const PROGRAM_DEADLINE: Duration = Duration::from_secs(20);
+
+/// What a program of a host prints; a code other than 0 is a fault in its own words.
+async fn program(runner: &Runner, words: &[String], arguments: &[&str]) -> Result<String, Fault> {
+    let whole: Vec<String> = words.iter().cloned().chain(arguments.iter().map(|word| (*word).to_owned())).collect();
+    let output = runner.run(&whole, None, PROGRAM_DEADLINE).await?;
+    match output.code {
+        Some(0) => Ok(output.stdout),
+        code => {
+            let kind = if code == Some(127) { FaultKind::Missing } else { FaultKind::Lasting };
+            Err(Fault::new(kind, format!("`{}`", whole.join(" ")), output.last_words()))
+        }
+    }
+}

@@ -1,28 +1,45 @@
 //! The hosts of a cluster as machines: what of them is wanted is read, and a change of their files is made and taken back.
 //! Nothing is written that does not stand as planned.
 
-use super::Live;
-use crate::cluster::Report;
-use crate::model::{Change, Fault, FaultKind, Machine, Part, Standing, Unanswered, Wants};
-use std::collections::BTreeMap;
+use super::{Live, reading, unnamed};
+use crate::cluster::{
+    Report,
+    host::client::{HostClient, Means},
+};
+use crate::model::{Change, Fault, Machine, Part, Standing, Unanswered, Wants};
+use futures::{StreamExt, stream};
+use std::{collections::BTreeMap, sync::Arc};
 
 impl Live {
-    pub(super) async fn read_machines(&self, _wants: &Wants) -> (BTreeMap<String, Machine>, Vec<Unanswered>) {
-        (
-            BTreeMap::new(),
-            vec![Unanswered { part: Part::Machines, subject: "hosts".to_owned(), why: "not read".to_owned(), hint: None }],
-        )
+    /// Those hosts on which the cluster file has any of the daemons that are asked for.
+    pub(super) async fn read_machines(&self, wants: &Wants) -> (BTreeMap<String, Machine>, Vec<Unanswered>) {
+        let wants = &wants.machines;
+        let asked = self.machines.iter().filter(|(_, host)| host.has_any(wants)).map(|(name, host)| {
+            let (name, host) = (name.clone(), Arc::clone(host));
+            async move { (name, reading::within(reading::DEADLINE, host.read(wants)).await) }
+        });
+        let answers = stream::iter(asked.collect::<Vec<_>>()).buffer_unordered(reading::HOSTS_AT_ONCE).collect().await;
+        reading::sorted(answers, Part::Machines, "host")
     }
 
     pub(super) async fn configure_standing(&self, change: &Change) -> Result<Standing, Fault> {
-        Err(Fault::new(FaultKind::Lasting, change.subject(), "not read"))
+        let Change::Configure { host, files, daemon, .. } = change else { return Ok(Standing::After) };
+        self.machine(host)?.standing(files, daemon.as_ref()).await
     }
 
-    pub(super) async fn configure(&self, change: &Change, _report: Report<'_>) -> Result<(), Fault> {
-        Err(Fault::new(FaultKind::Lasting, change.subject(), "not read"))
+    pub(super) async fn configure(&self, change: &Change, report: Report<'_>) -> Result<(), Fault> {
+        self.machine(change.place())?.apply(change, &self.means()?, report).await
     }
 
-    pub(super) async fn unconfigure(&self, change: &Change, _report: Report<'_>) -> Result<(), Fault> {
-        Err(Fault::new(FaultKind::Lasting, change.subject(), "not read"))
+    pub(super) async fn unconfigure(&self, change: &Change, report: Report<'_>) -> Result<(), Fault> {
+        self.machine(change.place())?.undo(change, &self.means()?, report).await
+    }
+
+    fn means(&self) -> Result<Means<'_>, Fault> {
+        Ok(Means { backups: self.backups()?, secrets: &self.file.secrets })
+    }
+
+    fn machine(&self, name: &str) -> Result<&HostClient, Fault> {
+        self.machines.get(name).map(Arc::as_ref).ok_or_else(|| unnamed(&format!("host `{name}`"), "[[hosts]]"))
     }
 }

@@ -19,10 +19,10 @@ use std::{
 use tokio::time::timeout;
 
 /// For one subject: a store, a manager, an engine.
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 /// For a whole registry, which may have thousands of images; a single call there has its own, much shorter one.
 const REGISTRY_DEADLINE: Duration = Duration::from_mins(5);
-const HOSTS_AT_ONCE: usize = 32;
+pub(super) const HOSTS_AT_ONCE: usize = 32;
 /// The client lets fewer through; these wait for their turn.
 const IMAGES_AT_ONCE: usize = 16;
 
@@ -245,7 +245,7 @@ fn one<'a, T: Default + Send + 'a>(
 }
 
 /// Boxed, because what a client does for an answer is large.
-fn within<'a, T: 'a>(
+pub(super) fn within<'a, T: 'a>(
     deadline: Duration,
     call: impl Future<Output = Result<T, Fault>> + Send + 'a,
 ) -> BoxFuture<'a, Result<T, Fault>> {
@@ -253,7 +253,7 @@ fn within<'a, T: 'a>(
     timeout(deadline, call).map(move |answer| answer.unwrap_or_else(|_| Err(late()))).boxed()
 }
 
-fn sorted<T>(answers: Vec<(String, Result<T, Fault>)>, part: Part, kind: &str) -> Read<BTreeMap<String, T>> {
+pub(super) fn sorted<T>(answers: Vec<(String, Result<T, Fault>)>, part: Part, kind: &str) -> Read<BTreeMap<String, T>> {
     let (mut found, mut missing) = (BTreeMap::new(), vec![]);
     for (name, answer) in answers {
         match answer {

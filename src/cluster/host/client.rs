@@ -1,0 +1,172 @@
+//! One host of the cluster file: reads it as a machine, makes a change of its files true there, and takes it back.
+//! It remembers nothing of the host: every question is asked anew.
+
+use super::{
+    backup::Backups,
+    containerd, docker, files, podman,
+    put::{self, Files},
+};
+use crate::{
+    cluster::{
+        Report,
+        config::{AgentConfig, DockerConfig, HostConfig},
+        docker::DockerEngine,
+        reach::reach,
+        secret::Secret,
+        ssh::{Place, Runner, Sessions},
+    },
+    model::{Change, Fault, FaultKind, FileDiff, Machine, MachineWants, Proof, Prover, Standing, TakesUp, configure},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+pub struct HostClient {
+    pub(super) config: HostConfig,
+    pub(super) runner: Runner,
+    /// Of the Docker daemon, where one is looked for.
+    pub(super) engine: Option<DockerEngine>,
+}
+
+/// The engine's API by its socket on the host.
+fn of_engine(host: &HostConfig, docker: &DockerConfig) -> AgentConfig {
+    let socket = match host.host.strip_prefix("ssh://") {
+        Some(way) => format!("ssh://{way}{}", docker.socket),
+        None => format!("unix://{}", docker.socket),
+    };
+    AgentConfig { name: host.name.clone(), docker: socket, tls: None, host: Some(host.host.clone()) }
+}
+
+/// What a change is made with.
+pub struct Means<'a> {
+    pub backups: &'a Backups,
+    pub secrets: &'a BTreeMap<String, Secret>,
+}
+
+impl HostClient {
+    /// Opens nothing yet.
+    pub fn new(config: HostConfig, sessions: &Arc<Sessions>) -> Result<Self, Fault> {
+        let runner = Runner::new(Place::parse(&config.host)?, sessions).with_sudo(config.sudo);
+        let engine = config.docker.as_ref().map(|docker| DockerEngine::new(&of_engine(&config, docker), sessions)).transpose()?;
+        Ok(Self { config, runner, engine })
+    }
+
+    /// What is wanted of it. A daemon whose section the cluster file does not have is not looked for.
+    pub async fn read(&self, wants: &MachineWants) -> Result<Machine, Fault> {
+        let mut machine = Machine::default();
+        let mut paths: Vec<String> = wants.files.iter().cloned().collect();
+        if let Some(config) = self.config.docker.as_ref().filter(|_| wants.docker) {
+            let docker = docker::read(&self.runner, self.docker_parts()?.1, config).await?;
+            paths.push(docker.config.clone());
+            machine.docker = Some(docker);
+        }
+        if let Some(config) = self.config.containerd.as_ref().filter(|_| wants.containerd) {
+            let containerd = containerd::read(&self.runner, config).await?;
+            paths.push(containerd.config.clone());
+            machine.containerd = Some(containerd);
+        }
+        if let Some(config) = self.config.podman.as_ref().filter(|_| wants.podman) {
+            let podman = podman::read(&self.runner, config).await?;
+            paths.extend(podman.drop_ins.iter().map(|name| format!("{}/{name}", podman.folder)));
+            machine.podman = Some(podman);
+        }
+        paths.sort();
+        paths.dedup();
+        machine.files = self.states(&paths).await?;
+        for want in &wants.reach {
+            let ca = match &want.ca {
+                Some(path) => files::read(&self.runner, std::slice::from_ref(path)).await?.remove(path).flatten(),
+                None => None,
+            };
+            let found = reach(&self.runner, want, ca.as_ref().map(|raw| raw.bytes.as_slice())).await;
+            machine.reach.insert(want.mirror.clone(), found);
+        }
+        Ok(machine)
+    }
+
+    /// Whether one of the daemons that are asked for is looked for here; files and mirrors are asked of every host.
+    pub fn has_any(&self, wants: &MachineWants) -> bool {
+        let HostConfig { docker, containerd, podman, .. } = &self.config;
+        let has = [(wants.docker, docker.is_some()), (wants.containerd, containerd.is_some()), (wants.podman, podman.is_some())];
+        has.iter().all(|(wanted, _)| !wanted) || has.contains(&(true, true))
+    }
+
+    pub async fn standing(&self, files: &[FileDiff], daemon: Option<&TakesUp>) -> Result<Standing, Fault> {
+        let paths: Vec<String> = files.iter().map(|diff| diff.path.clone()).collect();
+        let mut machine = Machine { files: self.states(&paths).await?, ..Machine::default() };
+        match (daemon, &self.config.docker, &self.config.containerd) {
+            (Some(TakesUp::Docker { .. }), Some(config), _) => {
+                machine.docker = Some(docker::read(&self.runner, self.docker_parts()?.1, config).await?)
+            }
+            (Some(TakesUp::Containerd { .. }), _, Some(config)) => {
+                machine.containerd = Some(containerd::read(&self.runner, config).await?)
+            }
+            _ => {}
+        }
+        Ok(configure::standing(files, daemon, &machine))
+    }
+
+    /// Files, then the daemon, then the proof.
+    pub async fn apply(&self, change: &Change, means: &Means<'_>, report: Report<'_>) -> Result<(), Fault> {
+        let Change::Configure { files, daemon, proof, .. } = change else { return Ok(()) };
+        report.progress("writing", 0, 0);
+        self.files(means).put(files).await?;
+        if let Some(daemon) = daemon {
+            self.take_up(daemon, true, report).await?;
+        }
+        match proof {
+            Some(proof) => self.prove(proof, files, means, report).await,
+            None => Ok(()),
+        }
+    }
+
+    /// The files get their bytes back and the daemon takes them up. Where a reload of the old text would keep what the new
+    /// one said, the daemon forgets it first.
+    pub async fn undo(&self, change: &Change, means: &Means<'_>, report: Report<'_>) -> Result<(), Fault> {
+        let Change::Configure { files, daemon, .. } = change else { return Ok(()) };
+        report.progress("writing", 0, 0);
+        if let (Some(TakesUp::Docker { cleared: Some(cleared), .. }), [file, ..]) = (daemon, files.as_slice()) {
+            self.files(means).put_between(file, cleared).await?;
+            self.take_up(daemon.as_ref().expect("it is Docker's"), false, report).await?;
+            return self.files(means).restore(files).await;
+        }
+        self.files(means).restore(files).await?;
+        match daemon {
+            Some(daemon) => self.take_up(daemon, false, report).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn take_up(&self, daemon: &TakesUp, forward: bool, report: Report<'_>) -> Result<(), Fault> {
+        match daemon {
+            TakesUp::Docker { restart, before, after, .. } => {
+                self.docker_takes_up(*restart, if forward { after } else { before }, report).await
+            }
+            TakesUp::Containerd { .. } => Err(self.without("containerd")),
+            TakesUp::Unit { unit, restart } => {
+                let verb = if *restart { "restart" } else { "reload" };
+                report.progress(if *restart { "restarting" } else { "reloading" }, 0, 0);
+                super::program(&self.runner, &["systemctl".to_owned()], &[verb, "--", unit]).await.map(drop)
+            }
+        }
+    }
+
+    async fn prove(&self, proof: &Proof, files: &[FileDiff], means: &Means<'_>, report: Report<'_>) -> Result<(), Fault> {
+        match (proof.by, files) {
+            (Prover::Docker, [file, ..]) => self.docker_proves(proof, file, means, report).await,
+            _ => Err(self.without("proof")),
+        }
+    }
+
+    pub(super) fn without(&self, section: &str) -> Fault {
+        let what = format!("host `{}`", self.config.name);
+        Fault::new(FaultKind::Missing, what, format!("the cluster file has no `[hosts.{section}]` for it"))
+    }
+
+    pub(super) fn files<'a>(&'a self, means: &Means<'a>) -> Files<'a> {
+        Files { host: &self.config.name, runner: &self.runner, backups: means.backups, secrets: means.secrets }
+    }
+
+    async fn states(&self, paths: &[String]) -> Result<BTreeMap<String, Option<crate::model::FileState>>, Fault> {
+        let found = files::read(&self.runner, paths).await?;
+        found.into_iter().map(|(path, raw)| Ok((path.clone(), raw.map(|raw| put::state(&path, &raw)).transpose()?))).collect()
+    }
+}

@@ -1,0 +1,182 @@
+//! Makes the files of a change true on a host, and untrue again. Before a byte is written the one before is kept; nothing is
+//! written over what does not stand as planned, and a secret is filled in right before it is written.
+
+use super::{
+    backup::Backups,
+    files::{self, Raw, Write},
+};
+use crate::{
+    cluster::{secret::Secret, ssh::Runner},
+    model::{Digest, Fault, FaultKind, FileDiff, FileState, Standing, configure::file_standing, veil},
+};
+use secrecy::ExposeSecret;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where files are written, and what their texts are filled with.
+pub struct Files<'a> {
+    pub host: &'a str,
+    pub runner: &'a Runner,
+    pub backups: &'a Backups,
+    pub secrets: &'a BTreeMap<String, Secret>,
+}
+
+/// A file as it is kept and shown.
+pub fn state(path: &str, raw: &Raw) -> Result<FileState, Fault> {
+    let text = std::str::from_utf8(&raw.bytes).map_err(|_| {
+        Fault::new(FaultKind::Lasting, format!("cannot read `{path}`"), "it is no UTF-8 text")
+            .hint("castoff changes only texts of which it can show every byte")
+    })?;
+    Ok(FileState { text: veil::veil(text).text, sha256: Digest::of_bytes(&raw.bytes), mode: raw.mode, owner: raw.owner.clone() })
+}
+
+impl Files<'_> {
+    /// Writes every file that is not as it is to be, in their order.
+    pub async fn put(&self, diffs: &[FileDiff]) -> Result<(), Fault> {
+        let found = self.found(diffs).await?;
+        for diff in diffs.iter().filter(|diff| !diff.is_equal()) {
+            let raw = found.get(&diff.path).and_then(Option::as_ref);
+            let text = diff.after.as_ref().map(|after| after.text.as_str());
+            match self.standing(diff, raw)? {
+                Standing::After => {}
+                Standing::Neither(why) => return Err(self.drift(diff, &why)),
+                Standing::Before | Standing::Midway => self.write(diff, raw, text).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes one of the texts that only stand in between, where the file is one of the change's own.
+    pub async fn put_between(&self, diff: &FileDiff, text: &str) -> Result<(), Fault> {
+        let found = self.found(std::slice::from_ref(diff)).await?;
+        let raw = found.get(&diff.path).and_then(Option::as_ref);
+        if let Standing::Neither(why) = self.standing(diff, raw)? {
+            return Err(self.drift(diff, &why));
+        }
+        self.write(diff, raw, Some(text)).await
+    }
+
+    /// Gives every file back its bytes, the last one first; only where nobody else wrote since.
+    pub async fn restore(&self, diffs: &[FileDiff]) -> Result<(), Fault> {
+        let found = self.found(diffs).await?;
+        for diff in diffs.iter().rev().filter(|diff| !diff.is_equal()) {
+            let raw = found.get(&diff.path).and_then(Option::as_ref);
+            match self.standing(diff, raw)? {
+                Standing::Before => continue,
+                Standing::Neither(why) => return Err(self.drift(diff, &why)),
+                Standing::After | Standing::Midway => self.only_ours(diff, raw).await?,
+            }
+            let bytes = self.before(diff, raw)?;
+            let (mode, expect) = (diff.before.as_ref().map(|before| before.mode), raw.map(|raw| Digest::of_bytes(&raw.bytes)));
+            let write = Write { path: &diff.path, bytes: bytes.as_deref(), expect, mode, folders: &diff.folders };
+            files::write(self.runner, &write).await?;
+        }
+        Ok(())
+    }
+
+    /// How one file stands, for what was read.
+    fn standing(&self, diff: &FileDiff, raw: Option<&Raw>) -> Result<Standing, Fault> {
+        let found = raw.map(|raw| state(&diff.path, raw)).transpose()?;
+        Ok(file_standing(diff, found.as_ref()))
+    }
+
+    async fn found(&self, diffs: &[FileDiff]) -> Result<BTreeMap<String, Option<Raw>>, Fault> {
+        let paths: Vec<String> = diffs.iter().map(|diff| diff.path.clone()).collect();
+        files::read(self.runner, &paths).await
+    }
+
+    async fn write(&self, diff: &FileDiff, raw: Option<&Raw>, text: Option<&str>) -> Result<(), Fault> {
+        let before = diff.before.as_ref().map(|before| &before.sha256);
+        let present = raw.map(|raw| Digest::of_bytes(&raw.bytes));
+        if let Some(raw) = raw.filter(|_| present.as_ref() == before) {
+            self.backups.keep(&raw.bytes)?;
+        }
+        let bytes = match text {
+            Some(text) => Some(self.filled(diff, raw, text).await?.into_bytes()),
+            None => None,
+        };
+        let after = bytes.as_deref().map(Digest::of_bytes);
+        self.backups.note(self.host, &diff.path, before, after.as_ref())?;
+        // A text in between is no reason to change the mode of a file that is there.
+        let mode = diff.after.as_ref().and_then(|after| after.mode);
+        let write = Write { path: &diff.path, bytes: bytes.as_deref(), expect: present, mode, folders: &diff.folders };
+        files::write(self.runner, &write).await
+    }
+
+    /// The text with its markers filled: what it hides of the file before, and named secrets.
+    async fn filled(&self, diff: &FileDiff, raw: Option<&Raw>, text: &str) -> Result<String, Fault> {
+        let fault = |why: &str| Fault::new(FaultKind::Lasting, format!("cannot write `{}` on `{}`", diff.path, self.host), why);
+        let names = std::cell::RefCell::new(BTreeSet::new());
+        let any = |name: &str| {
+            names.borrow_mut().insert(name.to_owned());
+            Some("x".to_owned())
+        };
+        // Only to learn the names: what it hides is filled with as many values as it can ask for.
+        let _ = veil::unveil(text, &vec![String::new(); text.matches("(hidden ").count().max(64)], any);
+        let mut secrets = BTreeMap::new();
+        for name in names.into_inner() {
+            let secret = self.secrets.get(&name).ok_or_else(|| {
+                fault(&format!("the cluster file has no secret `{name}`"))
+                    .hint(format!("add `{name} = {{ file = \"…\" }}` to `[secrets]`"))
+            })?;
+            let value = secret.read().await.map_err(|why| fault(&why.to_string()))?;
+            secrets.insert(name, value);
+        }
+        let bytes = self.before_values(diff, raw)?;
+        let values = bytes.map_or_else(Vec::new, |bytes| veil::veil(&String::from_utf8_lossy(&bytes)).values);
+        veil::unveil(text, &values, |name| secrets.get(name).map(|value| value.expose_secret().to_owned()))
+            .map_err(|why| fault(&why))
+    }
+
+    /// The bytes of the file before, wherever they still are.
+    fn before_values(&self, diff: &FileDiff, raw: Option<&Raw>) -> Result<Option<Vec<u8>>, Fault> {
+        let Some(before) = &diff.before else { return Ok(None) };
+        match raw.filter(|raw| Digest::of_bytes(&raw.bytes) == before.sha256) {
+            Some(raw) => Ok(Some(raw.bytes.clone())),
+            None => self.backups.get(&before.sha256),
+        }
+    }
+
+    /// What is to stand there again: kept bytes, or, where this machine has none (another operator took the run over), the
+    /// planned text with what it hides taken from the file that is there. Their hash has to be the planned one.
+    fn before(&self, diff: &FileDiff, raw: Option<&Raw>) -> Result<Option<Vec<u8>>, Fault> {
+        let Some(before) = &diff.before else { return Ok(None) };
+        if let Some(bytes) = self.backups.get(&before.sha256)? {
+            return Ok(Some(bytes));
+        }
+        let values = raw.map_or_else(Vec::new, |raw| veil::veil(&String::from_utf8_lossy(&raw.bytes)).values);
+        let text = veil::unveil(&before.text, &values, |_| None).ok();
+        let bytes = text.map(String::into_bytes).filter(|bytes| Digest::of_bytes(bytes) == before.sha256);
+        bytes.map(Some).ok_or_else(|| {
+            let what = format!("cannot give back `{}` on `{}`", diff.path, self.host);
+            Fault::new(
+                FaultKind::Lasting,
+                what,
+                format!("its bytes (sha256 {}) are not kept on this machine", before.sha256.short()),
+            )
+            .hint("roll back where the run was begun: its state folder has them in `backups`")
+        })
+    }
+
+    /// The plan does not know the secrets of a text that has some: there the bytes decide, by what was noted when they were
+    /// written, or by what would be written now.
+    async fn only_ours(&self, diff: &FileDiff, raw: Option<&Raw>) -> Result<(), Fault> {
+        let Some(raw) = raw else { return Ok(()) };
+        let found = state(&diff.path, raw)?;
+        let texts = diff.after.iter().map(|after| &after.text).chain(&diff.between);
+        let Some(text) = texts.into_iter().find(|text| veil::same(text, &found.text)) else { return Ok(()) };
+        let present = Digest::of_bytes(&raw.bytes);
+        let before = diff.before.as_ref().map(|before| &before.sha256);
+        let noted = || Ok::<_, Fault>(self.backups.wrote(self.host, &diff.path, before)? == Some(Some(present.clone())));
+        if Digest::of(&found.text) == present && *text == found.text || noted()? {
+            return Ok(());
+        }
+        match self.filled(diff, Some(raw), text).await {
+            Ok(filled) if Digest::of(&filled) == present => Ok(()),
+            _ => Err(self.drift(diff, "somebody changed it after castoff wrote it")),
+        }
+    }
+
+    fn drift(&self, diff: &FileDiff, why: &str) -> Fault {
+        Fault::new(FaultKind::Drift, format!("cannot change `{}` on `{}`", diff.path, self.host), why)
+    }
+}
