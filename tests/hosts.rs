@@ -173,6 +173,7 @@ fn everything_is_read() {
             parts: [Part::Hosts, Part::Registries, Part::Managers, Part::Tables, Part::Keys, Part::Sessions].into(),
             images: [image(PRIVATE), image("cr.backend.ai/stable/nothing:1"), image(PYTHON_36)].into(),
             projects: [("cr.backend.ai".to_owned(), ["stable", "community", "nowhere"].map(str::to_owned).into())].into(),
+            ..Wants::default()
         };
         let inventory = lab.live().read(&wants).await;
         assert_eq!(inventory.unanswered, []);

@@ -4,7 +4,8 @@
 
 use castoff::cluster::{config::ClusterFile, sim::demo, ssh};
 use castoff::model::window::Agreed;
-use castoff::model::{ChangeId, Digest, Entry, ImageRef, Inventory, LimitChange, Plan, Stamped, State, text};
+use castoff::model::{ChangeId, ContainerdDaemon, Digest, DockerDaemon, Entry, ImageRef, Inventory, LimitChange, Plan, Stamped, State, text};
+use castoff::model::{containerd_config, daemon_json, hosts_toml, registries_conf, veil};
 use castoff::remote::wire::{self, Line, Wish};
 use castoff::report;
 use castoff::runbook::{Runbook, SHIPPED};
@@ -25,7 +26,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 type Parser = fn(&str);
 
-const PARSERS: [(&str, Parser); 11] = [
+const PARSERS: [(&str, Parser); 16] = [
     ("runbook", runbook),
     ("set", set),
     ("cluster", cluster),
@@ -37,6 +38,11 @@ const PARSERS: [(&str, Parser); 11] = [
     ("change-id", change_id),
     ("inventory", inventory),
     ("plan", plan),
+    ("veil", veiled),
+    ("daemon-json", daemon),
+    ("hosts-toml", hosts_of),
+    ("containerd-config", containerd),
+    ("registries-conf", drop_in),
 ];
 
 fn refused(why: &dyn std::fmt::Display, names: &[&str]) {
@@ -150,6 +156,43 @@ fn host(text: &str) {
     }
 }
 
+fn hosts_of(text: &str) {
+    match hosts_toml::parse(text) {
+        Ok(file) => {
+            let written = hosts_toml::render(&file);
+            assert_eq!(hosts_toml::parse(&written).as_ref(), Ok(&file), "{text:?} {written:?}");
+            assert!(!file.asked("docker.io").is_empty());
+        }
+        Err(mistake) => refused(&mistake, &["hosts.toml"]),
+    }
+    hosts_toml::lint("docker.io", text, "1.6.20").iter().for_each(|problem| assert!(text::is_clean(&problem.why)));
+}
+
+fn containerd(written: &str) {
+    for format in [2, 3] {
+        match containerd_config::set_config_path(Some(written), format, "/etc/containerd/certs.d") {
+            Ok(set) => {
+                assert_eq!(containerd_config::config_path(&set).as_deref(), Some("/etc/containerd/certs.d"), "{written:?}");
+                let again = containerd_config::set_config_path(Some(&set), format, "/etc/containerd/certs.d");
+                assert_eq!(again.as_ref(), Ok(&set), "{written:?}");
+            }
+            Err(why) => refused(&text::page(&why), &[]),
+        }
+    }
+    drop((containerd_config::dumped(written), containerd_config::lint(written, &ContainerdDaemon::default())));
+}
+
+fn drop_in(text: &str) {
+    match registries_conf::parse(text) {
+        Ok(file) => {
+            let written = registries_conf::render(&file);
+            assert_eq!(registries_conf::parse(&written), Ok(file), "{text:?} {written:?}");
+        }
+        Err(mistake) => refused(&mistake, &["registries.conf"]),
+    }
+    registries_conf::lint("a.conf", text).iter().for_each(|problem| assert!(text::is_clean(&problem.why)));
+}
+
 fn change_id(text: &str) {
     match text.parse::<ChangeId>() {
         Ok(id) => assert_eq!(id.to_string().parse::<ChangeId>(), Ok(id)),
@@ -175,6 +218,23 @@ fn plan(text: &str) {
         drop(plan.differences(&small()));
     }
     journal(&[Entry::Planned { plan: plan.into(), by: "kim".to_owned() }]);
+}
+
+fn veiled(text: &str) {
+    let veiled = veil::veil(text);
+    let back = veil::unveil(&veiled.text, &veiled.values, |_| None);
+    assert!(back.as_deref() == Ok(text), "what was hidden comes back");
+    assert!(veil::same(&veiled.text, &veiled.text));
+}
+
+fn daemon(text: &str) {
+    let engine = DockerDaemon { version: "20.10.24".to_owned(), ..DockerDaemon::default() };
+    drop((daemon_json::lint(&engine, Some(text)), daemon_json::mirrors(text), daemon_json::valid_mirror(text, "28.0.0")));
+    let mirrors = ["https://mirror.example/".to_owned()];
+    match daemon_json::merge(Some(text), &mirrors) {
+        Ok(after) => assert_eq!(daemon_json::mirrors(&after), Ok(mirrors.to_vec())),
+        Err(flaw) => refused(&flaw, &[":"]),
+    }
 }
 
 fn shown(plan: &Plan) {
@@ -235,6 +295,14 @@ fn every_file_of_the_corpus_is_read_or_refused_in_words() {
         let name = folder.unwrap().file_name().into_string().unwrap();
         let elsewhere = ["header", "manifest", "config", "refusal", "engine-stream"];
         assert!(PARSERS.iter().any(|(known, _)| *known == name) || elsewhere.contains(&name.as_str()), "nothing reads {name}");
+    }
+}
+
+#[test]
+fn no_secret_of_the_corpus_is_left() {
+    for text in corpus("veil").iter() {
+        let veiled = veil::veil(text).text;
+        assert!(!veiled.contains("hunter2") && (text.contains("hunter2") || text.contains("(hidden 3)")), "{veiled}");
     }
 }
 

@@ -338,3 +338,88 @@ fn every_answer_of_a_mirror_is_told_apart_from_here_and_by_ssh() {
         "{heard}"
     );
 }
+
+/// castoff's doctor on two hosts, one of which forwards no connections, with logins wherever a client might look for one.
+#[test]
+fn the_doctor_finds_what_is_wrong_on_each_host_and_no_login_ever_reaches_the_mirror() {
+    let own = tempfile::tempdir().unwrap();
+    let at = |name: &str| own.path().join(name).display().to_string();
+    let put = |name: &str, text: &str| std::fs::write(own.path().join(name), text).unwrap();
+    let (mirror, heard) = pretends(&[
+        ("/v2/library/busybox/manifests/1", "200 OK", JSON, "{\"schemaVersion\":2}"),
+        ("/v2/private/manifests/1", "401 No", "WWW-Authenticate: Basic realm=x\r\n", ""),
+    ]);
+    let address = format!("http://127.0.0.1:{mirror}");
+    let proxy = format!("http://kim:a-secret@127.0.0.1:{mirror}");
+    let login = "a2ltOmEtc2VjcmV0"; // kim:a-secret
+    put("config.json", &format!("{{\"auths\":{{\"127.0.0.1:{mirror}\":{{\"auth\":\"{login}\"}}}}}}"));
+    put(".netrc", "machine 127.0.0.1 login kim password a-secret\n");
+    put(".curlrc", &format!("user = \"kim:a-secret\"\nnetrc\nproxy = \"{proxy}\"\n"));
+    put("good.json", &format!("{{\"registry-mirrors\": [\"{address}/\"], \"token\": \"a-secret\"}}"));
+    put("bad.json", "{\"registry-mirrors\": [\u{201c}x\u{201d}]}");
+    put("log", &format!("level=info msg=\"Attempting next endpoint for pull after error: Get \\\"{address}/v2/\\\": EOF\"\n"));
+    let machines = Machines::start(&format!("SetEnv HOME={0} CURL_HOME={0} http_proxy={proxy}", own.path().display()));
+    let host = |name: &str, file: &str, log: &str| {
+        format!("[[hosts]]\nname = \"{name}\"\nhost = \"ssh://{name}\"\n[hosts.docker]\nconfig = \"{}\"\nlog = {log}\n", at(file))
+    };
+    let cluster = format!(
+        "name = \"test\"\n[ssh]\nconfig = \"{}\"\n{}{}",
+        machines.config().display(),
+        host("forwards", "good.json", "[\"true\"]"),
+        host("closed", "bad.json", &format!("[\"cat\", \"{}\"]", at("log"))),
+    );
+    put("castoff.toml", &cluster);
+    let doctor = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_castoff"));
+        command.args(["doctor", "mirror", &address, "--cluster", &at("castoff.toml")]).args(more);
+        command.env("HOME", own.path()).env("DOCKER_CONFIG", own.path());
+        for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy", "ALL_PROXY"] {
+            command.env(name, &proxy);
+        }
+        let output = command.output().unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(!text.contains("a-secret"), "{text}");
+        (output.status.code().unwrap(), text)
+    };
+
+    let (code, good) = doctor(&["--host", "forwards"]);
+    assert_eq!(code, 0, "{good}");
+    for line in [" + connection", " + file", " ? daemon", " + registry", " + image", " ? log"] {
+        assert!(good.contains(line), "`{line}` is not in:\n{good}");
+    }
+    let (code, both) = doctor(&[]);
+    assert_eq!(code, 10, "{both}");
+    let closed = both.split_once("\nclosed\n").expect("two hosts").1;
+    for line in [" + registry", " + image", " ! file", "is no JSON", " ! log", "the mirror was passed by once", "hint: "] {
+        assert!(closed.contains(line), "`{line}` is not in:\n{both}");
+    }
+    let (code, private) = doctor(&["--image", "private:1", "--format", "json"]);
+    assert_eq!(code, 10, "{private}");
+    assert_eq!(private.matches("it demands a login (Basic)").count(), 2, "{private}");
+    let (code, unknown) = doctor(&["--host", "nobody"]);
+    assert!(code == 2 && unknown.contains("it has: forwards, closed"), "{unknown}");
+
+    let heard = heard.lock().unwrap().join("\n");
+    assert_eq!(heard.matches("GET /v2/ HTTP").count(), 5, "{heard}");
+    assert!(!heard.to_ascii_lowercase().contains("authorization") && !heard.contains(login), "{heard}");
+
+    // What curl over there says is told apart as well.
+    let right = registry(Some("server"), "");
+    let tls = format!("https://localhost:{}", right.port);
+    let closed = support::free_port();
+    let stalled = small(|_, _| thread::sleep(Duration::from_secs(30))).0;
+    let cases = [
+        case(&tls, IMAGE, &["Ok", &digest_of(&right)]).ca(certificates::path("ca.pem")),
+        case(&tls, IMAGE, &["Tls", "certificate"]),
+        case(&tls, IMAGE, &["Ok", &digest_of(&right)]).insecure(),
+        case(&tls, "stable/none:1", &["NoImage"]).insecure(),
+        case(format!("http://localhost:{}", right.port), "", &["Tls", "https://"]),
+        case(format!("https://127.0.0.1:{mirror}"), "", &["Tls"]),
+        case(format!("http://127.0.0.1:{closed}"), "", &["NoConnection"]),
+        case("http://castoff.invalid", "", &["NoName"]),
+        case(format!("http://127.0.0.1:{stalled}"), "", &["Failing", "did not answer within 6 s"]),
+        case(format!("http://127.0.0.1:{mirror}/nowhere"), "a:1", &["NoImage"]),
+        case(&address, "library/busybox:1", &["Ok", Digest::of("{\"schemaVersion\":2}").as_str()]),
+    ];
+    run(async { check(&machines.runner("ssh://closed"), &cases, "by curl").await });
+}

@@ -3,6 +3,7 @@
 mod afar;
 mod beside;
 mod bundle;
+mod doctor;
 mod exit;
 mod face;
 mod files;
@@ -309,6 +310,11 @@ enum Command {
         #[arg(long = "set", value_name = "NAME=VALUE")]
         sets: Vec<String>,
     },
+    /// Find out what is wrong, host by host: looks, and changes nothing
+    Doctor {
+        #[command(subcommand)]
+        of: DoctorCommand,
+    },
     /// Write what the cluster is seen to be to a file, for a rehearsal
     Inventory {
         #[arg(long, value_name = "FILE")]
@@ -343,6 +349,12 @@ enum Command {
 enum JournalCommand {
     /// Hold every entry against the chain of hashes; names the first that is not as it was written
     Verify { run: Option<String> },
+}
+
+#[derive(Debug, Subcommand)]
+enum DoctorCommand {
+    /// Why a Docker daemon does not use its mirror: name, connection, daemon.json, the running daemon, /v2/, an image, the log
+    Mirror(doctor::MirrorOptions),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -383,6 +395,7 @@ pub async fn main() -> Result<Exit, Failure> {
         Command::Log { run, follow } => log::log(common, run, follow).await,
         Command::List => look_up::list(common),
         Command::Check { runbook, sets } => files::check(common, &runbook, &sets),
+        Command::Doctor { of: DoctorCommand::Mirror(options) } => doctor::mirror(common, &options).await,
         Command::Inventory { out, runbook } => run::inventory(common, &runbook, &out).await,
         Command::Init { out } => files::init(&out),
         Command::Schema { of } => look_up::schema(of),

@@ -1,7 +1,7 @@
 //! What keeps a Docker daemon from its mirror: findings of one host, in the order in which a person would look.
 //! It looks at what was read and asks nothing; a line that does not say of whom it speaks is never put on the mirror.
 
-use super::{Machine, Reach, Store, text};
+use super::{Machine, Reach, Store, daemon_json, text};
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -43,6 +43,7 @@ pub fn findings(host: &str, machine: &Machine, mirror: &str, log: &[String]) -> 
     let reach = machine.reach.iter().find(|(asked, _)| same(asked, mirror)).map(|(_, reach)| reach);
     let (mut found, after) = of_reach(host, mirror, reach);
     found.push(of_file(machine, mirror));
+    found.extend(of_lint(machine));
     found.push(of_daemon(machine, mirror));
     found.extend(after);
     found.extend(of_log(mirror, log));
@@ -68,12 +69,13 @@ fn of_reach(host: &str, mirror: &str, reach: Option<&Reach>) -> (Vec<Finding>, V
             (vec![name(), Finding::new("connection", Bad, format!("no connection: {why}")).hint(hint)], vec![])
         }
         Some(Reach::Tls { why }) => {
-            let hint = match mirror.starts_with("http://") {
-                true => "write https:// in `registry-mirrors`".to_owned(),
-                false => format!(
+            let hint = if mirror.starts_with("http://") {
+                "write https:// in `registry-mirrors`".to_owned()
+            } else {
+                format!(
                     "the daemon needs its authority in `/etc/docker/certs.d/{}/ca.crt`; a wrong name, a date or plain HTTP is mended at the mirror or in its address",
                     authority(mirror)
-                ),
+                )
             };
             (way(), vec![registry(Bad, &format!("TLS: {why}")).hint(hint)])
         }
@@ -111,7 +113,10 @@ fn of_reach(host: &str, mirror: &str, reach: Option<&Reach>) -> (Vec<Finding>, V
 fn of_file(machine: &Machine, mirror: &str) -> Finding {
     use Verdict::{Bad, Good, Note};
     let usual = "/etc/docker/daemon.json";
-    let path = machine.docker.as_ref().map(|docker| docker.config.as_str()).filter(|path| !path.is_empty()).unwrap_or(usual);
+    let own = machine.docker.as_ref().map(|docker| docker.config.as_str()).filter(|path| !path.is_empty());
+    // No daemon was asked where its file is: what was read is meant.
+    let read = || machine.files.keys().map(String::as_str).find(|path| path.rsplit('.').next() == Some("json"));
+    let path = own.or_else(read).unwrap_or(usual);
     let finding = |verdict, found: String| Finding::new("file", verdict, found);
     let wanted = format!("it has to hold `\"registry-mirrors\": [\"{mirror}\"]`");
     let state = match machine.files.get(path) {
@@ -142,6 +147,18 @@ fn of_file(machine: &Machine, mirror: &str) -> Finding {
     }
 }
 
+/// What else is odd about the file, for the daemon that reads it.
+fn of_lint(machine: &Machine) -> Vec<Finding> {
+    let Some(docker) = &machine.docker else { return vec![] };
+    let Some(Some(state)) = machine.files.get(&docker.config) else { return vec![] };
+    let finding = |found: daemon_json::Finding| {
+        let verdict = if found.matters == daemon_json::Matters::Note { Verdict::Note } else { Verdict::Bad };
+        let finding = Finding::new("file", verdict, format!("{}: {}", found.problem.subject, found.problem.why));
+        Finding { hint: found.problem.hint, ..finding }
+    };
+    daemon_json::lint(docker, Some(&state.text)).into_iter().map(finding).collect()
+}
+
 fn of_daemon(machine: &Machine, mirror: &str) -> Finding {
     use Verdict::{Bad, Good, Note};
     let Some(docker) = &machine.docker else { return Finding::new("daemon", Note, "the Docker daemon was not asked") };
@@ -157,13 +174,10 @@ fn of_daemon(machine: &Machine, mirror: &str) -> Finding {
         None => {
             let running = if listed.is_empty() { "no mirror".to_owned() } else { quoted(&listed) };
             let flag = docker.flags.iter().chain(&docker.unit_flags).any(|word| word.starts_with("--registry-mirror"));
-            let hint = match flag {
-                true => {
-                    "its command line has `--registry-mirror`: a daemon with both that and the file does not start, so leave one of them"
-                }
-                false => {
-                    "once the file is right: `systemctl reload docker`, then look at its log, for a file that is refused is only told there"
-                }
+            let hint = if flag {
+                "its command line has `--registry-mirror`: a daemon with both that and the file does not start, so leave one of them"
+            } else {
+                "once the file is right: `systemctl reload docker`, then look at its log, for a file that is refused is only told there"
             };
             finding(Bad, format!("it runs with {running}")).hint(hint)
         }

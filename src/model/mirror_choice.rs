@@ -52,7 +52,7 @@ pub struct FileToWrite {
 impl Login {
     /// What stands in a planned text for the value of an `Authorization` header.
     pub fn marker(&self) -> String {
-        format!("(basic \"{}\" {})", self.user, self.secret)
+        super::veil::basic(&self.user, &self.secret)
     }
 }
 
@@ -255,18 +255,18 @@ pub(super) fn absolute(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// It stands between quotes in a marker, and before a `:` in the header.
-pub(super) fn user(user: &str) -> Result<(), String> {
+/// In the header it stands before a `:`.
+fn user(user: &str) -> Result<(), String> {
     if user.is_empty() {
         return Err("is empty".to_owned());
     }
-    if user.contains(super::text::harmful) || user.contains([':', '"', '\'', '\\', '(', ')']) {
+    if user.contains(super::text::harmful) || user.contains(':') {
         return Err("has a character that a login cannot hold".to_owned());
     }
     Ok(())
 }
 
-pub(super) fn secret_name(name: &str) -> bool {
+fn secret_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 

@@ -268,7 +268,7 @@ fn a_way_that_breaks_off_leaves_the_old_file_whole_and_what_is_left_goes_with_th
         let local = places.at("local");
         files::write(&local, &put(&path, b"new", Some(b"old"))).await.unwrap();
         assert_eq!(left_over(folder.path()).len(), 1, "it may be another castoff's of this moment");
-        let old = SystemTime::now() - Duration::from_secs(3600);
+        let old = SystemTime::now() - Duration::from_hours(1);
         fs::File::options().write(true).open(folder.path().join(".castoff-by-hand")).unwrap().set_modified(old).unwrap();
         files::write(&local, &put(&path, b"newer", Some(b"new"))).await.unwrap();
         assert_eq!(left_over(folder.path()), Vec::<String>::new());

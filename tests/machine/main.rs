@@ -1,6 +1,7 @@
 //! What castoff reads and writes on a host: here, through a real sshd, with busybox, and by a stand-in for sudo.
 //! No lab is needed; it has to be root, as lab and CI are.
 
+mod daemons;
 mod files;
 mod places;
 #[path = "../logins/servers.rs"]

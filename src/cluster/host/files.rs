@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, time::Duration};
 /// No configuration is longer.
 pub const MOST_BYTES: usize = 1 << 20;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 const READ: &str = include_str!("read.sh");
 const LIST: &str = include_str!("list.sh");
 const WRITE: &str = include_str!("write.sh");

@@ -46,8 +46,9 @@ fn neither() -> Reach {
 
 /// Exit codes of curl's manual page.
 fn of_output(output: &Output) -> Result<Answer, Lost> {
-    let words = output.last_words();
-    let why = text::clean(words.split_once(") ").filter(|(code, _)| code.starts_with("curl: (")).map_or(&words, |(_, why)| why));
+    // Behind its own line it may give advice over several lines.
+    let own = output.stderr.lines().find_map(|line| Some(line.strip_prefix("curl: (")?.split_once(") ")?.1.to_owned()));
+    let why = text::clean(&own.unwrap_or_else(|| output.last_words()));
     let known = |reach| Err(Lost::Known(reach));
     match output.code {
         Some(0) => answer(&output.stdout).ok_or_else(|| Lost::Talk(failing("it does not speak HTTP"))),
@@ -86,7 +87,7 @@ mod tests {
         let cases = [
             (6, "curl: (6) Could not resolve host: m", Reach::NoName { why: "Could not resolve host: m".to_owned() }),
             (7, "curl: (7) Failed to connect", Reach::NoConnection { why: "Failed to connect".to_owned() }),
-            (60, "curl: (60) SSL: no", Reach::Tls { why: "SSL: no".to_owned() }),
+            (60, "curl: (60) SSL: no\nMore details\nvisit the page above.", Reach::Tls { why: "SSL: no".to_owned() }),
             (28, "curl: (28) Operation timed out", failing("it did not answer within 6 s")),
             (52, "curl: (52) Empty reply from server", failing("Empty reply from server")),
         ];

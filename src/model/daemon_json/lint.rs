@@ -28,7 +28,7 @@ pub struct Finding {
 }
 
 /// Flags whose name is not that of their key. The engine takes the flag's name in the file, and drops it without a word.
-const FLAGS: [(&str, &str); 18] = [
+const FLAGS: [(&str, &str); 20] = [
     ("registry-mirror", MIRRORS),
     ("insecure-registry", "insecure-registries"),
     ("host", "hosts"),
@@ -47,7 +47,11 @@ const FLAGS: [(&str, &str); 18] = [
     ("cdi-spec-dir", "cdi-spec-dirs"),
     ("feature", "features"),
     ("config-file", ""),
+    ("version", ""),
+    ("help", ""),
 ];
+/// Those that not every engine since 20.10 knows: where it does not, it refuses the file.
+const SOME: [&str; 4] = ["cluster-store-opt", "default-network-opt", "cdi-spec-dir", "feature"];
 /// What the short flags set.
 const SHORT: [(char, &str); 8] = [
     ('b', "bridge"),
@@ -137,7 +141,9 @@ impl Lint<'_> {
             let name = member.name.as_str();
             let place = Flaw::at(text, member.key.start, "", "").line;
             if let Some((_, key)) = FLAGS.iter().find(|(flag, _)| *flag == name) {
-                let why = format!("line {place}: `{name}` is the name of a flag and no key: the engine drops it without a word");
+                let then = if SOME.contains(&name) { ", or refuses the file where it knows no such flag" } else { "" };
+                let why =
+                    format!("line {place}: `{name}` is the name of a flag and no key: the engine drops it without a word{then}");
                 let hint = if key.is_empty() { "take it out".to_owned() } else { format!("write `{key}`") };
                 self.file(Matters::Note, why, hint);
             } else if name != MIRRORS && is_like_mirrors(name) {

@@ -173,6 +173,11 @@ fn every_trap_of_a_file_is_found() {
             &[(Note, "line 2: `registry-mirror` is the name of a flag and no key")],
         ),
         ("28.0.0", r#"{"host": [], "label": []}"#, &[(Note, "`host`"), (Note, "`label`")]),
+        (
+            "20.10.24",
+            r#"{"feature": [], "help": 1}"#,
+            &[(Note, "or refuses the file where it knows no such flag"), (Note, "`help`")],
+        ),
         ("28.0.0", r#"{"registry-mirrorz": []}"#, &[(Always, "line 1: `registry-mirrorz` is no key")]),
         ("28.0.0", r#"{"registryMirrors": []}"#, &[(Always, "`registryMirrors` is no key")]),
         ("28.0.0", r#"{"regsitry-mirrors": []}"#, &[(Always, "`regsitry-mirrors` is no key")]),

@@ -22,10 +22,14 @@ pub fn files(choice: &MirrorChoice, certs: &str) -> Vec<FileToWrite> {
         },
         settings: Settings { override_path: !choice.path.is_empty(), ..trusted(choice) },
     };
-    let of = |registry: &str| match choice.mirror_only {
-        // Before containerd 2.0 a server without a host is not decoded, and the registry itself is asked.
-        true => HostsToml { server: Some(mirror.url.clone()), own: mirror.settings.clone(), hosts: vec![mirror.clone()] },
-        false => HostsToml { server: Some(upstream(registry)), own: Settings::default(), hosts: vec![mirror.clone()] },
+    let of = |registry: &str| {
+        let hosts = vec![mirror.clone()];
+        if choice.mirror_only {
+            // Before containerd 2.0 a server without a host is not decoded, and the registry itself is asked.
+            HostsToml { server: Some(mirror.url.clone()), own: mirror.settings.clone(), hosts }
+        } else {
+            HostsToml { server: Some(upstream(registry)), own: Settings::default(), hosts }
+        }
     };
     let mode = if choice.login.is_some() { 0o600 } else { 0o644 };
     let certs = certs.trim_end_matches('/');

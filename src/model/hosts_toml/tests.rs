@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::mirror_choice::{Login, MirrorChoice, PLATFORM9_REGISTRIES};
+use crate::model::veil;
 use proptest::prelude::*;
 
 fn bases(text: &str) -> Vec<String> {
@@ -165,7 +166,7 @@ fn no_choice_makes_a_file_with_a_trap_or_one_that_the_hub_is_asked_by_when_only_
             let elsewhere = asked.iter().any(|asked| !asked.base.contains("://m.example:5000/v2"));
             assert_eq!(elsewhere, !on(3) && registry != "m.example:5000", "{}", file.text);
             assert_eq!(file.mode, if on(2) { 0o600 } else { 0o644 });
-            assert_eq!(file.text.contains("Authorization = '(basic \"robot$pull\" mirror-password)'"), on(2), "{}", file.text);
+            assert_eq!(file.text.contains("Authorization = \"(basic robot$pull mirror-password)\""), on(2), "{}", file.text);
         }
     }
 }
@@ -192,8 +193,28 @@ fn a_folder_that_keeps_another_from_being_read_is_told() {
     }
 }
 
+#[test]
+fn a_login_is_filled_in_where_containerd_reads_it_and_hidden_when_the_file_is_read_back() {
+    for (user, basic) in
+        [("robot$pull", "Basic cm9ib3QkcHVsbDpodW50ZXIyXCI="), ("a \"b\" (c)", "Basic YSAiYiIgKGMpOmh1bnRlcjJcIg==")]
+    {
+        let login = Some(Login { user: user.into(), secret: "mirror-password".into() });
+        let choice = MirrorChoice { login, mirror_only: true, ..choice() };
+        assert_eq!(choice.problems(), []);
+        for file in files(&choice, "/c") {
+            let filled =
+                veil::unveil(&file.text, &[], |name| (name == "mirror-password").then(|| "hunter2\\\"".to_owned())).unwrap();
+            let asked = parse(&filled).unwrap().asked("docker.io");
+            assert!(asked.iter().take(1).all(|asked| asked.header["authorization"] == [basic]), "{asked:?}");
+            let kept = veil::veil(&filled);
+            assert!(!kept.text.contains("Basic ") && !kept.text.contains("(basic "), "{}", kept.text);
+            assert!(veil::same(&kept.text, &file.text), "{}\n{}", kept.text, file.text);
+        }
+    }
+}
+
 fn settings_of_any_kind() -> impl Strategy<Value = Settings> {
-    let text = || "\\PC{0,12}|[ -~]{0,12}|[\\x00-\\x1f'\"\\\\]{0,4}|\\(basic \"[a-z]{1,4}\" [a-z]{1,4}\\)";
+    let text = || "\\PC{0,12}|[ -~]{0,12}|[\\x00-\\x1f'\"\\\\]{0,4}|\\(basic [a-z]{1,4} [a-z]{1,4}\\)";
     let capabilities = prop::sample::subsequence(vec!["pull", "resolve", "push"], 0..=3);
     let header = prop::collection::btree_map(text(), prop::collection::vec(text(), 1..3), 0..3);
     let client = prop::collection::vec((text(), prop::option::of("[a-z/'\"]{1,8}")), 0..3);

@@ -23,7 +23,7 @@ pub fn lint(name: &str, written: &str) -> Vec<Problem> {
     let subject = format!("drop-in `{name}`");
     let mut out = vec![];
     let mut tell = |why: String, hint: &str| out.push(told(subject.as_str(), why, hint));
-    if !name.ends_with(".conf") {
+    if !is_read(name) {
         tell("is not read: its name does not end in `.conf`".to_owned(), "");
     }
     let file = match parse(written) {
@@ -72,7 +72,7 @@ pub fn overridden(ours: &str, files: &[(String, String)]) -> Vec<Problem> {
     let read = |text: &str| parse(text).unwrap_or_default();
     let mine: DropIn = place.map(|place| read(&files[place].1)).unwrap_or_default();
     let mut out = vec![];
-    for (n, (name, text)) in files.iter().enumerate().filter(|(n, (name, _))| Some(*n) != place && name.ends_with(".conf")) {
+    for (n, (name, text)) in files.iter().enumerate().filter(|(n, (name, _))| Some(*n) != place && is_read(name)) {
         for other in read(text).registries {
             for registry in &mine.registries {
                 let longer = other.prefix.strip_prefix(&registry.prefix).is_some_and(|rest| rest.starts_with('/'));
@@ -94,6 +94,10 @@ pub fn overridden(ours: &str, files: &[(String, String)]) -> Vec<Problem> {
         }
     }
     out
+}
+
+fn is_read(name: &str) -> bool {
+    name.strip_suffix(".conf").is_some()
 }
 
 fn unknown(written: &str) -> Vec<String> {

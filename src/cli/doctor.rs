@@ -1,0 +1,147 @@
+//! `castoff doctor`: reads every host, and says what is wrong there and what helps.
+//! It changes nothing, takes no lock, and decides nothing: the findings are made in `model::doctor`.
+
+use super::{Common, Exit, Failure, Format};
+use crate::cluster::{
+    config::{ClusterFile, DockerConfig, HostConfig, Ssh},
+    host::files,
+    reach::reach,
+    ssh::{Place, Runner, Sessions},
+};
+use crate::model::{
+    Digest, FileState, Machine, ReachWant,
+    doctor::{Finding, Verdict, findings},
+    text, veil,
+};
+use clap::Args;
+use futures::future::join_all;
+use serde_json::json;
+use std::time::Duration;
+
+const LOG_DEADLINE: Duration = Duration::from_secs(20);
+const USUAL_FILE: &str = "/etc/docker/daemon.json";
+
+#[derive(Args, Clone, Debug)]
+pub struct MirrorOptions {
+    /// As it stands in daemon.json: `https://mirror.example`
+    #[arg(value_name = "URL")]
+    mirror: String,
+    /// An image to ask the mirror for, as the daemon would
+    #[arg(long, value_name = "NAME:TAG", default_value = "library/busybox:1")]
+    image: String,
+    /// Only this host of the cluster file, as often as wanted [default: all; without a cluster file this machine]
+    #[arg(long = "host", value_name = "NAME")]
+    hosts: Vec<String>,
+}
+
+/// What was read of one host.
+pub struct Seen {
+    pub host: String,
+    pub machine: Machine,
+    /// Lines of its Docker daemon, oldest first.
+    pub log: Vec<String>,
+}
+
+pub async fn mirror(common: &Common, options: &MirrorOptions) -> Result<Exit, Failure> {
+    let file = ClusterFile::find(common.cluster.as_deref())?;
+    let hosts = hosts(file.as_ref(), &options.hosts)?;
+    let (ssh, secrets) = file.map_or_else(|| (Ssh::default(), vec![]), |file| (file.ssh.clone(), file.secret_variables()));
+    let sessions = Sessions::new(&ssh, secrets);
+    let runners: Vec<(HostConfig, Runner)> = hosts
+        .into_iter()
+        .map(|host| {
+            let runner = Runner::new(Place::parse(&host.host)?, &sessions).with_sudo(host.sudo);
+            Ok((host, runner))
+        })
+        .collect::<Result<_, Failure>>()?;
+    let seen = join_all(runners.iter().map(|(host, runner)| look(host, runner, options))).await;
+    Ok(show(&seen, &options.mirror, common.format))
+}
+
+/// Prints the findings of every host; something bad is something left to do.
+pub fn show(seen: &[Seen], mirror: &str, format: Format) -> Exit {
+    let found: Vec<(&str, Vec<Finding>)> =
+        seen.iter().map(|seen| (seen.host.as_str(), findings(&seen.host, &seen.machine, mirror, &seen.log))).collect();
+    match format {
+        Format::Json => {
+            let hosts: Vec<_> = found.iter().map(|(host, findings)| json!({ "host": host, "findings": findings })).collect();
+            println!("{}", text::json(&json!({ "v": 1, "mirror": mirror, "hosts": hosts }).to_string()));
+        }
+        Format::Text => {
+            for (host, findings) in &found {
+                println!("{}", text::clean(host));
+                for finding in findings {
+                    let sign = match finding.verdict {
+                        Verdict::Good => '+',
+                        Verdict::Note => '?',
+                        Verdict::Bad => '!',
+                    };
+                    println!(" {sign} {:<10}  {}", finding.check, text::clean(&finding.found));
+                    if let Some(hint) = &finding.hint {
+                        println!("   {:<10}  hint: {}", "", text::clean(hint));
+                    }
+                }
+            }
+        }
+    }
+    let bad = found.iter().flat_map(|(_, findings)| findings).any(|finding| finding.verdict == Verdict::Bad);
+    if bad { Exit::SomethingLeft } else { Exit::Done }
+}
+
+fn hosts(file: Option<&ClusterFile>, only: &[String]) -> Result<Vec<HostConfig>, Failure> {
+    let Some(file) = file else {
+        if let Some(name) = only.first() {
+            let failure = Failure::new(Exit::Usage, format!("there is no cluster file that knows host `{}`", text::clean(name)));
+            return Err(failure.hint("without one, and without --host, this machine is looked at"));
+        }
+        let docker = Some(DockerConfig::default());
+        let (name, host) = ("this machine".to_owned(), "local".to_owned());
+        return Ok(vec![HostConfig { name, host, sudo: false, docker, containerd: None, podman: None }]);
+    };
+    let all = file.machines();
+    if let Some(name) = only.iter().find(|name| all.iter().all(|host| host.name != **name)) {
+        let names: Vec<&str> = all.iter().map(|host| host.name.as_str()).collect();
+        let failure = Failure::new(Exit::Usage, format!("the cluster file has no host `{}`", text::clean(name)));
+        return Err(failure.hint(format!("it has: {}", names.join(", "))));
+    }
+    if all.is_empty() {
+        let failure = Failure::new(Exit::Usage, "the cluster file has no hosts");
+        return Err(failure.hint("write `[[hosts]]`, or give agents a `host`"));
+    }
+    Ok(all.into_iter().filter(|host| only.is_empty() || only.contains(&host.name)).collect())
+}
+
+/// What does not answer stays unread, and is said to be.
+async fn look(host: &HostConfig, runner: &Runner, options: &MirrorOptions) -> Seen {
+    let usual = DockerConfig::default();
+    let docker = host.docker.as_ref().unwrap_or(&usual);
+    let config = docker.config.as_deref().unwrap_or(USUAL_FILE).to_owned();
+    // Where the daemon looks for the authority of a registry.
+    let authority = options.mirror.split_once("://").map_or("", |(_, rest)| rest).split('/').next().unwrap_or_default();
+    let ca = format!("{}/{authority}/ca.crt", docker.certs);
+    let (files, lines) = tokio::join!(
+        async { join_all([&config, &ca].map(|path| files::read(runner, std::slice::from_ref(path)))).await },
+        async { runner.run(&docker.log, None, LOG_DEADLINE).await },
+    );
+    let mut files = files.into_iter().map(|read| read.ok().and_then(|read| read.into_values().next()));
+    let (file, ca_file) = (files.next().flatten(), files.next().flatten().flatten());
+    let want = ReachWant {
+        mirror: options.mirror.clone(),
+        image: Some(options.image.clone()),
+        login: false,
+        insecure: false,
+        ca: ca_file.as_ref().map(|_| ca),
+    };
+    let mut machine = Machine::default();
+    let reach = reach(runner, &want, ca_file.as_ref().map(|raw| raw.bytes.as_slice())).await;
+    machine.reach.insert(options.mirror.clone(), reach);
+    if let Some(file) = file {
+        let state = file.map(|raw| {
+            let text = veil::veil(&String::from_utf8_lossy(&raw.bytes)).text;
+            FileState { text, sha256: Digest::of_bytes(&raw.bytes), mode: raw.mode, owner: raw.owner }
+        });
+        machine.files.insert(config, state);
+    }
+    let log = lines.map_or_else(|_| vec![], |output| output.stdout.lines().map(str::to_owned).collect());
+    Seen { host: host.name.clone(), machine, log }
+}
