@@ -249,6 +249,11 @@ pub enum LogLine {
     Rejected { error: String },
 }
 
+/// When the daemon wrote a line, by its own clock, in its own words: `2026-11-22T02:00:00.000000001Z`.
+pub fn written_at(line: &str) -> Option<String> {
+    field(line, "time")
+}
+
 /// One line of the daemon, with or without what a journal puts in front, as text or JSON. `None`: about something else.
 pub fn classify(line: &str) -> Option<LogLine> {
     let (message, error, host) = (field(line, "msg")?, field(line, "error"), field(line, "host"));
@@ -261,6 +266,10 @@ pub fn classify(line: &str) -> Option<LogLine> {
     };
     if let Some(from) = message.strip_prefix("Trying to pull ").and_then(|rest| endpoint(rest.split_once(" from ")?.1)) {
         return Some(LogLine::Trying { from });
+    }
+    // The containerd store: it tells what came of each request, and the last one that went well is who serves.
+    if message == "fetch response received" && field(line, "response.status").is_some_and(|status| status.starts_with("200")) {
+        return Some(LogLine::Trying { from: endpoint(&field(line, "url")?)? });
     }
     // The line before it, `Error getting v2 registry`, tells the same once more.
     if let Some(rest) = behind("Attempting next endpoint for pull after error") {

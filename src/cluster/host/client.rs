@@ -3,7 +3,9 @@
 
 use super::{
     backup::Backups,
-    containerd, docker, files, podman,
+    containerd, docker,
+    docker_reload::Wanted,
+    files, podman,
     put::{self, Files},
 };
 use crate::{
@@ -15,7 +17,9 @@ use crate::{
         secret::Secret,
         ssh::{Place, Runner, Sessions},
     },
-    model::{Change, Fault, FaultKind, FileDiff, Machine, MachineWants, Proof, Prover, Standing, TakesUp, configure},
+    model::{
+        Change, DockerDaemon, Fault, FaultKind, FileDiff, Machine, MachineWants, Proof, Prover, Standing, TakesUp, configure,
+    },
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -93,9 +97,17 @@ impl HostClient {
         let paths: Vec<String> = files.iter().map(|diff| diff.path.clone()).collect();
         let mut machine = Machine { files: self.states(&paths).await?, ..Machine::default() };
         match (daemon, &self.config.docker, &self.config.containerd) {
-            (Some(TakesUp::Docker { .. }), Some(config), _) => {
-                machine.docker = Some(docker::read(&self.runner, self.docker_parts()?.1, config).await?)
-            }
+            (Some(TakesUp::Docker { restart, .. }), Some(_), _) => match self.docker_parts()?.1.uses().await {
+                Ok(uses) => machine.docker = Some(DockerDaemon { mirrors: uses.mirrors, ..DockerDaemon::default() }),
+                // A daemon that a restart brought down: what was written is taken back, or written again.
+                Err(_) if *restart && configure::standing(files, None, &machine) == Standing::After => {
+                    return Ok(Standing::Midway);
+                }
+                Err(_) if *restart && configure::standing(files, None, &machine) == Standing::Midway => {
+                    return Ok(Standing::Midway);
+                }
+                Err(gone) => return Err(gone),
+            },
             (Some(TakesUp::Containerd { .. }), _, Some(config)) => {
                 machine.containerd = Some(containerd::read(&self.runner, config).await?)
             }
@@ -108,12 +120,15 @@ impl HostClient {
     pub async fn apply(&self, change: &Change, means: &Means<'_>, report: Report<'_>) -> Result<(), Fault> {
         let Change::Configure { files, daemon, proof, .. } = change else { return Ok(()) };
         report.progress("writing", 0, 0);
+        if let (Some(TakesUp::Docker { restart, after, .. }), [file]) = (daemon, files.as_slice()) {
+            return self.docker_uses(file, (*restart, after), proof.as_ref(), means, report).await;
+        }
         self.files(means).put(files).await?;
         if let Some(daemon) = daemon {
             self.take_up(daemon, true, report).await?;
         }
         match proof {
-            Some(proof) => self.prove(proof, files, means, report).await,
+            Some(proof) => self.prove(proof, files, report).await,
             None => Ok(()),
         }
     }
@@ -123,6 +138,9 @@ impl HostClient {
     pub async fn undo(&self, change: &Change, means: &Means<'_>, report: Report<'_>) -> Result<(), Fault> {
         let Change::Configure { files, daemon, .. } = change else { return Ok(()) };
         report.progress("writing", 0, 0);
+        if let (Some(TakesUp::Docker { after, .. }), [file]) = (daemon, files.as_slice()) {
+            self.docker_calms(file, after, means, report).await?;
+        }
         if let (Some(TakesUp::Docker { cleared: Some(cleared), .. }), [file, ..]) = (daemon, files.as_slice()) {
             self.files(means).put_between(file, cleared).await?;
             self.take_up(daemon.as_ref().expect("it is Docker's"), false, report).await?;
@@ -138,7 +156,8 @@ impl HostClient {
     async fn take_up(&self, daemon: &TakesUp, forward: bool, report: Report<'_>) -> Result<(), Fault> {
         match daemon {
             TakesUp::Docker { restart, before, after, .. } => {
-                self.docker_takes_up(*restart, if forward { after } else { before }, report).await
+                let mirrors = if forward { after } else { before };
+                self.docker_takes_up(*restart, Wanted { mirrors, debug: None }, report).await
             }
             TakesUp::Containerd { .. } => Err(self.without("containerd")),
             TakesUp::Unit { unit, restart } => {
@@ -149,9 +168,9 @@ impl HostClient {
         }
     }
 
-    async fn prove(&self, proof: &Proof, files: &[FileDiff], means: &Means<'_>, report: Report<'_>) -> Result<(), Fault> {
+    async fn prove(&self, proof: &Proof, files: &[FileDiff], report: Report<'_>) -> Result<(), Fault> {
         match (proof.by, files) {
-            (Prover::Docker, [file, ..]) => self.docker_proves(proof, file, means, report).await,
+            (Prover::Docker, _) => self.docker_pulls(Some(proof), report).await,
             _ => Err(self.without("proof")),
         }
     }
