@@ -18,7 +18,8 @@ use crate::{
         ssh::{Place, Runner, Sessions},
     },
     model::{
-        Change, DockerDaemon, Fault, FaultKind, FileDiff, Machine, MachineWants, Proof, Prover, Standing, TakesUp, configure,
+        Change, DockerDaemon, Fault, FaultKind, FileDiff, Machine, MachineWants, Proof, Prover, ReachWant, Standing, Store,
+        TakesUp, configure, docker_hosts,
     },
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -60,6 +61,9 @@ impl HostClient {
         if let Some(config) = self.config.docker.as_ref().filter(|_| wants.docker) {
             let docker = docker::read(&self.runner, self.docker_parts()?.1, config).await?;
             paths.push(docker.config.clone());
+            if docker.store == Store::Containerd {
+                paths.extend(docker_hosts::paths(&docker.certs));
+            }
             machine.docker = Some(docker);
         }
         if let Some(config) = self.config.containerd.as_ref().filter(|_| wants.containerd) {
@@ -76,8 +80,8 @@ impl HostClient {
         paths.dedup();
         machine.files = self.states(&paths).await?;
         for want in &wants.reach {
-            let ca = match &want.ca {
-                Some(path) => files::read(&self.runner, std::slice::from_ref(path)).await?.remove(path).flatten(),
+            let ca = match want.ca.clone().or_else(|| self.trusted_by_docker(want, machine.docker.as_ref())) {
+                Some(path) => files::read(&self.runner, std::slice::from_ref(&path)).await?.remove(&path).flatten(),
                 None => None,
             };
             let found = reach(&self.runner, want, ca.as_ref().map(|raw| raw.bytes.as_slice())).await;
@@ -100,16 +104,11 @@ impl HostClient {
             (Some(TakesUp::Docker { restart, .. }), Some(_), _) => match self.docker_parts()?.1.uses().await {
                 Ok(uses) => machine.docker = Some(DockerDaemon { mirrors: uses.mirrors, ..DockerDaemon::default() }),
                 // A daemon that a restart brought down: what was written is taken back, or written again.
-                Err(_) if *restart && configure::standing(files, None, &machine) == Standing::After => {
-                    return Ok(Standing::Midway);
-                }
-                Err(_) if *restart && configure::standing(files, None, &machine) == Standing::Midway => {
-                    return Ok(Standing::Midway);
-                }
+                Err(_) if *restart && is_written(&configure::standing(files, None, &machine)) => return Ok(Standing::Midway),
                 Err(gone) => return Err(gone),
             },
             (Some(TakesUp::Containerd { .. }), _, Some(config)) => {
-                machine.containerd = Some(containerd::read(&self.runner, config).await?)
+                machine.containerd = Some(containerd::read(&self.runner, config).await?);
             }
             _ => {}
         }
@@ -175,6 +174,14 @@ impl HostClient {
         }
     }
 
+    /// Where its Docker daemon looks for the authority of a mirror; on a host with containerd beside it, only if that is asked for.
+    fn trusted_by_docker(&self, want: &ReachWant, daemon: Option<&DockerDaemon>) -> Option<String> {
+        let config = self.config.docker.as_ref().filter(|_| daemon.is_some() || self.config.containerd.is_none())?;
+        let certs = daemon.map_or(&config.certs, |daemon| &daemon.certs);
+        let authority = want.mirror.split_once("://")?.1.split('/').next().filter(|authority| !authority.is_empty())?;
+        Some(format!("{certs}/{authority}/ca.crt"))
+    }
+
     pub(super) fn without(&self, section: &str) -> Fault {
         let what = format!("host `{}`", self.config.name);
         Fault::new(FaultKind::Missing, what, format!("the cluster file has no `[hosts.{section}]` for it"))
@@ -188,4 +195,8 @@ impl HostClient {
         let found = files::read(&self.runner, paths).await?;
         found.into_iter().map(|(path, raw)| Ok((path.clone(), raw.map(|raw| put::state(&path, &raw)).transpose()?))).collect()
     }
+}
+
+fn is_written(files: &Standing) -> bool {
+    matches!(files, Standing::After | Standing::Midway)
 }
