@@ -138,6 +138,8 @@ impl TakesUp {
                 None => silent("containerd"),
                 Some(found) if found.config_path == *after => Standing::After,
                 Some(found) if found.config_path == *before => Standing::Before,
+                // Its file was changed, and it was not restarted since.
+                Some(found) if found.config_path.is_empty() => Standing::Midway,
                 Some(found) => Standing::Neither(format!("its containerd reads `{}`", found.config_path)),
             }),
             Self::Unit { .. } => None,
@@ -145,7 +147,7 @@ impl TakesUp {
     }
 
     /// Both sides are the same: it only has to stand so.
-    fn is_equal(&self) -> bool {
+    pub fn is_equal(&self) -> bool {
         match self {
             Self::Docker { before, after, .. } => before == after,
             Self::Containerd { before, after } => before == after,

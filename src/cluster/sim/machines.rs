@@ -44,6 +44,8 @@ fn with_containerd() -> Machine {
         config: config.to_owned(),
         cri: Cri::Ok,
         format: 2,
+        certs: "/etc/containerd/certs.d".to_owned(),
+        absent: vec!["/etc/containerd/certs.d".to_owned()],
         ..ContainerdDaemon::default()
     };
     let files = [(config.to_owned(), Some(file(text)))].into();
