@@ -309,7 +309,8 @@ pub(super) fn undo_requests(host: &str, files: &[FileDiff], daemon: Option<&Take
 pub(super) fn sides(files: &[FileDiff], daemon: Option<&TakesUp>) -> (String, String) {
     let mut out = (String::new(), String::new());
     let of_files = files.iter().filter(|diff| !diff.is_equal()).map(FileDiff::sides);
-    for (before, after) in of_files.chain(daemon.map(TakesUp::sides)) {
+    let daemon = daemon.filter(|daemon| !daemon.is_equal()).map(TakesUp::sides);
+    for (before, after) in of_files.chain(daemon) {
         out.0.push_str(&before);
         out.1.push_str(&after);
     }
