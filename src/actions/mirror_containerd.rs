@@ -98,10 +98,8 @@ fn authority(world: &Inventory, mirror: &Mirror) -> Result<Option<String>, Strin
 /// The choice as this host sees it: an authority that is fetched is put into the mirror's own folder.
 fn choice(mirror: &Mirror, daemon: &ContainerdDaemon) -> MirrorChoice {
     let own = hosts_toml::folder(&daemon.folders, mirror.host());
-    let ca = mirror.ca.as_ref().map(|ca| match ca.starts_with('/') {
-        true => ca.clone(),
-        false => format!("{}/{own}/{AUTHORITY}", daemon.certs),
-    });
+    let ca =
+        mirror.ca.as_ref().map(|ca| if ca.starts_with('/') { ca.clone() } else { format!("{}/{own}/{AUTHORITY}", daemon.certs) });
     let login = mirror.username.clone().zip(mirror.password.clone()).map(|(user, secret)| Login { user, secret });
     MirrorChoice {
         url: mirror.url.clone(),

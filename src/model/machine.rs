@@ -201,6 +201,12 @@ impl MachineWants {
         *self == Self::default()
     }
 
+    /// What has to be fetched: what is asked for, and the authorities by which mirrors are reached.
+    pub fn fetched(&self) -> BTreeSet<String> {
+        let of_reach = self.reach.iter().filter_map(|want| want.ca.clone()).filter(|ca| !ca.starts_with('/'));
+        self.fetch.iter().cloned().chain(of_reach).collect()
+    }
+
     /// Both.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {

@@ -36,7 +36,8 @@ pub async fn read(runner: &Runner, config: &ContainerdConfig) -> Result<Containe
     };
     let config_path = match asked {
         Some(path) => path,
-        None => taken_up(runner, config).await?.then_some(dumped.config_path).unwrap_or_default(),
+        None if taken_up(runner, config).await? => dumped.config_path,
+        None => String::new(),
     };
     let config_path = text::clean(&config_path);
     let single = config_path.starts_with('/') && !config_path.contains(':');

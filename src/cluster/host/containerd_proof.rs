@@ -139,10 +139,7 @@ impl HostClient {
     /// The same image by the CRI plugin, which reads `config_path` by itself. What the pull adds is taken away again, by name.
     async fn cri_pulls(&self, config: &ContainerdConfig, proof: &Proof) -> Result<&'static str, Fault> {
         let what = format!("cannot prove the mirror on `{}`", self.config.name);
-        let socket = match self.runner.forward(&config.socket).await {
-            Ok(socket) => socket,
-            Err(_) => return Ok(NOT_ASKED),
-        };
+        let Ok(socket) = self.runner.forward(&config.socket).await else { return Ok(NOT_ASKED) };
         let Some(service) = cri::Service::open(&socket).await else { return Ok(NOT_ASKED) };
         let image = proof.image.to_string();
         let before = self.names(config).await?;

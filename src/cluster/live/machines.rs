@@ -17,7 +17,7 @@ impl Live {
         wants: &Wants,
     ) -> ((BTreeMap<String, Machine>, BTreeMap<String, String>), Vec<Unanswered>) {
         let wants = &wants.machines;
-        let (fetched, mut missing) = fetch::all(&wants.fetch).await;
+        let (fetched, mut missing) = fetch::all(&wants.fetched()).await;
         let fetched = &fetched;
         let asked = self.machines.iter().filter(|(_, host)| host.has_any(wants)).map(|(name, host)| {
             let (name, host) = (name.clone(), Arc::clone(host));
