@@ -234,7 +234,10 @@ impl Machine {
         // A file that stays as it is keeps its bytes.
         let after = after && !diff.is_equal();
         let state = if after { diff.after.as_ref().map(written) } else { diff.before.clone() };
-        self.files.insert(diff.path.clone(), state);
+        match state {
+            Some(state) => drop(self.files.insert(diff.path.clone(), Some(state))),
+            None => drop(self.files.remove(&diff.path)),
+        }
     }
 
     fn take_up(&mut self, daemon: Option<&TakesUp>, after: bool) {

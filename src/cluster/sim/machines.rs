@@ -32,7 +32,7 @@ fn with_docker(n: usize) -> Machine {
         running: (1..=n % 4).map(|c| format!("session-{n}{c}")).collect(),
         ..DockerDaemon::default()
     };
-    let files = [(config.to_owned(), text.map(file))].into();
+    let files = text.map(|text| (config.to_owned(), Some(file(text)))).into_iter().collect();
     Machine { files, docker: Some(docker), ..Machine::default() }
 }
 
