@@ -33,7 +33,8 @@ impl Scene {
         let (head, rest) = text.split_once("[[hosts]]").expect("hosts");
         let (hosts, tail) = rest.split_once("\n[secrets]").expect("secrets");
         let wanted = |host: &&str| nodes.iter().any(|node| host.contains(&format!("name = \"{node}\"")));
-        let hosts: String = hosts.split("[[hosts]]").filter(wanted).map(|host| format!("[[hosts]]{host}")).collect();
+        let hosts: Vec<&str> = hosts.split("[[hosts]]").filter(wanted).collect();
+        let hosts = format!("[[hosts]]{}", hosts.join("[[hosts]]"));
         scene.cluster = scene.write("castoff.toml", &format!("{head}{hosts}\n[secrets]{tail}")).into();
         scene
     }
