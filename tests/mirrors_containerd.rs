@@ -224,7 +224,7 @@ fn what_the_mirror_does_not_serve_fails_and_names_who_did() {
     for (only, fault, says, upstream) in cases {
         world.lab.afresh();
         let sets: Vec<&str> = [set.as_str()].into_iter().chain(only).collect();
-        let plan = world.plan(&sets).done();
+        let plan = world.plan(&sets).text;
         let mut runs = world.runs(&plan, &sets);
         world.lab.fault(Part::Mirror, fault);
         let ran = run(&mut runs);
@@ -284,14 +284,14 @@ fn what_stands_there_already_is_seen_through() {
     // An empty folder is not ours: it stays. What means the same stays as somebody wrote it.
     clean();
     fs::create_dir(certs.join("docker.io")).unwrap();
-    let plan = world.plan(&sets).done();
+    let plan = world.plan(&sets).text;
     world.run(&plan, &sets).done();
     world.roll_back(&plan);
     assert!(certs.join("docker.io").is_dir() && fs::read_dir(certs.join("docker.io")).unwrap().next().is_none());
     let own = format!("# mine\n\n[host.'{m}/v2/']\n  capabilities = ['resolve', 'pull']\n\n");
     let full = own.replace("# mine\n", "# mine\nserver = 'https://registry-1.docker.io/v2'\n");
     put("docker.io", &full);
-    let plan = world.plan(&sets).done();
+    let plan = world.plan(&sets).text;
     world.run(&plan, &sets).done();
     assert_eq!(fs::read_to_string(world.hosts_toml("node-5", "docker.io")).unwrap(), full);
 }
@@ -331,7 +331,7 @@ fn a_crash_in_the_middle_is_resumed_and_given_back() {
     // After the first file; and after the last, while it is about to restart.
     for seen in [world.hosts_toml("node-4", "docker.io"), world.lab.at("node-4", "config.toml")] {
         let start = fs::read(&seen).unwrap_or_default();
-        let plan = world.plan(&[&set]).done();
+        let plan = world.plan(&[&set]).text;
         let mut castoff = world.runs(&plan, &[&set]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let end = Instant::now() + Duration::from_secs(30);
         while fs::read(&seen).unwrap_or_default() == start {
