@@ -1,13 +1,7 @@
 //! `containerd-mirror` on the real containerd of the mirrors' lab: planned, applied in waves, proven, found, given back byte for
 //! byte; and what it makes of each trap that it can meet. Hosts: node-4 (local, reads no folder yet), node-5 (ssh, reads one).
-//!
-//! By hand: `lab/up --for mirrors`, then `CASTOFF_LAB_MIRRORS=$PWD/lab/.state/default cargo test --test mirrors_containerd`.
 
-#[path = "support/mirrors.rs"]
-#[expect(dead_code, reason = "tests of other mirrors need more of it")]
-mod mirrors;
-
-use mirrors::{Mirrors, Part, Said, run};
+use crate::mirrors::{Mirrors, Part, Said, run};
 use std::{
     collections::BTreeMap,
     fs,
