@@ -246,6 +246,7 @@ fn machines(inventory: &Inventory) -> String {
         of("Docker", count(|m| m.docker.is_some())),
         of("containerd", count(|m| m.containerd.is_some())),
         of("podman", count(|m| m.podman.is_some())),
+        inventory.platform9.as_ref().map(|cluster| format!("cluster {} of Platform9", cluster.name)),
     ];
     let found: Vec<String> = found.into_iter().flatten().collect();
     if found.is_empty() { text::count(inventory.machines.len() as u64, "host") } else { found.join(", ") }
@@ -313,7 +314,8 @@ fn totals(steps: &[PlannedStep]) -> Totals {
             Change::Tag { .. } => totals.tags += 1,
             Change::Remove { .. } => totals.removals += 1,
             Change::Configure { .. } => totals.hosts += 1,
-            Change::Service { .. } | Change::Rescan { .. } | Change::Platform9 { .. } => {}
+            Change::Platform9 { .. } => totals.clusters += 1,
+            Change::Service { .. } | Change::Rescan { .. } => {}
         }
     }
     totals

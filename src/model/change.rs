@@ -325,7 +325,7 @@ impl Change {
             }
             Self::Remove { id, image, .. } => (format!("{} image {}", image.familiar(), id.short()), "(not there)".to_owned()),
             Self::Configure { files, daemon, .. } => configure::sides(files, daemon.as_ref()),
-            Self::Platform9 { before, after, .. } => (platform9::side(before), platform9::side(after)),
+            Self::Platform9 { before, after, .. } => platform9::sides(before, after),
         }
     }
 

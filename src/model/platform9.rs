@@ -4,7 +4,7 @@
 mod cluster;
 
 pub use cluster::{PASSWORD, PLACE, Platform9Cluster, fields, standing, taken_back};
-pub(super) use cluster::{requests, side, way_back};
+pub(super) use cluster::{requests, sides, way_back};
 
 use super::Problem;
 use super::mirror_choice::{Login, MirrorChoice, absolute, plain_url, told};

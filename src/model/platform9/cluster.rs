@@ -81,9 +81,13 @@ pub(crate) fn way_back(before: &Row, after: &Row) -> WayBack {
     }
 }
 
-/// One parameter a line.
-pub(crate) fn side(fields: &Row) -> String {
-    fields.iter().map(|(name, value)| format!("{name} = {value}\n")).collect()
+/// What differs, one parameter a line.
+pub(crate) fn sides(before: &Row, after: &Row) -> (String, String) {
+    let side = |of: &Row, other: &Row| -> String {
+        let differing = of.iter().filter(|(name, value)| other.get(*name) != Some(value));
+        differing.map(|(name, value)| format!("{name} = {value}\n")).collect()
+    };
+    (side(before, after), side(after, before))
 }
 
 pub(crate) fn requests(uuid: &str, from: &Row, sent: &Row) -> Vec<String> {
