@@ -25,7 +25,7 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
     process::Command,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
@@ -43,8 +43,22 @@ struct Scene<'a> {
     change: Change,
 }
 
-fn block<T>(of: impl Future<Output = T>) -> T {
+/// One scene at a time, each on a lab that the one before left as it was; after one that failed it is reset.
+static TURN: Mutex<Option<Mirrors>> = Mutex::new(None);
+
+fn turn() -> MutexGuard<'static, Option<Mirrors>> {
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut turn = TURN.lock().unwrap_or_else(|poisoned| {
+        TURN.clear_poison();
+        let mut turn = poisoned.into_inner();
+        *turn = None;
+        turn
+    });
+    turn.get_or_insert_with(Mirrors::start);
+    turn
+}
+
+fn block<T>(of: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(of)
 }
 
@@ -172,9 +186,10 @@ impl Drop for Mount {
 
 #[test]
 fn on_a_disk_that_is_full_or_read_only_the_old_file_stays_whole() {
-    let lab = Mirrors::start();
+    let turn = turn();
+    let lab = turn.as_ref().expect("a lab");
     // The Engine sees a copy of its folder: it is told by a path of its own.
-    let scene = Scene::new(&lab, "node-1", OLD);
+    let scene = Scene::new(lab, "node-1", OLD);
     let disk = Mount::over(&scene.folder(), "size=64k");
     fs::write(scene.config(), OLD).unwrap();
     fs::write(scene.folder().join("rest"), vec![b'x'; 40 << 10]).unwrap();
@@ -210,8 +225,9 @@ fn on_a_disk_that_is_full_or_read_only_the_old_file_stays_whole() {
 
 #[test]
 fn who_has_no_right_is_told_so_and_changes_nothing() {
-    let lab = Mirrors::start();
-    let scene = Scene::new(&lab, "node-2", OLD);
+    let turn = turn();
+    let lab = turn.as_ref().expect("a lab");
+    let scene = Scene::new(lab, "node-2", OLD);
     // A host by ssh as nobody, by a command in place of a login: the lab's sshd lets in root alone.
     let fake = scene.kept.path().join("bin");
     fs::create_dir(&fake).unwrap();
@@ -268,8 +284,9 @@ async fn behind(scene: &Scene<'_>) -> (Arc<Proxy>, ClusterFile) {
 
 #[test]
 fn a_connection_that_is_cut_at_any_stage_is_a_passing_fault_and_the_rest_is_done_later() {
-    let lab = Mirrors::start();
-    let scene = Scene::new(&lab, "node-2", OLD);
+    let turn = turn();
+    let lab = turn.as_ref().expect("a lab");
+    let scene = Scene::new(lab, "node-2", OLD);
     for stage in ["writing", "reloading", "proving", "undo writing", "undo reloading"] {
         let back = stage.strip_prefix("undo ");
         if back.is_some() {
@@ -308,8 +325,9 @@ fn a_connection_that_is_cut_at_any_stage_is_a_passing_fault_and_the_rest_is_done
 
 #[test]
 fn a_command_that_hangs_fails_or_does_nothing_is_told_by_its_words() {
-    let lab = Mirrors::start();
-    let scene = Scene::new(&lab, "node-1", OLD);
+    let turn = turn();
+    let lab = turn.as_ref().expect("a lab");
+    let scene = Scene::new(lab, "node-1", OLD);
     let words = |words: &[&str]| -> Vec<String> { words.iter().map(|word| (*word).to_owned()).collect() };
     let begun = Instant::now();
     let check = |reload: &[&str], kind: FaultKind, why: &str| {
@@ -325,7 +343,7 @@ fn a_command_that_hangs_fails_or_does_nothing_is_told_by_its_words() {
     );
     check(&["no-such-program"], FaultKind::Lasting, "no-such-program");
     // Side by side, for each waits as long as it may.
-    let lab_2 = Scene::new(&lab, "node-2", OLD);
+    let lab_2 = Scene::new(lab, "node-2", OLD);
     std::thread::scope(|threads| {
         threads.spawn(|| check(&["true"], FaultKind::Lasting, "its daemon goes on with no mirror"));
         threads.spawn(|| {
@@ -339,8 +357,9 @@ fn a_command_that_hangs_fails_or_does_nothing_is_told_by_its_words() {
 
 #[test]
 fn a_log_that_says_nothing_or_too_much_proves_nothing() {
-    let lab = Mirrors::start();
-    let scene = Scene::new(&lab, "node-1", OLD);
+    let turn = turn();
+    let lab = turn.as_ref().expect("a lab");
+    let scene = Scene::new(lab, "node-1", OLD);
     let check = |log: &str, kind: FaultKind, why: &str| {
         let log = ["sh", "-c", log].map(str::to_owned).to_vec();
         told(scene.apply(&scene.with(|docker| docker.log = log)), kind, why, "");
@@ -355,8 +374,9 @@ fn a_log_that_says_nothing_or_too_much_proves_nothing() {
 
 #[test]
 fn an_engine_that_dies_while_it_proves_leaves_what_the_next_attempt_mends() {
-    let lab = Mirrors::start();
-    let scene = Scene::new(&lab, "node-1", OLD);
+    let turn = turn();
+    let lab = turn.as_ref().expect("a lab");
+    let scene = Scene::new(lab, "node-1", OLD);
     let pid = fs::read_to_string(lab.at("node-1", "docker.pid")).unwrap();
     let strike = move |phase: &str| {
         if phase == "proving" {
@@ -374,8 +394,9 @@ fn an_engine_that_dies_while_it_proves_leaves_what_the_next_attempt_mends() {
 
 #[test]
 fn what_somebody_put_in_place_of_the_file_is_drift_and_is_left_alone() {
-    let lab = Mirrors::start();
-    let scene = Scene::new(&lab, "node-1", OLD);
+    let turn = turn();
+    let lab = turn.as_ref().expect("a lab");
+    let scene = Scene::new(lab, "node-1", OLD);
     let config = scene.config();
     // Another text.
     fs::write(&config, "{}").unwrap();
@@ -415,10 +436,11 @@ fn what_somebody_put_in_place_of_the_file_is_drift_and_is_left_alone() {
 
 #[test]
 fn a_file_with_secrets_comes_back_from_its_backup_or_not_at_all_and_a_secret_is_nowhere_else() {
-    let lab = Mirrors::start();
+    let turn = turn();
+    let lab = turn.as_ref().expect("a lab");
     let secret = "hunter2-of-the-proxy";
     let old = format!("{{\n  \"proxies\": {{ \"http-proxy\": \"http://kim:{secret}@127.0.0.1:9\" }}\n}}\n");
-    let scene = Scene::new(&lab, "node-1", &old);
+    let scene = Scene::new(lab, "node-1", &old);
     let plan = format!("{:?}{}", scene.change, serde_json::to_string(&scene.change).unwrap());
     assert!(!plan.contains(secret) && plan.contains("(hidden 1)"), "{plan}");
     scene.apply(&scene.live()).unwrap();
@@ -464,7 +486,7 @@ fn a_file_with_secrets_comes_back_from_its_backup_or_not_at_all_and_a_secret_is_
     castoff(&["run", "docker-mirror", "--set", &mirror, "--headless", "--approve", &format!("mirror={plan}")], 0);
     castoff(&["log"], 0);
     castoff(&["report"], 0);
-    castoff(&["rollback", "--headless", "--approve", &format!("rollback={plan}")], 0);
+    castoff(&["rollback", "--headless", "--approve", &format!("rollback={plan}")], 16);
     scene.is_as_before(&old);
     assert!(!all.contains(secret), "{all}");
     let found = run(Command::new("grep").args(["-rla", secret]).arg(&state)).text;
@@ -473,8 +495,9 @@ fn a_file_with_secrets_comes_back_from_its_backup_or_not_at_all_and_a_secret_is_
 
 #[test]
 fn another_machine_gives_back_a_text_without_secrets() {
-    let lab = Mirrors::start();
-    let scene = Scene::new(&lab, "node-1", OLD);
+    let turn = turn();
+    let lab = turn.as_ref().expect("a lab");
+    let scene = Scene::new(lab, "node-1", OLD);
     scene.apply(&scene.live()).unwrap();
     let other = tempfile::tempdir().unwrap();
     let live = Live::new(scene.file.clone(), || 0).unwrap().keeps_backups_in(other.path().to_owned());

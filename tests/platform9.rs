@@ -353,7 +353,7 @@ fn a_run_puts_it_and_a_rollback_puts_it_back_and_no_secret_stays() {
     assert!(log.contains("Platform9 answered 200: status ok"), "{log}");
     castoff(&["report"], 0);
     let name = plan.split_once("plan ").unwrap().1.split(' ').next().unwrap();
-    castoff(&["rollback", "--headless", "--approve", &format!("rollback={name}")], 0);
+    castoff(&["rollback", "--headless", "--approve", &format!("rollback={name}")], 16);
     assert_eq!(*state.lock().unwrap(), fixture("get-before")["answer"]["body"]);
     assert!(!all.contains(PASSWORD) && !all.contains(TOKEN), "{all}");
     let grep = Command::new("grep").args(["-rlaE", &format!("{PASSWORD}|{TOKEN}")]).arg(&kept).output().unwrap();
