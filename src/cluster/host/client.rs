@@ -137,7 +137,11 @@ impl HostClient {
     pub async fn undo(&self, change: &Change, means: &Means<'_>, report: Report<'_>) -> Result<(), Fault> {
         let Change::Configure { files, daemon, .. } = change else { return Ok(()) };
         report.progress("writing", 0, 0);
-        if let (Some(TakesUp::Docker { after, .. }), [file]) = (daemon, files.as_slice()) {
+        if let (Some(TakesUp::Docker { before, after, .. }), [file]) = (daemon, files.as_slice()) {
+            // It never took up what was written: nothing has to be forgotten.
+            if before != after && self.docker_still_uses(file, before).await {
+                return self.files(means).restore(files).await;
+            }
             self.docker_calms(file, after, means, report).await?;
         }
         if let (Some(TakesUp::Docker { cleared: Some(cleared), .. }), [file, ..]) = (daemon, files.as_slice()) {

@@ -49,15 +49,26 @@ impl HostClient {
             Err(fault) => Err(fault),
         };
         let settled = async {
+            if !self.docker_parts()?.1.uses().await?.debug {
+                return files.put_over(file, held, text).await.map(drop);
+            }
             // A reload keeps what a file does not name.
             let held = files.put_over(file, held, off).await?;
-            self.docker_takes_up(false, Wanted { mirrors, debug: Some(false) }, report).await?;
-            files.put_over(file, held, text).await
+            let calm = self.docker_takes_up(false, Wanted { mirrors, debug: Some(false) }, report).await;
+            files.put_over(file, held, text).await?;
+            calm
         };
         match (proven, settled.await) {
-            (Ok(()), Err(fault)) => Err(fault),
-            (proven, _) => proven,
+            (Ok(()), settled) => settled,
+            (fault, _) => fault,
         }
+    }
+
+    /// Whether the daemon uses what it used before the change, and does not debug for its sake.
+    pub(super) async fn docker_still_uses(&self, file: &FileDiff, before: &[String]) -> bool {
+        let Ok((_, engine)) = self.docker_parts() else { return false };
+        let quiet = file.between.len() < 2;
+        engine.uses().await.is_ok_and(|uses| uses.has(before) && (quiet || !uses.debug))
     }
 
     /// An attempt that was cut off may have left the daemon debugging: it is quiet again before anything is taken back.

@@ -7,7 +7,7 @@ use crate::{
     model::{
         Fault, FaultKind,
         doctor::{LogLine, classify},
-        veil,
+        text, veil,
     },
 };
 use jiff::Timestamp;
@@ -20,6 +20,8 @@ const RESTARTED_WITHIN: Duration = Duration::from_mins(2);
 /// Its event comes at once; its log is read only when none came.
 const EVENT_WITHIN: Duration = Duration::from_millis(400);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LAST_WORDS: [&str; 2] = ["unable to configure the Docker daemon", "failed to start daemon"];
+const LAST_LINES: usize = 30;
 
 /// What a daemon is to use once it took its file up.
 #[derive(Clone, Copy)]
@@ -46,7 +48,7 @@ impl HostClient {
         };
         let output = self.runner.run(if restart { &config.restart } else { &config.reload }, None, within).await?;
         if output.code != Some(0) {
-            let refused = if restart { self.docker_refusal(since).await } else { None };
+            let refused = if restart { self.docker_refusal().await } else { None };
             let why = refused.map_or_else(|| output.last_words(), |error| format!("it does not start with its file: {error}"));
             return Err(if restart { fault(why).hint(DOWN) } else { fault(why) });
         }
@@ -106,13 +108,12 @@ impl HostClient {
         }
     }
 
-    /// Why it did not take its file, as its log has it last.
-    async fn docker_refusal(&self, since: Timestamp) -> Option<String> {
-        let log = self.docker_log(since).await.ok()?;
-        log.iter().rev().find_map(|line| match classify(line) {
-            Some(LogLine::Rejected { error }) => Some(error),
-            _ => None,
-        })
+    /// Why a daemon that ended at once did so: its last words, which are a line without a time.
+    async fn docker_refusal(&self) -> Option<String> {
+        let (config, _) = self.docker_parts().ok()?;
+        let output = self.runner.run(&config.log, None, RELOADED_WITHIN).await.ok()?;
+        let refused = |line: &&str| LAST_WORDS.iter().any(|words| line.contains(words));
+        output.stdout.lines().rev().take(LAST_LINES).find(refused).map(|line| text::clean(line.trim()))
     }
 }
 
