@@ -50,7 +50,8 @@ fn request(stream: &mut impl Read) -> Option<Value> {
 fn answer(stream: &mut impl Write, answer: &Value) {
     let body = answer["body"].as_str().map_or_else(|| answer["body"].to_string(), str::to_owned);
     let headers = answer["headers"].as_object().into_iter().flatten();
-    let headers: String = headers.map(|(name, value)| format!("{name}: {}\r\n", value.as_str().unwrap())).collect();
+    let headers: Vec<String> = headers.map(|(name, value)| format!("{name}: {}\r\n", value.as_str().unwrap())).collect();
+    let headers = headers.concat();
     let head = format!("HTTP/1.1 {} x\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n", answer["status"], body.len());
     let _ = stream.write_all((head + &body).as_bytes()).and_then(|()| stream.flush());
 }

@@ -85,7 +85,7 @@ pub(crate) fn way_back(before: &Row, after: &Row) -> WayBack {
 pub(crate) fn sides(before: &Row, after: &Row) -> (String, String) {
     let side = |of: &Row, other: &Row| -> String {
         let differing = of.iter().filter(|(name, value)| other.get(*name) != Some(value));
-        differing.map(|(name, value)| format!("{name} = {value}\n")).collect()
+        differing.flat_map(|(name, value)| [name.as_str(), " = ", value.to_string().as_str(), "\n"].map(str::to_owned)).collect()
     };
     (side(before, after), side(after, before))
 }
@@ -105,28 +105,28 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn row(value: Value) -> Row {
+    fn row(value: &Value) -> Row {
         value.as_object().cloned().expect("an object")
     }
 
     #[test]
     fn what_an_answer_does_not_hold_is_not_set_and_no_password_is_read() {
-        let unset = fields(&row(json!({ "name": "prod", "customRegistryUrl": "" })));
+        let unset = fields(&row(&json!({ "name": "prod", "customRegistryUrl": "" })));
         assert_eq!(unset.len(), 7);
         assert!(unset["customRegistryUrl"].is_null() && unset[PASSWORD].is_null());
         assert_eq!(unset["customRegistrySkipTls"], false);
-        let told = fields(&row(json!({ "customRegistryUsername": "kim", "customRegistryPassword": "hunter2" })));
+        let told = fields(&row(&json!({ "customRegistryUsername": "kim", "customRegistryPassword": "hunter2" })));
         assert_eq!(told[PASSWORD], HIDDEN);
-        let masked = fields(&row(json!({ "customRegistryUsername": "kim", "customRegistryPassword": null })));
+        let masked = fields(&row(&json!({ "customRegistryUsername": "kim", "customRegistryPassword": null })));
         assert_eq!(masked[PASSWORD], HIDDEN);
     }
 
     #[test]
     fn a_cluster_stands_before_after_or_neither() {
         let before = fields(&Row::new());
-        let after = row(super::super::tests::sound().body());
+        let after = row(&super::super::tests::sound().body());
         let check = |found: Value, expected: &str| {
-            let standing = format!("{:?}", standing(&before, &after, &fields(&row(found))));
+            let standing = format!("{:?}", standing(&before, &after, &fields(&row(&found))));
             assert!(standing.starts_with(expected), "{standing}");
         };
         check(json!({}), "Before");
@@ -140,8 +140,8 @@ mod tests {
 
     #[test]
     fn a_password_that_was_there_cannot_be_given_back() {
-        let after = row(super::super::tests::sound().body());
-        let before = fields(&row(json!({ "customRegistryUrl": "https://old.example", "customRegistryUsername": "lee" })));
+        let after = row(&super::super::tests::sound().body());
+        let before = fields(&row(&json!({ "customRegistryUrl": "https://old.example", "customRegistryUsername": "lee" })));
         assert!(matches!(way_back(&before, &after), WayBack::Partly(_)));
         assert_eq!(way_back(&fields(&Row::new()), &after), WayBack::Whole);
         let back = taken_back(&before);
