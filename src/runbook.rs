@@ -93,8 +93,11 @@ impl Runbook {
             let mut of_step = if inventory.unanswered.is_empty() {
                 step.action.plan(&world, &about).map_err(plan_error)?
             } else {
-                // What is not known cannot be planned; the preflight names it.
-                step.action.plan(&world, &about).unwrap_or_default()
+                // What is not known cannot be planned; the first step that looks names it.
+                let named = drawn.iter().any(|drawn: &Drawn| !drawn.checks.is_empty());
+                step.action
+                    .plan(&world, &about)
+                    .unwrap_or_else(|_| if named { Drawn::default() } else { unread(&step.action.wants(&about)) })
             };
             let changes = std::mem::take(&mut of_step.changes).into_iter().enumerate().map(|(n, change)| {
                 let found = world.standing(&change) == Standing::After;
@@ -256,9 +259,16 @@ fn machines(inventory: &Inventory) -> String {
         of("Docker", count(|m| m.docker.is_some())),
         of("containerd", count(|m| m.containerd.is_some())),
         of("podman", count(|m| m.podman.is_some())),
+        inventory.platform9.as_ref().map(|cluster| format!("cluster {} of Platform9", cluster.name)),
     ];
     let found: Vec<String> = found.into_iter().flatten().collect();
     if found.is_empty() { text::count(inventory.machines.len() as u64, "host") } else { found.join(", ") }
+}
+
+/// A step that could not be planned: what it needs has to answer.
+fn unread(wants: &Wants) -> Drawn {
+    let check = Check::Answers { parts: wants.parts.clone(), machines: wants.machines.clone() };
+    Drawn { checks: vec![check], ..Drawn::default() }
 }
 
 /// Fills the words of a gate with the figures of its step.
@@ -323,6 +333,7 @@ fn totals(steps: &[PlannedStep]) -> Totals {
             Change::Tag { .. } => totals.tags += 1,
             Change::Remove { .. } => totals.removals += 1,
             Change::Configure { .. } => totals.hosts += 1,
+            Change::Platform9 { .. } => totals.clusters += 1,
             Change::Service { .. } | Change::Rescan { .. } => {}
         }
     }

@@ -9,6 +9,7 @@ mod left_over;
 mod mirror;
 mod mirror_containerd;
 mod mirror_docker;
+mod platform9;
 mod point_aliases;
 mod preflight;
 mod pull_images;
@@ -197,6 +198,7 @@ pub const ACTIONS: &[Kind] = &[
     kind!(mirror "check-mirror", mirror::CheckMirror, "asks from every host whether the mirror answers, and looks at the files that will be changed"),
     kind!(mirror on hosts "mirror-docker", mirror_docker::MirrorDocker, "every Docker daemon uses the mirror for Docker Hub; a pull proves it"),
     kind!(mirror on hosts "mirror-containerd", mirror_containerd::MirrorContainerd, "every containerd asks the mirror for its registries first; a pull proves it"),
+    kind!(mirror "put-platform9", platform9::PutPlatform9, "the cluster API of Platform9 gets the mirror for its nodes"),
 ];
 
 /// Reads a step's parameters by its action's word.

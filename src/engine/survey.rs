@@ -110,6 +110,7 @@ fn is_unread(change: &Change, inventory: &Inventory) -> bool {
         Change::Rescan { .. } => silent(Part::Keys) || silent(Part::Tables),
         Change::Service { .. } => silent(Part::Managers),
         Change::Pull { .. } | Change::Tag { .. } | Change::Remove { .. } | Change::Configure { .. } => false,
+        Change::Platform9 { .. } => silent(Part::Platform9),
     }
 }
 
