@@ -8,6 +8,7 @@ mod ledger;
 mod left_over;
 mod mirror;
 mod mirror_docker;
+mod mirror_podman;
 mod point_aliases;
 mod preflight;
 mod pull_images;
@@ -195,6 +196,7 @@ pub const ACTIONS: &[Kind] = &[
     kind!(on hosts "remove-images", remove_images::RemoveImages, "old images go from the agents, where the ledger allows it"),
     kind!(mirror "check-mirror", mirror::CheckMirror, "asks from every host whether the mirror answers, and looks at the files that will be changed"),
     kind!(mirror on hosts "mirror-docker", mirror_docker::MirrorDocker, "every Docker daemon uses the mirror for Docker Hub; a pull proves it"),
+    kind!(mirror on hosts "mirror-podman", mirror_podman::MirrorPodman, "podman, buildah, skopeo and CRI-O ask the mirror by a drop-in; a pull proves it"),
 ];
 
 /// Reads a step's parameters by its action's word.

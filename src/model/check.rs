@@ -4,7 +4,8 @@ use super::backend_ai::too_old;
 use super::daemon_json::{self, Finding, Matters};
 use super::world::users;
 use super::{
-    Digest, ImageRef, Inventory, Machine, MachineWants, Part, Prover, ReachWant, Wants, image::canonical_registry, text,
+    Digest, ImageRef, Inventory, Machine, MachineWants, Part, Prover, ReachWant, Wants, image::canonical_registry,
+    registries_conf, text,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +36,8 @@ pub enum Check {
     BrownOut { for_s: u64 },
     /// The files of these hosts can be changed: they are what their reader takes, and nothing else overrules them.
     Configuration { of: Prover, hosts: BTreeSet<String>, restart: bool },
+    /// No other drop-in of podman's wins over ours for these registries, or for the image that proves it.
+    Overruled { registries: Vec<String>, image: ImageRef, hosts: BTreeSet<String> },
     /// The mirror answers each of these hosts as a registry.
     Mirror { reach: ReachWant, hosts: BTreeSet<String> },
 }
@@ -98,6 +101,9 @@ impl Check {
             Self::Configuration { of, hosts, .. } => {
                 format!("the {of} configuration of {} can be changed", text::count(hosts.len() as u64, "host"))
             }
+            Self::Overruled { hosts, .. } => {
+                format!("no other drop-in overrules the mirror's on {}", text::count(hosts.len() as u64, "host"))
+            }
             Self::Mirror { reach, hosts } => {
                 format!("{} answers from {}", reach.mirror, text::count(hosts.len() as u64, "host"))
             }
@@ -118,7 +124,7 @@ impl Check {
     pub fn parts(&self) -> BTreeSet<Part> {
         let parts: &[Part] = match self {
             Self::Answers { parts, .. } => return parts.clone(),
-            Self::Configuration { .. } | Self::Mirror { .. } => &[Part::Machines],
+            Self::Configuration { .. } | Self::Overruled { .. } | Self::Mirror { .. } => &[Part::Machines],
             Self::Version | Self::ManagersRun => &[Part::Managers],
             Self::Pullable { .. } => &[Part::Registries],
             Self::Space { .. } | Self::Unused { .. } => &[Part::Hosts],
@@ -138,6 +144,7 @@ impl Check {
                 podman: *of == Prover::Podman,
                 ..MachineWants::default()
             },
+            Self::Overruled { .. } => MachineWants { podman: true, ..MachineWants::default() },
             Self::Mirror { reach, .. } => MachineWants { reach: [reach.clone()].into(), ..MachineWants::default() },
             _ => MachineWants::default(),
         }
@@ -161,6 +168,12 @@ impl Check {
                 for (name, machine) in of_machines(inventory, hosts) {
                     let at = |problem| Problem { place: Some(name.to_owned()), ..problem };
                     out.extend(lint(*of, *restart, machine).into_iter().map(at));
+                }
+            }
+            Self::Overruled { registries, image, hosts } => {
+                for (name, machine) in of_machines(inventory, hosts) {
+                    let at = |problem| Problem { place: Some(name.to_owned()), ..problem };
+                    out.extend(registries_conf::beaten(machine, registries, image).into_iter().map(at));
                 }
             }
             Self::Mirror { reach, hosts } => {
@@ -243,6 +256,7 @@ fn lint(of: Prover, restart: bool, machine: &Machine) -> Vec<Problem> {
             };
             daemon_json::lint(docker, text(&docker.config)).into_iter().filter(stops).map(|finding| finding.problem).collect()
         }
+        (Prover::Podman, _) => registries_conf::unreadable(machine),
         _ => vec![],
     }
 }

@@ -115,6 +115,15 @@ pub struct Podman {
     /// Names of the files in it, sorted as they are read.
     #[serde(default)]
     pub drop_ins: Vec<String>,
+    /// The folder with one folder of certificates for each registry.
+    #[serde(default)]
+    pub certs: String,
+    /// Those folders that it would need and that are not there.
+    #[serde(default)]
+    pub missing: Vec<String>,
+    /// CRI-O runs there, which reads the drop-ins when it is reloaded.
+    #[serde(default)]
+    pub crio: bool,
 }
 
 /// How a mirror answers from a host. The steps are asked one after the other; what comes after a failure is not known.
@@ -137,6 +146,18 @@ pub enum Reach {
     Tls { why: String },
     /// It answers with an error, or not in time.
     Failing { why: String },
+}
+
+impl Podman {
+    /// Where the authority of a registry (`host:port`) is looked for.
+    pub fn authority(&self, registry: &str) -> String {
+        format!("{}/{registry}/ca.crt", self.certs)
+    }
+
+    /// The settings that are read before the drop-ins: `registries.conf` beside `registries.conf.d`.
+    pub fn main(&self) -> Option<&str> {
+        self.folder.strip_suffix(".d")
+    }
 }
 
 /// What to read of machines.
@@ -219,4 +240,12 @@ pub struct ReachWant {
     /// Path of a CA file on the host; where it is not there the system's authorities are asked.
     #[serde(default)]
     pub ca: Option<String>,
+}
+
+impl ReachWant {
+    /// Host and port: `mirror.example:5000`.
+    pub fn host(&self) -> &str {
+        let rest = self.mirror.split_once("://").map_or(self.mirror.as_str(), |(_, rest)| rest);
+        rest.split('/').next().unwrap_or_default()
+    }
 }

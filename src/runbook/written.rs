@@ -17,6 +17,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("backend-ai", include_str!("../../runbooks/backend-ai.toml")),
     ("brown-out", include_str!("../../runbooks/brown-out.toml")),
     ("docker-mirror", include_str!("../../runbooks/docker-mirror.toml")),
+    ("podman-mirror", include_str!("../../runbooks/podman-mirror.toml")),
 ];
 
 #[derive(Deserialize)]

@@ -236,7 +236,7 @@ impl Checks {
                 self.commands(i, "containerd", &commands);
             }
             if let Some(podman) = &host.podman {
-                self.paths(i, "podman", [("folder", &podman.folder)]);
+                self.paths(i, "podman", [("folder", &podman.folder), ("certs", &podman.certs)]);
                 self.commands(i, "podman", &[("podman", &podman.podman)]);
             }
         }

@@ -64,8 +64,8 @@ impl HostClient {
             machine.containerd = Some(containerd);
         }
         if let Some(config) = self.config.podman.as_ref().filter(|_| wants.podman) {
-            let podman = podman::read(&self.runner, config).await?;
-            paths.extend(podman.drop_ins.iter().map(|name| format!("{}/{name}", podman.folder)));
+            let podman = podman::read(&self.runner, config, &wants.reach).await?;
+            paths.extend(podman::paths(&podman, &wants.reach));
             machine.podman = Some(podman);
         }
         paths.sort();
@@ -144,7 +144,7 @@ impl HostClient {
             TakesUp::Unit { unit, restart } => {
                 let verb = if *restart { "restart" } else { "reload" };
                 report.progress(if *restart { "restarting" } else { "reloading" }, 0, 0);
-                super::program(&self.runner, &["systemctl".to_owned()], &[verb, "--", unit]).await.map(drop)
+                super::program(&self.runner, &self.config.systemctl, &[verb, "--", unit]).await.map(drop)
             }
         }
     }
@@ -152,6 +152,7 @@ impl HostClient {
     async fn prove(&self, proof: &Proof, files: &[FileDiff], means: &Means<'_>, report: Report<'_>) -> Result<(), Fault> {
         match (proof.by, files) {
             (Prover::Docker, [file, ..]) => self.docker_proves(proof, file, means, report).await,
+            (Prover::Podman, _) => self.podman_proves(proof, report).await,
             _ => Err(self.without("proof")),
         }
     }

@@ -8,6 +8,7 @@ pub mod docker;
 mod docker_proof;
 pub mod files;
 pub mod podman;
+mod podman_proof;
 mod put;
 
 use super::ssh::Runner;
