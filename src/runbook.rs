@@ -313,7 +313,7 @@ fn totals(steps: &[PlannedStep]) -> Totals {
             Change::Tag { .. } => totals.tags += 1,
             Change::Remove { .. } => totals.removals += 1,
             Change::Configure { .. } => totals.hosts += 1,
-            Change::Service { .. } | Change::Rescan { .. } => {}
+            Change::Service { .. } | Change::Unit { .. } | Change::Rescan { .. } => {}
         }
     }
     totals

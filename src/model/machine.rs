@@ -5,6 +5,9 @@ use super::{Digest, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Stands for the name of the host in paths and texts of a runbook.
+pub const HOST: &str = "{host}";
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Machine {
@@ -164,7 +167,7 @@ impl Podman {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct MachineWants {
-    /// Absolute paths. Those that a daemon names itself (its own configuration) are read with the daemon.
+    /// Absolute paths; `{host}` stands for the host's name. Those that a daemon names itself (its own configuration) are read with the daemon.
     #[serde(default)]
     pub files: BTreeSet<String>,
     #[serde(default)]
@@ -208,6 +211,11 @@ impl Reach {
 impl MachineWants {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The files that are wanted of one host.
+    pub fn paths(&self, host: &str) -> impl Iterator<Item = String> {
+        self.files.iter().map(move |path| path.replace(HOST, host))
     }
 
     /// Both.

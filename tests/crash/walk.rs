@@ -90,6 +90,8 @@ pub fn small() -> Inventory {
     world.hosts.remove("gpu-06");
     // A host without a file, and two with files of different kinds.
     world.machines.retain(|name, _| ["gpu-01", "gpu-02", "gpu-03", "node-01", "node-02", "build-01"].contains(&name.as_str()));
+    let twin = world.machines["build-01"].clone();
+    world.machines.insert("build-02".to_owned(), twin);
     let keep = ["python:3.6-ubuntu18.04", "python-tensorflow:2.3-py36-cuda10.1"];
     let kept = |name: &str| keep.iter().any(|keep| name.ends_with(keep));
     world.hosts.values_mut().for_each(|host| host.images.retain(|image, _| kept(&image.to_string())));
@@ -115,6 +117,8 @@ pub fn start() -> Inventory {
 pub fn settled(mut world: Inventory) -> Inventory {
     world.sessions.clear();
     world.hosts.values_mut().for_each(|host| host.containers.retain(|c| c.kernel.is_none()));
+    // That nothing stands somewhere is known of the paths that were asked for.
+    world.machines.values_mut().for_each(|machine| machine.files.retain(|_, found| found.is_some()));
     world
 }
 

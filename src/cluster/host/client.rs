@@ -52,7 +52,7 @@ impl HostClient {
     /// What is wanted of it. A daemon whose section the cluster file does not have is not looked for.
     pub async fn read(&self, wants: &MachineWants) -> Result<Machine, Fault> {
         let mut machine = Machine::default();
-        let mut paths: Vec<String> = wants.files.iter().cloned().collect();
+        let mut paths: Vec<String> = wants.paths(&self.config.name).collect();
         if let Some(config) = self.config.docker.as_ref().filter(|_| wants.docker) {
             let docker = docker::read(&self.runner, self.docker_parts()?.1, config).await?;
             paths.push(docker.config.clone());
@@ -71,6 +71,9 @@ impl HostClient {
         paths.sort();
         paths.dedup();
         machine.files = self.states(&paths).await?;
+        for unit in &wants.units {
+            machine.units.insert(unit.clone(), self.runs(unit).await?);
+        }
         for want in &wants.reach {
             let ca = match &want.ca {
                 Some(path) => files::read(&self.runner, std::slice::from_ref(path)).await?.remove(path).flatten(),
@@ -86,7 +89,8 @@ impl HostClient {
     pub fn has_any(&self, wants: &MachineWants) -> bool {
         let HostConfig { docker, containerd, podman, .. } = &self.config;
         let has = [(wants.docker, docker.is_some()), (wants.containerd, containerd.is_some()), (wants.podman, podman.is_some())];
-        has.iter().all(|(wanted, _)| !wanted) || has.contains(&(true, true))
+        let of_every_host = !wants.files.is_empty() || !wants.units.is_empty();
+        of_every_host || has.iter().all(|(wanted, _)| !wanted) || has.contains(&(true, true))
     }
 
     pub async fn standing(&self, files: &[FileDiff], daemon: Option<&TakesUp>) -> Result<Standing, Fault> {
@@ -141,11 +145,7 @@ impl HostClient {
                 self.docker_takes_up(*restart, if forward { after } else { before }, report).await
             }
             TakesUp::Containerd { .. } => Err(self.without("containerd")),
-            TakesUp::Unit { unit, restart } => {
-                let verb = if *restart { "restart" } else { "reload" };
-                report.progress(if *restart { "restarting" } else { "reloading" }, 0, 0);
-                super::program(&self.runner, &self.config.systemctl, &[verb, "--", unit]).await.map(drop)
-            }
+            TakesUp::Unit { unit, restart } => self.unit_takes_up(unit, *restart, report).await,
         }
     }
 

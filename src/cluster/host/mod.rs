@@ -10,6 +10,7 @@ pub mod files;
 pub mod podman;
 mod podman_proof;
 mod put;
+mod unit;
 
 use super::ssh::Runner;
 use crate::model::{Fault, FaultKind};
