@@ -31,26 +31,16 @@ impl Action for MirrorPodman {
         }
         let hosts: Vec<String> = mirror::hosts(world, Prover::Podman).into_iter().map(str::to_owned).collect();
         let mut drawn = Drawn { notes: of_choice(&choice), ..Drawn::default() };
-        let mut without_crio = vec![];
         for host in &hosts {
             let machine = &world.machines[host];
             let Some(podman) = &machine.podman else { continue };
             let files = files(machine, podman, mirror, &choice).map_err(|why| format!("host `{host}`: {why}"))?;
             drawn.notes.extend(of_host(host, machine, mirror));
             let daemon = podman.crio.then(|| TakesUp::Unit { unit: "crio".to_owned(), restart: false });
-            if daemon.is_none() {
-                without_crio.push(host.as_str());
-            }
             let place = registries_conf::drop_in(&choice).registries[0].mirrors[0].location.clone();
             let (scheme, _) = choice.url.split_once("://").unwrap_or(("https", ""));
             let proof = Proof { by: Prover::Podman, image: mirror.image.clone(), mirror: format!("{scheme}://{place}") };
             drawn.changes.push(Change::Configure { host: host.clone(), files, daemon, proof: Some(proof) });
-        }
-        if !without_crio.is_empty() {
-            let why = "reads the drop-in only when it is reloaded, which castoff does where the cluster file says so";
-            let hint = "where it runs: `crio = true` in `[hosts.podman]`, or systemctl reload crio by hand";
-            let subject = format!("CRI-O on {}", without_crio.join(", "));
-            drawn.notes.push(Problem { hint: Some(hint.to_owned()), ..Problem::new(subject, why) });
         }
         let of: std::collections::BTreeSet<String> = hosts.iter().cloned().collect();
         drawn.checks.push(Check::Configuration { of: Prover::Podman, hosts: of.clone(), restart: false });
