@@ -222,3 +222,29 @@ fn a_login_is_left_to_podman_and_written_nowhere() {
     assert!(scene.all().values().flatten().all(|bytes| !String::from_utf8_lossy(bytes).contains(&password)));
     scene.roll_back();
 }
+
+#[test]
+fn the_runbook_of_the_readme_does_what_it_says() {
+    let scene = Scene::with(Part::Mirror, &[]);
+    let readme = fs::read_to_string("README.md").unwrap();
+    let shown = readme.split("```toml\n").find(|block| block.starts_with("name = \"hub-mirror\"")).unwrap();
+    let shown = shown.split("```").next().unwrap();
+    assert!(shown.lines().count() <= 22, "about twenty lines");
+    let runbook = scene.kept.path().join("hub-mirror.toml");
+    fs::write(&runbook, shown).unwrap();
+    // All hosts of the lab are this machine.
+    let told = format!("tell.path=\"{}/told-{{host}}\"", scene.kept.path().display());
+    let runbook = runbook.display().to_string();
+    let plan = scene.with_sets(&["plan", &runbook, "--set", &told, "--format", "json"]);
+    let plan: Value = serde_json::from_str(&plan.text).unwrap_or_else(|_| panic!("{}", plan.text));
+    let approve = format!("mirror={}", plan["plan"].as_str().unwrap());
+    let run = scene.with_sets(&["run", &runbook, "--set", &told, "--headless", "--approve", &approve]);
+    assert_eq!(run.code, 0, "{}", run.text);
+    assert_eq!(run.text.matches("was served by").count(), 3, "{}", run.text);
+    for node in ["node-1", "node-6"] {
+        let told = fs::read_to_string(scene.kept.path().join(format!("told-{node}"))).unwrap();
+        assert_eq!(told, "Images of Docker Hub come from mirror.example.\n");
+    }
+    assert_eq!(scene.roll_back().code, 16);
+    assert!(!scene.kept.path().join("told-node-1").exists());
+}
