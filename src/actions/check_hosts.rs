@@ -103,7 +103,8 @@ impl Action for CheckFiles {
     fn plan(&self, world: &Inventory, _: &About<'_>) -> Result<Drawn, String> {
         let hosts = self.on.hosts(world)?;
         let (path, holds, lacks) = (self.path.0.clone(), self.holds.clone(), self.lacks.clone());
-        checked(Check::File { path, exists: self.exists, holds, lacks, hosts: hosts.iter().cloned().collect() })
+        let hosts = hosts.into_iter().collect();
+        Ok(checked(Check::File { path, exists: self.exists, holds, lacks, hosts }))
     }
 }
 
@@ -114,7 +115,7 @@ impl Action for CheckUnits {
 
     fn plan(&self, world: &Inventory, _: &About<'_>) -> Result<Drawn, String> {
         let hosts = self.on.hosts(world)?.into_iter().collect();
-        checked(Check::Units { units: self.names(), running: self.state == UnitState::Running, hosts })
+        Ok(checked(Check::Units { units: self.names(), running: self.state == UnitState::Running, hosts }))
     }
 }
 
@@ -131,10 +132,10 @@ impl Action for CheckReach {
 
     fn plan(&self, world: &Inventory, _: &About<'_>) -> Result<Drawn, String> {
         let (reach, hosts) = (self.want(), self.on.hosts(world)?.into_iter().collect());
-        checked(match self.kind {
+        Ok(checked(match self.kind {
             Kind::Registry => Check::Mirror { reach, hosts },
             Kind::Port => Check::Port { reach, hosts },
-        })
+        }))
     }
 }
 
@@ -145,7 +146,7 @@ impl CheckReach {
     }
 }
 
-fn checked(check: Check) -> Result<Drawn, String> {
+fn checked(check: Check) -> Drawn {
     let answers = Check::Answers { parts: [Part::Machines].into(), machines: check.machines() };
-    Ok(Drawn { summary: text::clean(&check.title()), checks: vec![answers, check], ..Drawn::default() })
+    Drawn { summary: text::clean(&check.title()), checks: vec![answers, check], ..Drawn::default() }
 }
