@@ -18,6 +18,7 @@ pub struct Mirror {
     /// The registries it answers for. Docker asks a mirror for `docker.io` alone.
     #[serde(default = "docker_hub")]
     pub registries: Vec<String>,
+    /// Who logs in there; Docker brings a mirror no login.
     pub username: Option<String>,
     /// Name of a secret of the cluster file (`[secrets]`).
     pub password: Option<String>,

@@ -40,12 +40,14 @@ struct Written {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct WrittenGate {
     pub ask: Ask,
+    /// Its heading; left out: the title of the step.
     pub title: Option<String>,
     /// With `{cluster}`, `{count}`, `{changes}`, `{hosts}`, `{bytes}` filled in.
     #[serde(default)]
     pub text: Vec<String>,
     /// For `ask = "count"`: what has to be typed.
     pub sentence: Option<String>,
+    /// Checks beside those of the action: `answers`, `drained`, `managers-run`.
     #[serde(default)]
     pub checks: Vec<CheckWord>,
     /// Wait for the checks instead of refusing at once.
