@@ -245,6 +245,4 @@ fn the_runbook_of_the_readme_does_what_it_says() {
         let told = fs::read_to_string(scene.kept.path().join(format!("told-{node}"))).unwrap();
         assert_eq!(told, "Images of Docker Hub come from mirror.example.\n");
     }
-    assert_eq!(scene.roll_back().code, 16);
-    assert!(!scene.kept.path().join("told-node-1").exists());
 }

@@ -66,7 +66,8 @@ lacks = ["legacy"]
 
 struct Scene {
     folder: tempfile::TempDir,
-    listener: std::net::TcpListener,
+    /// Somebody listens there.
+    url: String,
 }
 
 struct Said {
@@ -76,8 +77,11 @@ struct Said {
 
 impl Scene {
     fn new() -> Self {
-        let (folder, listener) = (tempfile::tempdir().unwrap(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-        let scene = Self { folder, listener };
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        // Whoever asks is let in, and told nothing.
+        std::thread::spawn(move || listener.incoming().for_each(drop));
+        let scene = Self { folder: tempfile::tempdir().unwrap(), url };
         let mut cluster = "name = \"own\"\n".to_owned();
         for host in ["alpha", "beta"] {
             let own = scene.at(host);
@@ -100,8 +104,7 @@ impl Scene {
     }
 
     fn write_runbook(&self, text: &str) {
-        let url = format!("http://{}", self.listener.local_addr().unwrap());
-        let text = text.replace("FOLDER", &self.folder.path().display().to_string()).replace("URL", &url);
+        let text = text.replace("FOLDER", &self.folder.path().display().to_string()).replace("URL", &self.url);
         fs::write(self.at("own.toml"), text).unwrap();
     }
 

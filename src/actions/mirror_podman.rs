@@ -119,3 +119,56 @@ fn of_host(host: &str, machine: &Machine, mirror: &Mirror) -> Vec<Problem> {
     }
     out.into_iter().map(|problem| Problem { place: Some(host.to_owned()), ..problem }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Digest, FileState};
+    use std::collections::BTreeMap;
+
+    const CERTS: &str = "/etc/containers/certs.d";
+
+    fn planned(mirror: &str, edit: fn(&mut Podman), files: &[(&str, &str)]) -> Result<Drawn, String> {
+        let mirror: Mirror = toml::from_str(&format!("url = 'https://m.example:5000'\n{mirror}")).unwrap();
+        let folder = "/etc/containers/registries.conf.d".to_owned();
+        let mut podman = Podman { folder, certs: CERTS.to_owned(), missing: vec![CERTS.to_owned()], ..Podman::default() };
+        edit(&mut podman);
+        let state = |text: &str| FileState { text: text.into(), sha256: Digest::of(text), mode: 0o644, owner: "0:0".into() };
+        let files: BTreeMap<_, _> = files.iter().map(|(path, text)| ((*path).to_owned(), Some(state(text)))).collect();
+        let machine = Machine { files, podman: Some(podman), ..Machine::default() };
+        let world = Inventory { machines: [("build-1".to_owned(), machine)].into(), ..Inventory::default() };
+        let about = About { moved: &super::super::Move::default(), mirror: Some(&mirror), ledger: &[], earlier: &[] };
+        MirrorPodman {}.plan(&world, &about)
+    }
+
+    #[test]
+    fn one_change_a_host_holds_the_authority_the_drop_in_and_the_reload_of_cri_o() {
+        let drawn = planned("ca = '/etc/ssl/m.pem'\npath = 'infra'", |podman| podman.crio = true, &[("/etc/ssl/m.pem", "PEM\n")]);
+        let drawn = drawn.unwrap();
+        let [Change::Configure { files, daemon, proof, .. }] = &drawn.changes[..] else { panic!("{drawn:?}") };
+        assert_eq!(files[0].path, "/etc/containers/certs.d/m.example:5000/ca.crt");
+        assert_eq!(
+            (files[0].folders.as_slice(), files[0].after.as_ref().unwrap().text.as_str()),
+            (&[CERTS.to_owned()][..], "PEM\n")
+        );
+        assert!(files[1].path.ends_with("registries.conf.d/castoff-mirror.conf") && files[1].folders.is_empty());
+        assert!(files[1].after.as_ref().unwrap().text.contains("location = \"m.example:5000/infra\""));
+        assert_eq!(daemon.as_ref(), Some(&TakesUp::Unit { unit: "crio".to_owned(), restart: false }));
+        assert_eq!(proof.as_ref().unwrap().mirror, "https://m.example:5000/infra");
+        assert_eq!(drawn.notes, []);
+    }
+
+    #[test]
+    fn what_podman_cannot_do_is_refused_or_told() {
+        let refused = |mirror: &str, files: &[(&str, &str)]| planned(mirror, |_| (), files).unwrap_err();
+        assert!(refused("ca = 'https://m.example/ca.pem'", &[]).contains("is no path"));
+        assert!(refused("ca = '/etc/ssl/m.pem'", &[]).contains("host `build-1`: `/etc/ssl/m.pem`"));
+        assert!(refused("ca = '/etc/ssl/m.pem'", &[("/etc/ssl/m.pem", "(hidden 1)")]).contains("castoff copies no key"));
+        assert!(refused("registries = ['quay.io']", &[]).contains("is of none of its `registries`"));
+        assert!(refused("registries = ['docker.io', 'm.example:5000']", &[]).contains("is the mirror itself"));
+        let told = |mirror: &str| format!("{:?}", planned(mirror, |_| (), &[]).unwrap().notes);
+        assert!(told("username = 'kim'\npassword = 'mirror'").contains("podman login m.example:5000"));
+        assert!(told("only = true").contains("a push there fails"));
+        assert!(told("registries = ['docker.io', 'quay.io']").contains("share one path space"));
+    }
+}
