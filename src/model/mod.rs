@@ -10,6 +10,7 @@ pub mod configure;
 pub mod containerd_config;
 pub mod counts;
 pub mod daemon_json;
+pub mod docker_hosts;
 pub mod doctor;
 pub mod edge;
 pub mod event;

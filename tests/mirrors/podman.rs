@@ -1,14 +1,7 @@
-//! castoff and a real podman: a drop-in of its own makes it ask the mirror, a pull shows who served it, and a rollback gives
-//! every byte back. What reached the mirror and the stand-in for Docker Hub is counted.
-//!
-//! `make test` sets everything up; by hand: `lab/up --for mirrors`, then
-//! `CASTOFF_LAB_MIRRORS=$PWD/lab/.state/default cargo test --test mirrors_podman`.
+//! podman-mirror with a real podman: a drop-in of its own makes it ask the mirror, a pull shows who served it, and a rollback
+//! gives every byte back.
 
-#[path = "support/mirrors.rs"]
-#[expect(dead_code, reason = "other daemons need more of it")]
-mod mirrors;
-
-use mirrors::{Mirrors, Part, Said};
+use crate::mirrors::{Mirrors, Part, Said};
 use serde_json::Value;
 use std::{collections::BTreeMap, fs, path::Path};
 
