@@ -6,7 +6,7 @@ use castoff::{
     runbook::{Runbook, SHIPPED, schema},
 };
 use serde_json::Value;
-use std::fs;
+use std::{fmt::Write as _, fs};
 
 const DOCS: &str = "docs/runbooks.md";
 const BEGIN: &str = "<!-- written by tests/docs.rs: from here -->\n";
@@ -61,7 +61,7 @@ fn table(schema: &Value) -> String {
         let about = fields[name]["description"].as_str().unwrap_or_default().replace('\n', " ");
         assert!(!about.is_empty(), "`{name}` has no words in the schema: {schema}");
         let must = if needed(name) { ", needed" } else { "" };
-        out += &format!("| `{name}` | {}{must} | {} |\n", kind(&fields[name]), about.replace('|', "\\|"));
+        let _ = write!(out, "| `{name}` | {}{must} | {} |\n", kind(&fields[name]), about.replace('|', "\\|"));
     }
     out
 }
@@ -72,17 +72,17 @@ fn written() -> String {
     for (name, title) in [("mirror", "`[mirror]`"), ("move", "`[move]`"), ("limits", "`[limits]`"), ("waves", "`[waves]`")] {
         let found = &root["properties"][name];
         let of = found["anyOf"].as_array().map_or(found, |kinds| kinds.iter().find(|one| one["type"] != "null").unwrap());
-        out += &format!("### {title}\n\n{}\n", table(of));
+        let _ = write!(out, "### {title}\n\n{}\n", table(of));
     }
     let steps = root["properties"]["step"]["items"]["oneOf"].as_array().unwrap();
     let gate = &steps[0]["properties"]["gate"];
-    out += &format!("### `[step.gate]`\n\n{}\n", table(gate));
+    let _ = write!(out, "### `[step.gate]`\n\n{}\n", table(gate));
     for action in ACTIONS {
         let needs = action.needs.map_or_else(String::new, |table| format!(" Needs `[{table}]`."));
         let waves = if action.on_hosts { " May go in waves." } else { "" };
         let mut about = action.about.to_owned();
         about[..1].make_ascii_uppercase();
-        out += &format!("### `{}`\n\n{about}.{needs}{waves}\n\n{}\n", action.name, table(&(action.schema)().to_value()));
+        let _ = write!(out, "### `{}`\n\n{about}.{needs}{waves}\n\n{}\n", action.name, table(&(action.schema)().to_value()));
     }
     out + END
 }

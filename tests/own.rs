@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 use std::{
+    fmt::Write as _,
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -92,12 +93,12 @@ impl Scene {
             fs::set_permissions(own.join("web.conf"), fs::Permissions::from_mode(0o600)).unwrap();
             fs::write(own.join("web.runs"), "").unwrap();
             fs::write(own.join("agent.runs"), "").unwrap();
-            cluster += &format!("[[hosts]]\nname = \"{host}\"\nsystemctl = [\"{}\"]\n", own.join("systemctl").display());
+            let _ = write!(cluster, "[[hosts]]\nname = \"{host}\"\nsystemctl = [\"{}\"]\n", own.join("systemctl").display());
         }
         // One host has an old file, the other one has none.
         fs::write(scene.at("alpha/old.conf"), "old\n").unwrap();
         fs::write(scene.at("secret"), "marker-own-secret\n").unwrap();
-        cluster += &format!("[secrets]\nweb = {{ file = \"{}\" }}\n", scene.at("secret").display());
+        let _ = write!(cluster, "[secrets]\nweb = {{ file = \"{}\" }}\n", scene.at("secret").display());
         fs::write(scene.at("castoff.toml"), cluster).unwrap();
         scene.write_runbook(RUNBOOK);
         scene
