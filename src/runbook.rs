@@ -86,6 +86,8 @@ impl Runbook {
         let mut world = inventory.clone();
         let mut drawn: Vec<Drawn> = vec![];
         let mut planned: Vec<Vec<PlannedChange>> = vec![];
+        // Where a step asks for files and units, they are as the steps before leave them.
+        let mut ahead: BTreeMap<usize, Inventory> = BTreeMap::new();
         for (index, step) in self.steps.iter().enumerate() {
             let plan_error = |why| PlanError { step: step.id.clone(), why };
             let earlier: Vec<&Change> = planned.iter().flatten().map(|planned: &PlannedChange| &planned.change).collect();
@@ -99,6 +101,9 @@ impl Runbook {
                     .plan(&world, &about)
                     .unwrap_or_else(|_| if named { Drawn::default() } else { unread(&step.action.wants(&about)) })
             };
+            if of_step.checks.iter().any(|check| matches!(check, Check::File { .. } | Check::Units { .. })) {
+                ahead.insert(index, Inventory { machines: world.machines.clone(), ..inventory.clone() });
+            }
             let changes = std::mem::take(&mut of_step.changes).into_iter().enumerate().map(|(n, change)| {
                 let found = world.standing(&change) == Standing::After;
                 let requests = if found { 0 } else { requests(&world, &change) };
@@ -133,9 +138,8 @@ impl Runbook {
                 planned
             })
             .collect();
-        let blocking = |gate: &&Gate| !gate.wait;
-        let blockers =
-            steps.iter().filter_map(|step| step.gate.as_ref()).filter(blocking).flat_map(|gate| gate.problems(inventory));
+        let gates = steps.iter().enumerate().filter_map(|(n, step)| Some((n, step.gate.as_ref().filter(|gate| !gate.wait)?)));
+        let blockers = gates.flat_map(|(n, gate)| gate.problems(ahead.get(&n).unwrap_or(inventory)));
         let mut blockers: Vec<Problem> = blockers.collect();
         blockers.dedup();
         let found = match &inventory.backend_ai {
@@ -334,7 +338,7 @@ fn totals(steps: &[PlannedStep]) -> Totals {
             Change::Remove { .. } => totals.removals += 1,
             Change::Configure { .. } => totals.hosts += 1,
             Change::Platform9 { .. } => totals.clusters += 1,
-            Change::Service { .. } | Change::Rescan { .. } => {}
+            Change::Service { .. } | Change::Unit { .. } | Change::Rescan { .. } => {}
         }
     }
     totals

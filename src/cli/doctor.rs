@@ -109,7 +109,8 @@ fn hosts(file: Option<&ClusterFile>, only: &[String]) -> Result<Vec<HostConfig>,
         }
         let docker = Some(DockerConfig::default());
         let (name, host) = ("this machine".to_owned(), "local".to_owned());
-        return Ok(vec![HostConfig { name, host, sudo: false, docker, containerd: None, podman: None }]);
+        let systemctl = vec!["systemctl".to_owned()];
+        return Ok(vec![HostConfig { name, host, sudo: false, systemctl, docker, containerd: None, podman: None }]);
     };
     let all = file.machines();
     if let Some(name) = only.iter().find(|name| all.iter().all(|host| host.name != **name)) {

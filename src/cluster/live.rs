@@ -76,7 +76,7 @@ impl Cluster for Live {
             Change::Pull { host, .. } | Change::Tag { host, .. } | Change::Remove { host, .. } => {
                 self.engine(host).await?.standing(change).await
             }
-            Change::Configure { .. } => self.configure_standing(change).await,
+            Change::Configure { .. } | Change::Unit { .. } => self.configure_standing(change).await,
             Change::Platform9 { cluster, before, after, .. } => self.platform9()?.standing(cluster, before, after).await,
         }
     }
@@ -102,7 +102,7 @@ impl Cluster for Live {
             }
             Change::Tag { host, image, from, id, before } => self.engine(host).await?.tag(image, from, id, before.as_ref()).await,
             Change::Remove { host, image, id, .. } => self.engine(host).await?.remove(image, id).await,
-            Change::Configure { .. } => self.configure(change, report).await,
+            Change::Configure { .. } | Change::Unit { .. } => self.configure(change, report).await,
             Change::Platform9 { .. } => self.platform9()?.apply(change, &self.file.secrets, report).await,
         }
     }
@@ -148,7 +148,7 @@ impl Cluster for Live {
                 };
                 self.engine(host).await?.undo_remove(&wanted, twin.as_ref(), credentials, report).await
             }
-            Change::Configure { .. } => self.unconfigure(change, report).await,
+            Change::Configure { .. } | Change::Unit { .. } => self.unconfigure(change, report).await,
             Change::Platform9 { .. } => self.platform9()?.undo(change, report).await,
         }
     }

@@ -69,6 +69,8 @@ pub enum Service {
 pub enum Change {
     /// Stop or start a manager's service.
     Service { manager: String, after: Service },
+    /// Stop or start a unit of a host.
+    Unit { host: String, unit: String, after: Service },
     /// Keys of etcd in one transaction, guarded by the values of `before`. At most 60 keys.
     Keys { diffs: Vec<KeyDiff> },
     /// Rows of PostgreSQL in one transaction, each guarded by its old value.
@@ -181,8 +183,8 @@ impl Change {
     /// The word of the change in plans, JSON and logs.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Service { after: Service::Running, .. } => "start",
-            Self::Service { after: Service::Stopped, .. } => "stop",
+            Self::Service { after: Service::Running, .. } | Self::Unit { after: Service::Running, .. } => "start",
+            Self::Service { after: Service::Stopped, .. } | Self::Unit { after: Service::Stopped, .. } => "stop",
             Self::Keys { .. } => "keys",
             Self::Rows { .. } => "rows",
             Self::BrownOut { begins: true, .. } => "block",
@@ -215,7 +217,7 @@ impl Change {
             (true, true) => '~',
         };
         match self {
-            Self::Service { .. } | Self::Alias { .. } | Self::BrownOut { .. } => '~',
+            Self::Service { .. } | Self::Unit { .. } | Self::Alias { .. } | Self::BrownOut { .. } => '~',
             Self::Rescan { .. } | Self::Pull { .. } | Self::Tag { .. } => '+',
             Self::Remove { .. } => '-',
             Self::Platform9 { before, .. } => {
@@ -237,6 +239,7 @@ impl Change {
     pub fn subject(&self) -> String {
         match self {
             Self::Service { manager, .. } => format!("manager service of {manager}"),
+            Self::Unit { unit, .. } => format!("unit {unit}"),
             Self::Keys { diffs } => match diffs.as_slice() {
                 [one] => one.key.clone(),
                 [first, ..] => format!("{} below {}", text::count(diffs.len() as u64, "key"), common_folder(&first.key, diffs)),
@@ -268,7 +271,11 @@ impl Change {
             Self::Service { manager, .. } | Self::Rescan { manager, .. } => manager,
             Self::Keys { .. } => "etcd",
             Self::Rows { .. } | Self::Alias { .. } | Self::BrownOut { .. } => "postgres",
-            Self::Pull { host, .. } | Self::Tag { host, .. } | Self::Remove { host, .. } | Self::Configure { host, .. } => host,
+            Self::Pull { host, .. }
+            | Self::Tag { host, .. }
+            | Self::Remove { host, .. }
+            | Self::Configure { host, .. }
+            | Self::Unit { host, .. } => host,
             Self::Platform9 { .. } => platform9::PLACE,
         }
     }
@@ -292,7 +299,7 @@ impl Change {
         let service = |s: Service| if s == Service::Running { "running" } else { "stopped" }.to_owned();
         let id = |id: &Option<Digest>| id.as_ref().map_or_else(|| "(not there)".to_owned(), |id| format!("image {}", id.short()));
         match self {
-            Self::Service { after, .. } => match after {
+            Self::Service { after, .. } | Self::Unit { after, .. } => match after {
                 Service::Running => (service(Service::Stopped), service(Service::Running)),
                 Service::Stopped => (service(Service::Running), service(Service::Stopped)),
             },

@@ -18,6 +18,12 @@ impl Inventory {
                 Some(_) => Standing::Before,
                 None => Standing::Neither(format!("there is no manager `{manager}`")),
             },
+            Change::Unit { host, unit, after } => match self.machines.get(host).map(|machine| machine.units.get(unit)) {
+                Some(Some(running)) if *running == (*after == Service::Running) => Standing::After,
+                Some(Some(_)) => Standing::Before,
+                Some(None) => Standing::Neither(format!("unit `{unit}` was not asked about")),
+                None => Standing::Neither(format!("there is no host `{host}`")),
+            },
             Change::Keys { diffs } => keys_standing(diffs, |key| self.keys.get(key)),
             Change::Rows { diffs } | Change::BrownOut { diffs, .. } => {
                 rows_standing(diffs, |diff| self.row(&diff.table, &diff.key))
@@ -61,6 +67,7 @@ impl Inventory {
     pub fn apply(&mut self, change: &Change) {
         match change {
             Change::Service { manager, after } => self.set_service(manager, *after == Service::Running),
+            Change::Unit { host, unit, after } => self.set_unit(host, unit, *after == Service::Running),
             Change::Keys { diffs } => diffs.iter().for_each(|d| self.set_key(&d.key, d.after.as_ref())),
             Change::Rows { diffs } | Change::BrownOut { diffs, .. } => {
                 diffs.iter().for_each(|d| self.set_row(&d.table, &d.key, d.after.as_ref()));
@@ -92,6 +99,7 @@ impl Inventory {
     pub fn undo(&mut self, change: &Change) {
         match change {
             Change::Service { manager, after } => self.set_service(manager, *after == Service::Stopped),
+            Change::Unit { host, unit, after } => self.set_unit(host, unit, *after == Service::Stopped),
             Change::Keys { diffs } => diffs.iter().for_each(|d| self.set_key(&d.key, d.before.as_ref())),
             Change::Rows { diffs } | Change::BrownOut { diffs, .. } => {
                 diffs.iter().for_each(|d| self.set_row(&d.table, &d.key, d.before.as_ref()));
@@ -146,6 +154,12 @@ impl Inventory {
 
     fn set_service(&mut self, manager: &str, running: bool) {
         self.managers.entry(manager.to_owned()).or_insert(Manager { running, importer_image: None }).running = running;
+    }
+
+    fn set_unit(&mut self, host: &str, unit: &str, running: bool) {
+        if let Some(machine) = self.machines.get_mut(host) {
+            machine.units.insert(unit.to_owned(), running);
+        }
     }
 
     fn set_key(&mut self, key: &str, value: Option<&Value>) {

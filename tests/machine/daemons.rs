@@ -137,8 +137,8 @@ fn podman_is_known_by_its_version_and_its_drop_ins() {
     }
     // Words in its place: podman itself is held against castoff in the lab.
     let podman = ["sh", "-c", "echo podman version 4.3.1", "podman"].map(str::to_owned).to_vec();
-    let config = PodmanConfig { podman, folder: folder.path().display().to_string() };
+    let config = PodmanConfig { podman, folder: folder.path().display().to_string(), ..PodmanConfig::default() };
     let places = Places::open(&[]);
-    let found = run(podman::read(&places.at("local"), &config)).unwrap();
+    let found = run(podman::read(&places.at("local"), &config, &[].into())).unwrap();
     assert_eq!((found.version.as_str(), found.drop_ins), ("4.3.1", vec!["a.conf".to_owned(), "b.conf".to_owned()]));
 }

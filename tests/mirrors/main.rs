@@ -7,6 +7,6 @@
 mod containerd;
 mod docker;
 #[path = "../support/mirrors.rs"]
-#[expect(dead_code, reason = "the traps need more of it")]
 mod mirrors;
+mod podman;
 mod scene;

@@ -218,6 +218,9 @@ impl Checks {
                 self.wrong(&at("name"), format!("`{}` is an agent as well", host.name), hint);
             }
             self.place(&at("host"), &host.host);
+            if host.systemctl.first().is_none_or(|word| word.trim().is_empty()) {
+                self.wrong(&at("systemctl"), "`systemctl` is empty".to_owned(), "a list of words, as in `[\"systemctl\"]`");
+            }
             if let Some(docker) = &host.docker {
                 let own = [("socket", &docker.socket), ("certs", &docker.certs)];
                 self.paths(i, "docker", own.into_iter().chain(docker.config.iter().map(|path| ("config", path))));
@@ -237,7 +240,7 @@ impl Checks {
                 self.commands(i, "containerd", &commands);
             }
             if let Some(podman) = &host.podman {
-                self.paths(i, "podman", [("folder", &podman.folder)]);
+                self.paths(i, "podman", [("folder", &podman.folder), ("certs", &podman.certs)]);
                 self.commands(i, "podman", &[("podman", &podman.podman)]);
             }
         }
