@@ -61,7 +61,7 @@ fn table(schema: &Value) -> String {
         let about = fields[name]["description"].as_str().unwrap_or_default().replace('\n', " ");
         assert!(!about.is_empty(), "`{name}` has no words in the schema: {schema}");
         let must = if needed(name) { ", needed" } else { "" };
-        let _ = write!(out, "| `{name}` | {}{must} | {} |\n", kind(&fields[name]), about.replace('|', "\\|"));
+        let _ = writeln!(out, "| `{name}` | {}{must} | {} |", kind(&fields[name]), about.replace('|', "\\|"));
     }
     out
 }
