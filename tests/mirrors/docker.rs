@@ -66,7 +66,7 @@ fn every_host_uses_the_mirror_and_gets_its_files_back_byte_for_byte() {
     assert!(lab.serves(Part::Mirror) && lab.counts(Part::Upstream).is_empty(), "{:?}", lab.counts(Part::Upstream));
 
     let after = look(&scene);
-    assert_eq!(after.mirrors[0], [ours.clone()]);
+    assert_eq!(after.mirrors[0], std::slice::from_ref(&ours));
     assert_eq!(after.mirrors[2], [ours.clone(), format!("{}/", lab.place("CASTOFF_MIRROR_GONE_URL"))]);
     assert_eq!((&after.debug, &after.container, &after.images), (&before.debug, &before.container, &before.images));
     let text = |node: &str| fs::read_to_string(lab.at(node, FILE)).unwrap();
