@@ -204,7 +204,7 @@ impl Runbook {
             let end = (index + 1..self.steps.len()).find(|i| written[*i]).unwrap_or(self.steps.len());
             let pending: Vec<&PlannedChange> = planned[index..end].iter().flatten().filter(|change| !change.found).collect();
             if pending.is_empty() && gate.ask != Ask::Nothing {
-                return None;
+                return self.refused(index, &drawn[index], inventory);
             }
             let named = gate.checks.iter().map(|word| match word {
                 written::CheckWord::Answers => {
@@ -238,6 +238,16 @@ impl Runbook {
             })
         };
         self.steps.iter().enumerate().map(build).collect()
+    }
+}
+
+impl Runbook {
+    /// A step without changes whose files nobody can change says so, in place of nothing.
+    fn refused(&self, index: usize, drawn: &Drawn, inventory: &Inventory) -> Option<Gate> {
+        let checks = drawn.checks.iter().filter(|check| matches!(check, Check::Configuration { .. })).cloned().collect();
+        let title = self.steps[index].title.clone();
+        let gate = Gate { title, text: vec![], ask: Ask::Nothing, sentence: String::new(), wait: false, checks };
+        (!gate.problems(inventory).is_empty()).then_some(gate)
     }
 }
 

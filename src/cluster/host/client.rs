@@ -54,8 +54,13 @@ impl HostClient {
         Ok(Self { config, runner, engine })
     }
 
+    /// What is wanted of it, without authorities that castoff would have to fetch.
+    pub async fn read(&self, wants: &MachineWants) -> Result<Machine, Fault> {
+        self.read_with(wants, &BTreeMap::new()).await
+    }
+
     /// What is wanted of it; `fetched` are the authorities that castoff fetched. A daemon whose section the cluster file does not have is not looked for.
-    pub async fn read(&self, wants: &MachineWants, fetched: &BTreeMap<String, String>) -> Result<Machine, Fault> {
+    pub async fn read_with(&self, wants: &MachineWants, fetched: &BTreeMap<String, String>) -> Result<Machine, Fault> {
         let mut machine = Machine::default();
         let mut paths: Vec<String> = wants.files.iter().cloned().collect();
         if let Some(config) = self.config.docker.as_ref().filter(|_| wants.docker) {

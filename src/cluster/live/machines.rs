@@ -21,7 +21,7 @@ impl Live {
         let fetched = &fetched;
         let asked = self.machines.iter().filter(|(_, host)| host.has_any(wants)).map(|(name, host)| {
             let (name, host) = (name.clone(), Arc::clone(host));
-            async move { (name, reading::within(reading::DEADLINE, host.read(wants, fetched)).await) }
+            async move { (name, reading::within(reading::DEADLINE, host.read_with(wants, fetched)).await) }
         });
         let answers = stream::iter(asked.collect::<Vec<_>>()).buffer_unordered(reading::HOSTS_AT_ONCE).collect().await;
         let (machines, silent) = reading::sorted(answers, Part::Machines, "host");
