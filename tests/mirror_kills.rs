@@ -88,7 +88,7 @@ impl Castoff<'_> {
                     std::thread::sleep(Duration::from_millis(5));
                 }
             }
-            let end = Instant::now() + Duration::from_millis(random.below(4000));
+            let end = Instant::now() + Duration::from_millis(random.below(12_000));
             while (kills >= most || Instant::now() < end) && castoff.try_wait().unwrap().is_none() {
                 std::thread::sleep(Duration::from_millis(2));
             }
