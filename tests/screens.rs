@@ -5,6 +5,10 @@
 mod in_waves;
 #[path = "screens/keys.rs"]
 mod keys;
+#[path = "screens/mirror_pages.rs"]
+mod mirror_pages;
+#[path = "screens/mirrors.rs"]
+mod mirrors;
 #[path = "screens/poison.rs"]
 mod poison;
 #[path = "screens/sample.rs"]

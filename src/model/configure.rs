@@ -175,6 +175,14 @@ impl TakesUp {
         }
     }
 
+    /// It stops and starts again; what runs below it may stop.
+    pub fn restarts(&self) -> bool {
+        match self {
+            Self::Docker { restart, .. } | Self::Unit { restart, .. } => *restart,
+            Self::Containerd { .. } => !self.is_equal(),
+        }
+    }
+
     /// What is done to the daemon, for a plan: `reloads Docker`, `restarts containerd`.
     pub fn words(&self) -> String {
         match self {

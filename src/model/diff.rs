@@ -79,7 +79,9 @@ fn legend(lines: &[DiffLine]) -> Vec<&'static str> {
 fn file(out: &mut Vec<DiffLine>, diff: &FileDiff, folder: Option<&str>) {
     let name = folder.and_then(|folder| diff.path.strip_prefix(folder)).map_or(diff.path.as_str(), |name| &name[1..]);
     let about = match (&diff.before, &diff.after) {
-        (None, _) if !diff.folders.is_empty() => format!("   a new file in {}", text::count(diff.folders.len() as u64, "new folder")),
+        (None, _) if !diff.folders.is_empty() => {
+            format!("   a new file in {}", text::count(diff.folders.len() as u64, "new folder"))
+        }
         (None, _) => "   a new file".to_owned(),
         (_, None) => "   is removed".to_owned(),
         (Some(before), Some(after)) => match after.mode.filter(|mode| *mode != before.mode) {
@@ -155,7 +157,11 @@ pub fn fitted(lines: Vec<DiffLine>, room: usize) -> Vec<DiffLine> {
         at += (gone + come).max(1);
     }
     for line in &mut out {
-        if line.text.chars().count() > room {
+        let wide = line.text.chars().count();
+        if wide > room && line.mark == Mark::Head {
+            // The name of a file stands at the end of its path.
+            line.text = format!("..{}", line.text.chars().skip(wide - room.saturating_sub(2)).collect::<String>());
+        } else if wide > room {
             line.text = format!("{}..", line.text.chars().take(room.saturating_sub(2)).collect::<String>());
         }
     }
@@ -273,8 +279,7 @@ mod tests {
 
     #[test]
     fn the_daemon_and_the_proof_stand_apart_from_the_file_and_each_sign_is_explained_once() {
-        let daemon =
-            TakesUp::Docker { restart: false, before: vec![], after: vec!["https://m/".to_owned()], cleared: None };
+        let daemon = TakesUp::Docker { restart: false, before: vec![], after: vec!["https://m/".to_owned()], cleared: None };
         let image = "busybox:1".parse().unwrap();
         let proof = Proof { by: Prover::Docker, image, mirror: "https://m/".to_owned() };
         let file = diff_of("/etc/docker/daemon.json", Some("a (hidden 1)\n"), Some("a (hidden 1)\nb (hidden 2)\n"));

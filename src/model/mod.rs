@@ -31,6 +31,7 @@ pub mod pace;
 pub mod place;
 pub mod plan;
 pub mod platform9;
+pub mod problems;
 pub mod projection;
 mod proven;
 pub mod registries_conf;

@@ -2,6 +2,7 @@
 
 pub mod bundle;
 mod decisions;
+mod hosts;
 mod lines;
 mod plan;
 mod run;

@@ -1,8 +1,9 @@
 //! The dry run as plain text: list first, then what changes, before and after. Says `would`, never `did`.
 
-use super::{moment, undo_word, window::POINT};
 use super::lines::{broken, listed};
+use super::{moment, undo_word, window::POINT};
 use crate::model::diff::{Alike, DiffLine, Mark, alike};
+use crate::model::problems::together;
 use crate::model::{Ask, Plan, Problem, Verdict, WayBack, projection::point_of_no_return, text};
 use std::fmt::Write;
 
@@ -89,7 +90,8 @@ fn change(out: &mut String, alike: &Alike<'_>, width: usize) {
     }
     let diff = planned.change.diff();
     diff.iter().flatten().for_each(|line| diff_line(out, line, width));
-    let shows_lines = diff.is_none() && matches!(planned.kind.as_str(), "keys" | "rows" | "block" | "unblock" | "alias" | "rescan");
+    let shows_lines =
+        diff.is_none() && matches!(planned.kind.as_str(), "keys" | "rows" | "block" | "unblock" | "alias" | "rescan");
     if shows_lines {
         for (sign, side) in [('-', &planned.before), ('+', &planned.after)] {
             for line in side.lines() {
@@ -126,8 +128,9 @@ fn diff_line(out: &mut String, line: &DiffLine, width: usize) {
 }
 
 fn problems(out: &mut String, problems: &[Problem]) {
-    for problem in problems {
-        let _ = writeln!(out, "  !  {}: {}", problem.subject, problem.why);
+    for together in together(problems) {
+        let problem = together.problem;
+        let _ = writeln!(out, "  !  {}: {}", together.subject, problem.why);
         if let Some(hint) = &problem.hint {
             let _ = writeln!(out, "     hint: {hint}");
         }

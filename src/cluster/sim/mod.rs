@@ -159,8 +159,9 @@ impl Sim {
             }
             Change::Service { .. } => self.take_ms(1800).await,
             Change::Remove { .. } => self.take_ms(250).await,
-            Change::Configure { proof, .. } => {
-                for phase in ["writing", "reloading", "proving"] {
+            Change::Configure { proof, daemon, .. } => {
+                let takes_up = daemon.as_ref().map(|daemon| if daemon.restarts() { "restarting" } else { "reloading" });
+                for phase in ["writing"].into_iter().chain(takes_up).chain(proof.as_ref().map(|_| "proving")) {
                     report.progress(phase, 0, 0);
                     self.take_ms(500).await;
                 }

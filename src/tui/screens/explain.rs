@@ -108,7 +108,10 @@ fn answer(app: &App, id: ChangeId) -> (Face, String) {
         Status::Waiting => "not asked yet".to_owned(),
         Status::Running | Status::Undoing => format!("{word} since {}, {}", at(status.started_ms), attempts()),
         Status::Found => format!("it was already so at {}", at(status.ended_ms)),
-        Status::Done => format!("done and read back at {}, {}", at(status.ended_ms), attempts()),
+        Status::Done => {
+            let proof = status.proof.as_ref().map_or_else(String::new, |proof| format!("; {}", text::clean(proof)));
+            format!("done and read back at {}, {}{proof}", at(status.ended_ms), attempts())
+        }
         Status::Undone => format!("undone and read back at {}", at(status.ended_ms)),
         Status::Retrying(why) => format!("{}: {}; it is tried again", attempts(), text::clean(why)),
         Status::Failed(fault) | Status::UndoFailed(fault) => {

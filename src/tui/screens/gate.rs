@@ -98,6 +98,7 @@ fn approve(app: &App, step: usize, width: usize) -> Case {
     if pending > 0 {
         let at = match places.as_slice() {
             [one] => format!("on {one}"),
+            many if words::configures(planned) => format!("on {}", text::count(many.len() as u64, "host")),
             many => format!("in {}", text::count(many.len() as u64, "place")),
         };
         head.extend(labelled("changes", &text::clean(&format!("{} {at}", text::number(pending))), room, (dim, plain)));
