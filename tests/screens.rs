@@ -64,6 +64,10 @@ fn picture(app: &mut App, (width, height): (u16, u16)) -> String {
     drawn.lines().map(|line| line.trim_matches('"').trim_end()).collect::<Vec<_>>().join("\n")
 }
 
+fn snapshot(name: &str, drawn: &str) {
+    insta::assert_snapshot!(name, drawn);
+}
+
 fn check(name: &str, app: &mut App) {
     for size in SIZES {
         insta::assert_snapshot!(format!("{name}-{}x{}", size.0, size.1), picture(app, size));

@@ -19,6 +19,8 @@ pub enum Mark {
     Come,
     /// Equal lines that are left out.
     Gap,
+    /// What a sign for a value means.
+    Key,
 }
 
 impl Mark {
@@ -27,7 +29,7 @@ impl Mark {
         match self {
             Self::Gone => '-',
             Self::Come => '+',
-            Self::Head | Self::Said | Self::Same | Self::Gap => ' ',
+            Self::Head | Self::Said | Self::Same | Self::Gap | Self::Key => ' ',
         }
     }
 }
@@ -61,7 +63,7 @@ impl Change {
         }
         out.extend(daemon.iter().flat_map(of_daemon));
         out.extend(proof.iter().map(|proof| line(Mark::Said, proof.words())));
-        out.extend(legend(&out).into_iter().map(|words| line(Mark::Said, words)));
+        out.extend(legend(&out).into_iter().map(|words| line(Mark::Key, words)));
         Some(out)
     }
 }

@@ -5,7 +5,7 @@ use super::{moment, undo_word, window::POINT};
 use crate::model::diff::{Alike, DiffLine, Mark, alike};
 use crate::model::problems::together;
 use crate::model::{Ask, Plan, Problem, Verdict, WayBack, projection::point_of_no_return, text};
-use std::fmt::Write;
+use std::{collections::BTreeSet, fmt::Write};
 
 /// The whole plan for a terminal or a file; `width` in characters.
 pub fn plan_text(plan: &Plan, width: usize) -> String {
@@ -14,7 +14,7 @@ pub fn plan_text(plan: &Plan, width: usize) -> String {
     let _ = writeln!(out, "{}", plan.found);
     let _ = writeln!(out, "{} Nothing has been changed.\n", sum(plan));
     if !plan.blockers.is_empty() {
-        let _ = writeln!(out, "CANNOT BE RUN: {}", text::count(plan.blockers.len() as u64, "problem"));
+        let _ = writeln!(out, "CANNOT BE RUN: {}", text::count(together(&plan.blockers).len() as u64, "problem"));
         problems(&mut out, &plan.blockers);
         out.push('\n');
     }
@@ -48,6 +48,7 @@ pub fn plan_text(plan: &Plan, width: usize) -> String {
             let _ = writeln!(out, "   keep  {} on {}: {}", kept.subject, kept.place, kept.why);
         }
     }
+    keys(&mut out, plan);
     if !plan.ledger.is_empty() {
         let _ = write!(out, "\nLEDGER\n{}", ledger_text(plan));
     }
@@ -116,6 +117,8 @@ fn diff_line(out: &mut String, line: &DiffLine, width: usize) {
     let room = width.saturating_sub(12);
     match line.mark {
         Mark::Head => _ = writeln!(out, "          {}", line.text),
+        // Said once, below the steps.
+        Mark::Key => {}
         Mark::Said => listed(&line.text, width.saturating_sub(10)).iter().for_each(|line| _ = writeln!(out, "          {line}")),
         Mark::Same | Mark::Gap => _ = writeln!(out, "            {}", line.text.chars().take(room).collect::<String>()),
         Mark::Gone | Mark::Come => {
@@ -125,6 +128,16 @@ fn diff_line(out: &mut String, line: &DiffLine, width: usize) {
             }
         }
     }
+}
+
+/// What the signs in the texts of files mean, those that stand there.
+fn keys(out: &mut String, plan: &Plan) {
+    let changes = plan.steps.iter().flat_map(alike).filter_map(|alike| alike.first.change.diff());
+    let keys: BTreeSet<String> = changes.flatten().filter(|line| line.mark == Mark::Key).map(|line| line.text).collect();
+    if !keys.is_empty() {
+        out.push('\n');
+    }
+    keys.iter().for_each(|key| _ = writeln!(out, "  {key}"));
 }
 
 fn problems(out: &mut String, problems: &[Problem]) {

@@ -221,7 +221,9 @@ pub fn report_markdown(run: &str, state: &State, entries: &[Stamped]) -> String 
             let _ = writeln!(out, "- entry {}, {}: {}{by}: {}", it.entry, moment(it.at_ms), escape(&it.what), escape(&it.why));
         }
     }
-    let _ = writeln!(out, "\n## Ledger\n\n```\n{}```", ledger_text(plan));
+    if !plan.ledger.is_empty() {
+        let _ = writeln!(out, "\n## Ledger\n\n```\n{}```", ledger_text(plan));
+    }
     let kept: Vec<_> = plan.steps.iter().flat_map(|step| &step.kept).collect();
     if !kept.is_empty() {
         let _ = writeln!(out, "\n## Kept\n");

@@ -7,6 +7,7 @@ use super::screens::end::left_to_do;
 use super::screens::window::{self, held_words};
 use super::theme::Face;
 use super::waves;
+use crate::model::problems::together;
 use crate::model::{
     Ask, Change, ChangeState, Gate, Next, Outcome, Plan, PlannedStep, Problem, State, Status, Stop, WayBack, hold, text,
 };
@@ -344,7 +345,7 @@ fn plan_sentence(app: &App) -> String {
     if !plan.blockers.is_empty() {
         return format!(
             "This plan cannot be run: {} in the way. Nothing has been changed.",
-            text::count(plan.blockers.len() as u64, "problem")
+            text::count(together(&plan.blockers).len() as u64, "problem")
         );
     }
     if plan.is_empty() {

@@ -94,11 +94,11 @@ fn a_mirror_run_without_colors_and_in_ascii() {
     let mut app = running(&mirrors::failed());
     press(&mut app, KeyCode::Enter);
     app.look.mono = true;
-    insta::assert_snapshot!("mirror-mono", styled(&mut app, (60, 16)));
+    snapshot("mirror-mono", &styled(&mut app, (60, 16)));
     app.look.ascii = true;
     let drawn = picture(&mut app, (80, 24));
     assert!(drawn.is_ascii(), "{drawn}");
-    insta::assert_snapshot!("mirror-ascii", drawn);
+    snapshot("mirror-ascii", &drawn);
 }
 
 #[test]
@@ -116,8 +116,8 @@ fn no_page_of_a_mirror_run_speaks_of_agents_or_images() {
 
 #[test]
 fn the_plan_and_the_report_of_a_mirror_in_words() {
-    insta::assert_snapshot!("mirror-plan-text", without_times(&report::plan_text(&mirrors::plan(), 100)));
-    insta::assert_snapshot!("mirror-plan-text-blocked", without_times(&report::plan_text(&mirrors::blocked(), 100)));
+    snapshot("mirror-plan-text", &without_times(&report::plan_text(&mirrors::plan(), 100)));
+    snapshot("mirror-plan-text-blocked", &without_times(&report::plan_text(&mirrors::blocked(), 100)));
     let told = |story: &Story| {
         let state = State::fold(&story.entries).unwrap();
         let whole = report::report_markdown("7f3a", &state, &story.entries);
@@ -132,7 +132,7 @@ fn the_plan_and_the_report_of_a_mirror_in_words() {
         }
         let status = report::status_text("7f3a", &state, None);
         let words = format!("{}\n=====\n{}", status, told(&story));
-        insta::assert_snapshot!(format!("mirror-report-{name}"), without_times(&words));
+        snapshot(&format!("mirror-report-{name}"), &without_times(&words));
     }
 }
 

@@ -34,6 +34,14 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
         if let Some(needs) = words::gate_needs(step) {
             out.extend(labelled("gate", &needs, (INDENT, width), (look.style(Tone::Dim), look.style(Tone::Plain))));
         }
+        for sentence in step.gate.iter().flat_map(|gate| &gate.text) {
+            out.extend(labelled(
+                "says",
+                &text::clean(sentence),
+                (INDENT, width),
+                (look.style(Tone::Dim), look.style(Tone::Plain)),
+            ));
+        }
         let looks = "before each change it is asked whether the world stands as planned; afterwards, whether it is done";
         out.extend(labelled("always", looks, (INDENT, width), (look.style(Tone::Dim), look.style(Tone::Plain))));
     }

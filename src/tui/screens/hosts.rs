@@ -43,7 +43,11 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, listed: &Listed, area: Rect) {
         cell("   host", widths.name + 3, dim),
         right(if widths.wave > 0 { "wave" } else { "" }, widths.wave, dim),
         cell("   state", widths.word + 3, dim),
-        cell("what proved it, or why not", width.saturating_sub(widths.name + widths.wave + widths.word + 6), dim),
+        cell(
+            if app.state.plan.is_some() { "what proved it, or why not" } else { "file" },
+            width.saturating_sub(widths.name + widths.wave + widths.word + 6),
+            dim,
+        ),
     ]);
     frame.render_widget(titles, head);
     let shown = window(app.change, listed.len(), list.height as usize);

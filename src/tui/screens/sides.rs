@@ -61,7 +61,7 @@ fn mark(tag: ChangeTag) -> Mark {
 /// What is said about lines begins where their signs stand, so that no eye takes it for a line of a file.
 fn margin(mark: Mark, words: &str) -> String {
     match mark {
-        Mark::Head | Mark::Said => format!("   {words}"),
+        Mark::Head | Mark::Said | Mark::Key => format!("   {words}"),
         _ => format!("   {} {words}", mark.sign()),
     }
 }
@@ -72,7 +72,7 @@ fn tone(mark: Mark) -> Tone {
         Mark::Come => Tone::Added,
         Mark::Head => Tone::Strong,
         Mark::Said => Tone::Plain,
-        Mark::Same | Mark::Gap => Tone::Dim,
+        Mark::Same | Mark::Gap | Mark::Key => Tone::Dim,
     }
 }
 
