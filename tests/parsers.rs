@@ -4,7 +4,9 @@
 
 use castoff::cluster::{config::ClusterFile, sim::demo, ssh};
 use castoff::model::window::Agreed;
-use castoff::model::{ChangeId, ContainerdDaemon, Digest, DockerDaemon, Entry, ImageRef, Inventory, LimitChange, Plan, Stamped, State, text};
+use castoff::model::{
+    ChangeId, ContainerdDaemon, Digest, DockerDaemon, Entry, ImageRef, Inventory, LimitChange, Plan, Stamped, State, text,
+};
 use castoff::model::{containerd_config, daemon_json, hosts_toml, registries_conf, veil};
 use castoff::remote::wire::{self, Line, Wish};
 use castoff::report;

@@ -96,7 +96,7 @@ fn values_can_be_set_and_wrong_ones_are_refused() {
         ("limits.totals=8", "totals"),
         ("pull.also=3", "expected a sequence"),
         ("waves.canary=some", "invalid type"),
-        ("stop.waves.canary=1", "steps on hosts"),
+        ("stop.waves.canary=1", "actions on hosts"),
     ] {
         let error = set(&[wrong]).unwrap_err().to_string();
         assert!(error.contains(said), "{wrong}: {error}");

@@ -1,7 +1,10 @@
 //! The journal of a run that was cut off beside the cluster as others left it: what is told, and that looking changes nothing.
 //! Never a run that goes on: only what is looked at before it does.
 
-use castoff::cluster::sim::{Pace, Sim, demo};
+use castoff::cluster::{
+    Cluster,
+    sim::{Pace, Sim, demo},
+};
 use castoff::engine::{Ending, Engine, Setup, survey::survey};
 use castoff::journal::{self, Journal};
 use castoff::model::{Change, Command, Entry, Event, Inventory, Plan, Problem, Stamped, State, Value};
@@ -149,4 +152,26 @@ async fn a_resumed_run_is_verified_again_and_writes_nothing() {
     to_engine.send(Command::Stop).await.unwrap();
     assert_eq!(engine.await.unwrap().unwrap(), Ending::Stopped);
     assert_eq!(journal::read(state.path(), "run").await.unwrap().len(), 1, "nothing is written");
+}
+
+#[tokio::test]
+async fn a_host_whose_files_others_changed_is_told_of_and_one_that_left_only_once() {
+    let (_, text) = SHIPPED.iter().find(|(name, _)| *name == "docker-mirror").unwrap();
+    let runbook = Runbook::parse("docker-mirror", text, &[]).unwrap();
+    let sim = Sim::new(start(), Pace::Instant);
+    let plan = runbook.plan(&sim.read(&runbook.wants()).await).unwrap().0;
+    let entry = Entry::Planned { plan: plan.into(), by: "test".to_owned() };
+    let state = State::fold(&[Stamped { seq: 1, at_ms: now_ms(), entry }]).unwrap();
+    assert_eq!(survey(&sim, &state).await.changed, []);
+    sim.meddle(|world| {
+        world.machines.remove("gpu-04");
+        let file = world.machines.get_mut("gpu-01").unwrap().files.get_mut("/etc/docker/daemon.json").unwrap();
+        let state = file.as_mut().expect("this host has one");
+        state.text.push('\n');
+        state.sha256 = castoff::model::Digest::of(&state.text);
+    });
+    let changed = survey(&sim, &state).await.changed;
+    told(&changed, "host gpu-04", "has left");
+    told(&changed, "/etc/docker/daemon.json", "holds something else");
+    assert_eq!(changed.len(), 2, "{changed:#?}");
 }

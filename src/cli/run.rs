@@ -95,26 +95,8 @@ pub async fn run(common: &Common, planned: &Planned, front: &Front, window: &Win
         return Ok(Exit::PreflightFailed);
     }
     let home = if planned.simulate { home::rehearsals(common)? } else { home::home(common).await? };
-    let holder = process::holder();
-    let run = new_name();
-    let (held, journal) = match take(&home, &*cluster, &plan, &run, &holder, Way::New).await {
-        Ok(taken) => taken,
-        Err(error) => return Err(held::told(common, face == Face::Tui, &home, Some(&plan), error).await),
-    };
-    let going = Going {
-        held,
-        holder: holder.to_string(),
-        cluster,
-        journal,
-        run,
-        home,
-        approvals,
-        simulated: planned.simulate,
-        entries: vec![],
-        first: Command::Begin,
-        rollback_to: None,
-        window,
-    };
+    let going = begun(common, face, (home, cluster), (&plan, new_name()), Way::New).await?;
+    let going = Going { approvals, window, simulated: planned.simulate, ..going };
     let exit = going.go(common, front, Some(plan), face).await;
     drop(opened);
     exit
@@ -137,34 +119,14 @@ pub async fn resume(
     let plan = folded.plan.clone().ok_or_else(|| Failure::new(Exit::Usage, format!("run `{run}` never began")))?;
     let face = face::choose(front.ui())?;
     let cluster = live_named(common, &plan.cluster)?;
-    let holder = process::holder();
-    let (held, mut journal) = match take(&home, &*cluster, &plan, &run, &holder, Way::Resume).await {
-        Ok(taken) => taken,
-        Err(error) => return Err(held::told(common, face == Face::Tui, &home, Some(&plan), error).await),
-    };
-    // Read again under the lock: what another castoff wrote until a moment ago counts.
-    let mut entries = journal.entries().await?;
-    if retry {
-        let folded = State::fold(&entries)?;
-        let again = folded.again(folded.causes().into_iter().flat_map(|(_, ids)| ids), &operator());
-        entries.extend(journal.append(now_ms(), again).await?);
-    }
     let approvals = approvals(front, &plan)?;
-    let going = Going {
-        held,
-        holder: holder.to_string(),
-        cluster,
-        journal,
-        run,
-        home,
-        approvals,
-        simulated: false,
-        entries,
-        first: Command::Begin,
-        rollback_to: None,
-        window,
-    };
-    going.go(common, front, None, face).await
+    let mut going = begun(common, face, (home, cluster), (&plan, run), Way::Resume).await?;
+    if retry {
+        let folded = State::fold(&going.entries)?;
+        let again = folded.again(folded.causes().into_iter().flat_map(|(_, ids)| ids), &operator());
+        going.entries.extend(going.journal.append(now_ms(), again).await?);
+    }
+    Going { approvals, window, ..going }.go(common, front, None, face).await
 }
 
 pub async fn rollback(
@@ -196,28 +158,9 @@ pub async fn rollback(
         return Err(failure.hint(format!("--approve rollback={}", plan.plan)));
     }
     let cluster = live_named(common, &plan.cluster)?;
-    let holder = process::holder();
-    let (held, journal) = match take(&home, &*cluster, &plan, &run, &holder, Way::Resume).await {
-        Ok(taken) => taken,
-        Err(error) => return Err(held::told(common, face == Face::Tui, &home, Some(&plan), error).await),
-    };
-    let entries = journal.entries().await?;
+    let going = begun(common, face, (home, cluster), (&plan, run), Way::Resume).await?;
     let first = Command::RollBack { to, why: reason.to_owned() };
-    let going = Going {
-        held,
-        holder: holder.to_string(),
-        cluster,
-        journal,
-        run,
-        home,
-        approvals: BTreeMap::new(),
-        simulated: false,
-        entries,
-        first,
-        rollback_to: Some(to),
-        window,
-    };
-    going.go(common, front, None, face).await
+    Going { first, rollback_to: Some(to), window, ..going }.go(common, front, None, face).await
 }
 
 /// How a run is had.
@@ -228,9 +171,40 @@ pub enum Way<'a> {
     TakeOver { why: &'a str, by_force: bool },
 }
 
+/// A run that is ours from now on, or a failure that tells whose it is. How it goes on is the caller's.
+pub(super) async fn begun(
+    common: &Common,
+    face: Face,
+    (home, cluster): (Home, Arc<dyn Cluster>),
+    (plan, run): (&Arc<Plan>, String),
+    way: Way<'_>,
+) -> Result<Going, Failure> {
+    let holder = process::holder();
+    let (held, journal) = match take(&home, &*cluster, plan, &run, &holder, way).await {
+        Ok(taken) => taken,
+        Err(error) => return Err(held::told(common, face == Face::Tui, &home, Some(plan), error).await),
+    };
+    // Read under the lock: what another castoff wrote until a moment ago counts.
+    let entries = journal.entries().await?;
+    Ok(Going {
+        held,
+        holder: holder.to_string(),
+        cluster,
+        journal,
+        run,
+        home,
+        approvals: BTreeMap::new(),
+        simulated: false,
+        entries,
+        first: Command::Begin,
+        rollback_to: None,
+        window: None,
+    })
+}
+
 /// Everything that a run needs for itself alone, or nothing: its cluster on this machine, its cluster on all machines, and
 /// its journal with a new epoch.
-pub async fn take(
+async fn take(
     home: &Home,
     cluster: &dyn Cluster,
     plan: &Plan,

@@ -2,9 +2,9 @@
 //! why in the journal. Never takes a run from a castoff that lives, unless that is said in so many words.
 
 use super::run;
-use super::{Common, Exit, Failure, Front, Takeover, WindowOption, face, going::Going, held, home, look_up, process};
+use super::{Common, Exit, Failure, Front, Takeover, WindowOption, face, going::Going, home, look_up, process};
 use crate::journal::Keeper;
-use crate::model::{Command, text};
+use crate::model::text;
 use crate::report;
 use face::Face;
 use std::io::Write;
@@ -40,31 +40,11 @@ pub async fn take_over(common: &Common, asked: &Takeover, front: &Front, window:
         }
     }
     let cluster = run::live_named(common, &plan.cluster)?;
-    let holder = process::holder();
     let way = run::Way::TakeOver { why: asked.reason.trim(), by_force };
-    let taken = run::take(&home, &*cluster, &plan, &name, &holder, way).await;
-    let (lock, journal) = match taken {
-        Ok(taken) => taken,
-        Err(error) => return Err(held::told(common, face == Face::Tui, &home, Some(&plan), error).await),
-    };
+    let going = run::begun(common, face, (home, cluster), (&plan, name.clone()), way).await?;
     let from = alive.map_or_else(|| "nobody had it any more".to_owned(), |keeper| format!("it was held by {}", keeper.holder));
-    eprintln!("run {name} is taken over by {}: {}; {from}", holder.who, text::clean(asked.reason.trim()));
-    let entries = journal.entries().await?;
-    let going = Going {
-        held: lock,
-        holder: holder.to_string(),
-        cluster,
-        journal,
-        run: name,
-        home,
-        approvals,
-        simulated: false,
-        entries,
-        first: Command::Begin,
-        rollback_to: None,
-        window,
-    };
-    going.go(common, front, None, face).await
+    eprintln!("run {name} is taken over by {}: {}; {from}", process::holder().who, text::clean(asked.reason.trim()));
+    Going { approvals, window, ..going }.go(common, front, None, face).await
 }
 
 /// Who has it, and what can be done instead.

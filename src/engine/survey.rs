@@ -50,7 +50,7 @@ fn changed(state: &State, inventory: &Inventory) -> Vec<Problem> {
     for (step, planned) in plan.steps.iter().enumerate() {
         for (n, change) in planned.changes.iter().enumerate() {
             // A name in use is what the drain gate waits for; a host that is away was told of above.
-            let elsewhere = host(&change.change).is_some_and(|host| !inventory.hosts.contains_key(host));
+            let elsewhere = host(&change.change).is_some_and(|at| !at.is_in(inventory));
             let silent = is_unread(&change.change, inventory);
             if matches!(change.change, Change::Remove { .. }) || elsewhere || silent || overtaken(state, step, n) {
                 continue;
@@ -79,7 +79,7 @@ fn undone(state: &State, plan: &Plan, inventory: &Inventory) -> Vec<Problem> {
     let mut lost: BTreeMap<(usize, &str), Vec<&str>> = BTreeMap::new();
     for (step, planned) in plan.steps.iter().enumerate() {
         for (n, change) in planned.changes.iter().enumerate() {
-            let elsewhere = host(&change.change).is_some_and(|host| !inventory.hosts.contains_key(host));
+            let elsewhere = host(&change.change).is_some_and(|at| !at.is_in(inventory));
             // A brown-out is given back by its own guard when castoff is gone: that is nobody else.
             let ends_by_itself = matches!(change.change, Change::BrownOut { begins: true, .. });
             let done = state.status(change.id).status == Status::Done && !ends_by_itself;
@@ -123,23 +123,22 @@ fn has_begun_again(state: &State, step: usize, n: usize) -> bool {
 
 fn hosts(plan: &Plan, inventory: &Inventory) -> Vec<Problem> {
     let changes = plan.steps.iter().flat_map(|step| &step.changes);
-    let known: BTreeSet<&str> = changes.clone().filter_map(|change| host(&change.change)).collect();
+    let known: BTreeSet<At<'_>> = changes.clone().filter_map(|change| host(&change.change)).collect();
     // Where the list of hosts itself could not be read, nobody has left and nobody has joined.
-    let silent = |host: &str| inventory.unanswered.iter().find(|u| u.part == Part::Hosts && u.subject == format!("agent {host}"));
     let unread = inventory.unanswered.iter().filter(|u| u.part == Part::Hosts).any(|u| !u.subject.starts_with("agent "));
     if unread {
         return vec![];
     }
-    let gone = known.iter().filter(|host| !inventory.hosts.contains_key(**host));
+    let gone = known.iter().filter(|at| !at.is_in(inventory));
     let mut out: Vec<Problem> = gone
-        .map(|host| match silent(host) {
-            Some(silent) => Problem::new(format!("host {host}"), format!("does not answer: {}", silent.why)),
-            None => Problem::new(format!("host {host}"), "has left the cluster since the plan was made"),
+        .map(|at| match inventory.unanswered.iter().find(|u| u.part == at.part && u.subject == at.subject()) {
+            Some(silent) => Problem::new(format!("host {}", at.host), format!("does not answer: {}", silent.why)),
+            None => Problem::new(format!("host {}", at.host), "has left the cluster since the plan was made"),
         })
         .collect();
     // Only where the plan has something for every host does a missing name tell of a new one.
     if changes.clone().any(|change| matches!(change.change, Change::Pull { .. } | Change::Tag { .. })) {
-        let new = inventory.hosts.keys().filter(|host| !known.contains(host.as_str()));
+        let new = inventory.hosts.keys().filter(|name| !known.iter().any(|at| at.host == name.as_str()));
         out.extend(new.map(|host| {
             let hint = Some("after this run, castoff plan tells what it lacks".to_owned());
             Problem { hint, ..Problem::new(format!("host {host}"), "has joined: this plan does nothing for it") }
@@ -148,9 +147,34 @@ fn hosts(plan: &Plan, inventory: &Inventory) -> Vec<Problem> {
     out
 }
 
-fn host(change: &Change) -> Option<&str> {
+/// The host of a change, and the part of the inventory that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct At<'a> {
+    part: Part,
+    host: &'a str,
+}
+
+impl At<'_> {
+    fn is_in(self, inventory: &Inventory) -> bool {
+        if self.part == Part::Machines {
+            inventory.machines.contains_key(self.host)
+        } else {
+            inventory.hosts.contains_key(self.host)
+        }
+    }
+
+    /// As it is called where it does not answer.
+    fn subject(self) -> String {
+        format!("{} {}", if self.part == Part::Machines { "host" } else { "agent" }, self.host)
+    }
+}
+
+fn host(change: &Change) -> Option<At<'_>> {
     match change {
-        Change::Pull { host, .. } | Change::Tag { host, .. } | Change::Remove { host, .. } => Some(host),
+        Change::Pull { host, .. } | Change::Tag { host, .. } | Change::Remove { host, .. } => {
+            Some(At { part: Part::Hosts, host })
+        }
+        Change::Configure { host, .. } => Some(At { part: Part::Machines, host }),
         _ => None,
     }
 }

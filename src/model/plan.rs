@@ -323,7 +323,6 @@ impl PlannedChange {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
 fn is_zero<N: Copy + Into<u64>>(n: &N) -> bool {
     (*n).into() == 0
 }

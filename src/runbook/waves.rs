@@ -63,8 +63,8 @@ pub fn of_step(table: &mut toml::Table, id: &str, action: &str, all: &WrittenWav
         None => None,
         // An unknown action is told by whoever looks for it.
         Some(_) if !on_hosts.contains(&action) && ACTIONS.iter().any(|kind| kind.name == action) => {
-            let allowed = on_hosts.join("` and `");
-            return Err(format!("step `{id}` does `{action}`: `waves` are for steps on hosts, `{allowed}`"));
+            let allowed = on_hosts.join("`, `");
+            return Err(format!("step `{id}` does `{action}`: `waves` are for actions on hosts: `{allowed}`"));
         }
         Some(value) => Some(value.try_into::<WrittenWaves>().map_err(|e| match e.message() {
             // The parser's words first: whoever shows the mistake finds in them what was meant.

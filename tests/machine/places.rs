@@ -5,6 +5,7 @@ use castoff::cluster::{
     config::Ssh,
     ssh::{Place, Runner, Sessions},
 };
+use std::fmt::Write as _;
 use std::{
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
@@ -39,8 +40,9 @@ impl Places {
         let (mut config, mut known) = (String::new(), String::new());
         for (name, server) in &servers {
             let port = server.port;
-            known += &format!("[127.0.0.1]:{port} {}\n", public.trim());
-            config += &format!(
+            let _ = writeln!(known, "[127.0.0.1]:{port} {}", public.trim());
+            let _ = write!(
+                config,
                 "Host {name}\n HostName 127.0.0.1\n Port {port}\n User root\n IdentityFile {}\n IdentitiesOnly yes\n \
                  UserKnownHostsFile {}\n GlobalKnownHostsFile /dev/null\n",
                 at("client"),

@@ -94,10 +94,10 @@ impl HostClient {
         let mut machine = Machine { files: self.states(&paths).await?, ..Machine::default() };
         match (daemon, &self.config.docker, &self.config.containerd) {
             (Some(TakesUp::Docker { .. }), Some(config), _) => {
-                machine.docker = Some(docker::read(&self.runner, self.docker_parts()?.1, config).await?)
+                machine.docker = Some(docker::read(&self.runner, self.docker_parts()?.1, config).await?);
             }
             (Some(TakesUp::Containerd { .. }), _, Some(config)) => {
-                machine.containerd = Some(containerd::read(&self.runner, config).await?)
+                machine.containerd = Some(containerd::read(&self.runner, config).await?);
             }
             _ => {}
         }

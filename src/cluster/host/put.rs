@@ -29,6 +29,12 @@ pub fn state(path: &str, raw: &Raw) -> Result<FileState, Fault> {
     Ok(FileState { text: veil::veil(text).text, sha256: Digest::of_bytes(&raw.bytes), mode: raw.mode, owner: raw.owner.clone() })
 }
 
+/// How one file stands, for what was read.
+fn standing(diff: &FileDiff, raw: Option<&Raw>) -> Result<Standing, Fault> {
+    let found = raw.map(|raw| state(&diff.path, raw)).transpose()?;
+    Ok(file_standing(diff, found.as_ref()))
+}
+
 impl Files<'_> {
     /// Writes every file that is not as it is to be, in their order.
     pub async fn put(&self, diffs: &[FileDiff]) -> Result<(), Fault> {
@@ -36,7 +42,7 @@ impl Files<'_> {
         for diff in diffs.iter().filter(|diff| !diff.is_equal()) {
             let raw = found.get(&diff.path).and_then(Option::as_ref);
             let text = diff.after.as_ref().map(|after| after.text.as_str());
-            match self.standing(diff, raw)? {
+            match standing(diff, raw)? {
                 Standing::After => {}
                 Standing::Neither(why) => return Err(self.drift(diff, &why)),
                 Standing::Before | Standing::Midway => self.write(diff, raw, text).await?,
@@ -49,7 +55,7 @@ impl Files<'_> {
     pub async fn put_between(&self, diff: &FileDiff, text: &str) -> Result<(), Fault> {
         let found = self.found(std::slice::from_ref(diff)).await?;
         let raw = found.get(&diff.path).and_then(Option::as_ref);
-        if let Standing::Neither(why) = self.standing(diff, raw)? {
+        if let Standing::Neither(why) = standing(diff, raw)? {
             return Err(self.drift(diff, &why));
         }
         self.write(diff, raw, Some(text)).await
@@ -60,7 +66,7 @@ impl Files<'_> {
         let found = self.found(diffs).await?;
         for diff in diffs.iter().rev().filter(|diff| !diff.is_equal()) {
             let raw = found.get(&diff.path).and_then(Option::as_ref);
-            match self.standing(diff, raw)? {
+            match standing(diff, raw)? {
                 Standing::Before => continue,
                 Standing::Neither(why) => return Err(self.drift(diff, &why)),
                 Standing::After | Standing::Midway => self.only_ours(diff, raw).await?,
@@ -71,12 +77,6 @@ impl Files<'_> {
             files::write(self.runner, &write).await?;
         }
         Ok(())
-    }
-
-    /// How one file stands, for what was read.
-    fn standing(&self, diff: &FileDiff, raw: Option<&Raw>) -> Result<Standing, Fault> {
-        let found = raw.map(|raw| state(&diff.path, raw)).transpose()?;
-        Ok(file_standing(diff, found.as_ref()))
     }
 
     async fn found(&self, diffs: &[FileDiff]) -> Result<BTreeMap<String, Option<Raw>>, Fault> {
