@@ -4,6 +4,7 @@
 
 mod faults;
 mod fuse;
+mod mirrors;
 mod stories;
 mod walk;
 
@@ -103,6 +104,29 @@ async fn a_crash_anywhere_in_a_runbook_of_mirrors_is_resumed() {
         every_point(&story, |_| {}).await;
     }
     two_crashes(&Story { of: Family::Mirror, ..forward() }, 7).await;
+}
+
+#[tokio::test]
+async fn a_crash_while_something_happens_to_a_run_of_mirrors_is_resumed() {
+    let one = |story: &'static str, which: fn(&Entry) -> bool, times: usize| {
+        move |entries: &[Stamped]| {
+            mirrors::proven(entries);
+            assert_eq!(count(entries, which), times, "{story}");
+        }
+    };
+    let retried: fn(&Entry) -> bool = |entry| matches!(entry, Entry::Retried { .. });
+    every_point(&mirrors::passing(), one("a retry", retried, 2)).await;
+    every_point(&mirrors::again(), one("asked again", |entry| matches!(entry, Entry::Failed { .. }), 1)).await;
+    every_point(&mirrors::skipped(), one("skipped", |entry| matches!(entry, Entry::Skipped { .. }), 1)).await;
+    every_point(&mirrors::paused(), one("paused", |entry| matches!(entry, Entry::Paused { .. }), 1)).await;
+    every_point(&mirrors::aborted(), |_| {}).await;
+    every_point(&mirrors::aside(), |entries| {
+        assert_eq!(count(entries, |entry| matches!(entry, Entry::SetAside { .. })), 1);
+        assert_eq!(count(entries, |entry| matches!(entry, Entry::CameBack { .. })), 1);
+    })
+    .await;
+    every_point(&mirrors::retried_back(), one("stuck", |entry| matches!(entry, Entry::UndoFailed { .. }), 1)).await;
+    two_crashes(&mirrors::retried_back(), 19).await;
 }
 
 #[tokio::test]
