@@ -57,8 +57,13 @@ pub fn status_text(run: &str, state: &State, holder: Option<&str>) -> String {
 
 /// What proved the steps that prove themselves.
 fn proofs(state: &State) -> String {
-    let lines = (0..state.steps.len()).flat_map(|step| state.proof_lines(step).into_iter().map(move |line| (step, line)));
-    lines.map(|(step, line)| format!("  proven step {}, {line}\n", step + 1)).collect()
+    let mut out = String::new();
+    for step in 0..state.steps.len() {
+        for line in state.proof_lines(step) {
+            let _ = writeln!(out, "  proven step {}, {line}", step + 1);
+        }
+    }
+    out
 }
 
 fn steps(out: &mut String, state: &State) {

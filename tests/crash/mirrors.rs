@@ -91,7 +91,7 @@ fn several() -> Inventory {
 /// A host is set aside, and comes back when the others are done.
 pub fn aside() -> Story {
     Story {
-        sets: ["waves.then=[1]", "waves.hold=approve", "waves.failures=0"].map(str::to_owned).to_vec(),
+        sets: ["waves.then=[1]", "waves.hold=approve", "waves.failures=3"].map(str::to_owned).to_vec(),
         start: several,
         faults: |sim| fails(sim, &[Fault::new(FaultKind::Space, "cannot write", "no space left on device")]),
         ..story("while a host is set aside and comes back", End::Planned)
