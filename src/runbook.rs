@@ -136,9 +136,9 @@ impl Runbook {
         let mut blockers: Vec<Problem> = blockers.collect();
         blockers.dedup();
         let found = match &inventory.backend_ai {
-            Some(b) => format!("Backend.AI {}: {}", b.version, b.era.sentence()),
+            Some(b) if self.moved.is_some() => format!("Backend.AI {}: {}", b.version, b.era.sentence()),
             None if self.moved.is_some() => "Backend.AI could not be read".to_owned(),
-            None => machines(inventory),
+            _ => machines(inventory),
         };
         let mut plan = Plan {
             v: PLAN_VERSION,

@@ -3,9 +3,9 @@
 
 use super::{About, Action, Drawn, mirror};
 use crate::model::{
-    Change, Check, DockerDaemon, FileDiff, FileState, FileText, Inventory, Part, Proof, Prover, TakesUp, Wants,
-    daemon_json::{self, MIRRORS},
-    text,
+    Change, Check, DockerDaemon, FileDiff, FileState, FileText, Inventory, Kept, Part, Problem, Proof, Prover, TakesUp, Wants,
+    daemon_json::{self, MIRRORS, Matters},
+    docker_hosts, text,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -49,16 +49,42 @@ impl Action for MirrorDocker {
                 "a Docker daemon brings no login to a mirror: leave `username` and `password` of `[mirror]` out".to_owned()
             );
         }
+        if mirror.ca.is_some() {
+            return Err(format!(
+                "a Docker daemon trusts the authority in `certs.d/{}/ca.crt` of its configuration folder: put it there on each host, and leave `ca` of `[mirror]` out",
+                mirror.host()
+            ));
+        }
         let hosts = mirror::hosts(world, Prover::Docker);
         let mut drawn = Drawn::default();
         let mut stopped = vec![];
         for host in &hosts {
             let machine = &world.machines[*host];
             let Some(docker) = &machine.docker else { continue };
+            if mirror.skip_tls && url.starts_with("https://") && !docker.insecure.iter().any(|one| one == mirror.host()) {
+                return Err(format!(
+                    "the Docker daemon of `{host}` verifies the mirror's certificate: `skip-tls` needs `{}` among its `insecure-registries`",
+                    mirror.host()
+                ));
+            }
             daemon_json::valid_mirror(url, &docker.version)
                 .map_err(|why| format!("Docker {} on `{host}`: {why}", docker.version))?;
             let before = machine.files.get(&docker.config).cloned().flatten();
-            let (file, daemon) = self.one(docker, before, url).map_err(|why| format!("`{}` of `{host}` {why}", docker.config))?;
+            let at = |problem: Problem| Problem { place: Some((*host).to_owned()), ..problem };
+            let found = daemon_json::lint(docker, before.as_ref().map(|state| state.text.as_str()));
+            let stops = found.iter().any(|finding| finding.matters == Matters::Always);
+            let notes = found.into_iter().filter(|finding| finding.matters == Matters::Note).map(|finding| finding.problem);
+            drawn.notes.extend(notes.chain(docker_hosts::overruled(machine, url)).map(at));
+            let (file, daemon) = match self.one(docker, before, url) {
+                Ok(one) => one,
+                // What is wrong with it the gate tells, with its place, and stays closed.
+                Err(why) if stops => {
+                    let (subject, place) = (docker.config.clone(), (*host).to_owned());
+                    drawn.kept.push(Kept { subject, place, why });
+                    continue;
+                }
+                Err(why) => return Err(format!("`{}` of `{host}` {why}", docker.config)),
+            };
             if self.restart && !docker.live_restore && !docker.running.is_empty() {
                 stopped.push(format!("{host}: {}", docker.running.join(", ")));
             }
@@ -97,7 +123,7 @@ impl MirrorDocker {
         let cleared = match old {
             // A reload keeps what a file does not name: the old text alone would leave the mirror in use.
             _ if names_mirrors || self.restart => None,
-            old => Some(daemon_json::set_key(old, MIRRORS, &json!([])).map_err(told)?),
+            old => Some(daemon_json::merge(old, &written(&docker.mirrors)).map_err(told)?),
         };
         // For the proof its log has to name who served it: the daemon tells that while it debugs.
         let debug = |on: bool| daemon_json::set_key(Some(&text), "debug", &json!(on)).map_err(told);

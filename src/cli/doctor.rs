@@ -4,14 +4,13 @@
 use super::{Common, Exit, Failure, Format};
 use crate::cluster::{
     config::{ClusterFile, DockerConfig, HostConfig, Ssh},
-    host::files,
-    reach::reach,
+    host::client::HostClient,
     ssh::{Place, Runner, Sessions},
 };
 use crate::model::{
-    Digest, FileState, Machine, ReachWant,
-    doctor::{Finding, Verdict, findings},
-    text, veil,
+    Fault, Machine, MachineWants, ReachWant,
+    doctor::{Finding, Verdict, findings, findings_without_docker},
+    text,
 };
 use clap::Args;
 use futures::future::join_all;
@@ -37,7 +36,11 @@ pub struct MirrorOptions {
 /// What was read of one host.
 pub struct Seen {
     pub host: String,
+    /// The cluster file says that Docker is on it.
+    pub has_docker: bool,
     pub machine: Machine,
+    /// Why its Docker daemon could not be asked.
+    pub silent: Option<Fault>,
     /// Lines of its Docker daemon, oldest first.
     pub log: Vec<String>,
 }
@@ -47,21 +50,31 @@ pub async fn mirror(common: &Common, options: &MirrorOptions) -> Result<Exit, Fa
     let hosts = hosts(file.as_ref(), &options.hosts)?;
     let (ssh, secrets) = file.map_or_else(|| (Ssh::default(), vec![]), |file| (file.ssh.clone(), file.secret_variables()));
     let sessions = Sessions::new(&ssh, secrets);
-    let runners: Vec<(HostConfig, Runner)> = hosts
+    let clients: Vec<(HostConfig, HostClient, Runner)> = hosts
         .into_iter()
         .map(|host| {
             let runner = Runner::new(Place::parse(&host.host)?, &sessions).with_sudo(host.sudo);
-            Ok((host, runner))
+            Ok((host.clone(), HostClient::new(host, &sessions)?, runner))
         })
         .collect::<Result<_, Failure>>()?;
-    let seen = join_all(runners.iter().map(|(host, runner)| look(host, runner, options))).await;
+    let seen = join_all(clients.iter().map(|(host, client, runner)| look(host, client, runner, options))).await;
     Ok(show(&seen, &options.mirror, common.format))
 }
 
 /// Prints the findings of every host; something bad is something left to do.
 pub fn show(seen: &[Seen], mirror: &str, format: Format) -> Exit {
-    let found: Vec<(&str, Vec<Finding>)> =
-        seen.iter().map(|seen| (seen.host.as_str(), findings(&seen.host, &seen.machine, mirror, &seen.log))).collect();
+    let of = |seen: &Seen| {
+        let Seen { host, machine, silent, log, .. } = seen;
+        if !seen.has_docker {
+            return findings_without_docker(host, machine, mirror);
+        }
+        let mut found = findings(host, machine, mirror, log);
+        if let Some((fault, daemon)) = silent.as_ref().zip(found.iter_mut().find(|finding| finding.check == "daemon")) {
+            *daemon = Finding::silent(fault);
+        }
+        found
+    };
+    let found: Vec<(&str, Vec<Finding>)> = seen.iter().map(|seen| (seen.host.as_str(), of(seen))).collect();
     match format {
         Format::Json => {
             let hosts: Vec<_> = found.iter().map(|(host, findings)| json!({ "host": host, "findings": findings })).collect();
@@ -112,36 +125,27 @@ fn hosts(file: Option<&ClusterFile>, only: &[String]) -> Result<Vec<HostConfig>,
 }
 
 /// What does not answer stays unread, and is said to be.
-async fn look(host: &HostConfig, runner: &Runner, options: &MirrorOptions) -> Seen {
-    let usual = DockerConfig::default();
-    let docker = host.docker.as_ref().unwrap_or(&usual);
-    let config = docker.config.as_deref().unwrap_or(USUAL_FILE).to_owned();
-    // Where the daemon looks for the authority of a registry.
-    let authority = options.mirror.split_once("://").map_or("", |(_, rest)| rest).split('/').next().unwrap_or_default();
-    let ca = format!("{}/{authority}/ca.crt", docker.certs);
-    let (files, lines) = tokio::join!(
-        async { join_all([&config, &ca].map(|path| files::read(runner, std::slice::from_ref(path)))).await },
-        async { runner.run(&docker.log, None, LOG_DEADLINE).await },
-    );
-    let mut files = files.into_iter().map(|read| read.ok().and_then(|read| read.into_values().next()));
-    let (file, ca_file) = (files.next().flatten(), files.next().flatten().flatten());
-    let want = ReachWant {
-        mirror: options.mirror.clone(),
-        image: Some(options.image.clone()),
-        login: false,
-        insecure: false,
-        ca: ca_file.as_ref().map(|_| ca),
+async fn look(host: &HostConfig, client: &HostClient, runner: &Runner, options: &MirrorOptions) -> Seen {
+    let want =
+        ReachWant { mirror: options.mirror.clone(), image: Some(options.image.clone()), login: false, insecure: false, ca: None };
+    let daemon = MachineWants { docker: true, ..MachineWants::default() };
+    let reach = MachineWants { reach: [want].into(), ..MachineWants::default() };
+    let (daemon, reach, log) = tokio::join!(client.read(&daemon), client.read(&reach), async {
+        let docker = host.docker.as_ref()?;
+        runner.run(&docker.log, None, LOG_DEADLINE).await.ok()
+    });
+    let (mut machine, silent) = match daemon {
+        Ok(machine) => (machine, None),
+        // Its file is there without it.
+        Err(fault) => (file_of(host, client).await, Some(fault)),
     };
-    let mut machine = Machine::default();
-    let reach = reach(runner, &want, ca_file.as_ref().map(|raw| raw.bytes.as_slice())).await;
-    machine.reach.insert(options.mirror.clone(), reach);
-    if let Some(file) = file {
-        let state = file.map(|raw| {
-            let text = veil::veil(&String::from_utf8_lossy(&raw.bytes)).text;
-            FileState { text, sha256: Digest::of_bytes(&raw.bytes), mode: raw.mode, owner: raw.owner }
-        });
-        machine.files.insert(config, state);
-    }
-    let log = lines.map_or_else(|_| vec![], |output| output.stdout.lines().map(str::to_owned).collect());
-    Seen { host: host.name.clone(), machine, log }
+    machine.reach = reach.map(|machine| machine.reach).unwrap_or_default();
+    let log = log.map_or_else(Vec::new, |output| output.stdout.lines().map(str::to_owned).collect());
+    Seen { host: host.name.clone(), has_docker: host.docker.is_some(), machine, silent, log }
+}
+
+async fn file_of(host: &HostConfig, client: &HostClient) -> Machine {
+    let config = host.docker.as_ref().and_then(|docker| docker.config.clone()).unwrap_or_else(|| USUAL_FILE.to_owned());
+    let file = MachineWants { files: [config].into(), ..MachineWants::default() };
+    client.read(&file).await.unwrap_or_default()
 }

@@ -1,7 +1,7 @@
 //! What keeps a Docker daemon from its mirror: findings of one host, in the order in which a person would look.
 //! It looks at what was read and asks nothing; a line that does not say of whom it speaks is never put on the mirror.
 
-use super::{Machine, Reach, Store, daemon_json, text};
+use super::{Fault, Machine, Reach, Store, daemon_json, docker_hosts, text};
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -32,6 +32,12 @@ impl Finding {
         Self { check, verdict, found: text::clean(found.as_ref()), hint: None }
     }
 
+    /// The daemon could not be asked.
+    pub fn silent(fault: &Fault) -> Self {
+        let hint = fault.hint.clone().unwrap_or_else(|| "`systemctl status docker` and its log say why; after `start request repeated too quickly`, mend the file, then `systemctl reset-failed docker`".to_owned());
+        Self::new("daemon", Verdict::Bad, format!("the Docker daemon does not answer: {}", fault.why)).hint(hint)
+    }
+
     fn hint(mut self, hint: impl AsRef<str>) -> Self {
         self.hint = Some(text::clean(hint.as_ref()));
         self
@@ -47,6 +53,15 @@ pub fn findings(host: &str, machine: &Machine, mirror: &str, log: &[String]) -> 
     found.push(of_daemon(machine, mirror));
     found.extend(after);
     found.extend(of_log(mirror, log));
+    found
+}
+
+/// The same of a host on which no Docker daemon is looked for: how the mirror answers there.
+pub fn findings_without_docker(host: &str, machine: &Machine, mirror: &str) -> Vec<Finding> {
+    let reach = machine.reach.iter().find(|(asked, _)| same(asked, mirror)).map(|(_, reach)| reach);
+    let (mut found, after) = of_reach(host, mirror, reach);
+    found.extend(after);
+    found.push(Finding::new("daemon", Verdict::Note, "the cluster file names no Docker daemon here: only the mirror was asked"));
     found
 }
 
@@ -165,10 +180,12 @@ fn of_daemon(machine: &Machine, mirror: &str) -> Finding {
     let finding = |verdict, found: String| Finding::new("daemon", verdict, found);
     let listed: Vec<&str> = docker.mirrors.iter().map(String::as_str).collect();
     match listed.iter().position(|one| same(one, mirror)) {
-        Some(_) if docker.store == Store::Containerd => {
-            finding(Note, "it runs with the mirror, and its images are in containerd's store".to_owned())
-                .hint("a `hosts.toml` in `/etc/docker/certs.d/docker.io` or `_default` there goes before `registry-mirrors`")
-        }
+        Some(_) if docker.store == Store::Containerd => match docker_hosts::overruled(machine, mirror) {
+            Some(problem) => finding(Bad, problem.words()).hint(problem.hint.unwrap_or_default()),
+            None => {
+                finding(Good, format!("Docker {} runs with the mirror; its images are in containerd's store", docker.version))
+            }
+        },
         Some(0) => finding(Good, format!("Docker {} runs with the mirror", docker.version)),
         Some(_) => finding(Note, format!("it runs with the mirror, and asks {} first", quoted(&listed[..1]))),
         None => {
@@ -249,6 +266,11 @@ pub enum LogLine {
     Rejected { error: String },
 }
 
+/// When the daemon wrote a line, by its own clock, in its own words: `2026-11-22T02:00:00.000000001Z`.
+pub fn written_at(line: &str) -> Option<String> {
+    field(line, "time")
+}
+
 /// One line of the daemon, with or without what a journal puts in front, as text or JSON. `None`: about something else.
 pub fn classify(line: &str) -> Option<LogLine> {
     let (message, error, host) = (field(line, "msg")?, field(line, "error"), field(line, "host"));
@@ -261,6 +283,10 @@ pub fn classify(line: &str) -> Option<LogLine> {
     };
     if let Some(from) = message.strip_prefix("Trying to pull ").and_then(|rest| endpoint(rest.split_once(" from ")?.1)) {
         return Some(LogLine::Trying { from });
+    }
+    // The containerd store: it tells what came of each request, and the last one that went well is who serves.
+    if message == "fetch response received" && field(line, "response.status").is_some_and(|status| status.starts_with("200")) {
+        return Some(LogLine::Trying { from: endpoint(&field(line, "url")?)? });
     }
     // The line before it, `Error getting v2 registry`, tells the same once more.
     if let Some(rest) = behind("Attempting next endpoint for pull after error") {

@@ -48,6 +48,9 @@ pub struct DockerDaemon {
     pub version: String,
     /// The path of its `daemon.json`: `--config-file` of the running process, or the usual place.
     pub config: String,
+    /// Its folder of certificates, and of `hosts.toml` where it reads them.
+    #[serde(default)]
+    pub certs: String,
     /// `RegistryConfig.Mirrors` of `/info`, each as the daemon writes it (one closing `/`).
     pub mirrors: Vec<String>,
     /// `RegistryConfig.InsecureRegistryCIDRs` and the names of `IndexConfigs` that are not secure, without 127.0.0.0/8 and ::1/128.
@@ -178,7 +181,12 @@ impl Reach {
             Self::NoConnection { why } => {
                 Some((format!("no connection: {why}"), Some("look at port, routes and firewalls between the two")))
             }
-            Self::Tls { why } => Some((format!("TLS: {why}"), Some("give its certificate authority by `ca` of `[mirror]`"))),
+            Self::Tls { why } => Some((
+                format!("TLS: {why}"),
+                Some(
+                    "Docker trusts `certs.d/HOST:PORT/ca.crt` in its configuration folder on the host, containerd and podman the `ca` of `[mirror]`",
+                ),
+            )),
             Self::Failing { why } => Some((why.clone(), None)),
         }
     }

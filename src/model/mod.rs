@@ -11,6 +11,7 @@ pub mod containerd_config;
 pub mod counts;
 pub mod daemon_json;
 pub mod diff;
+pub mod docker_hosts;
 pub mod doctor;
 pub mod edge;
 pub mod event;

@@ -1,19 +1,41 @@
 //! What a Docker daemon says of itself: its mirrors as it uses them, and what a restart would mean.
 //! It never asks for images.
 
-use super::{Answer, DockerEngine, ask};
+use super::{Answer, DockerEngine, ask, words};
 use crate::{
     cluster::{
         config::AgentConfig,
         ssh::{Place, Sessions},
     },
-    model::{DockerDaemon, Fault, Store, text},
+    model::{DockerDaemon, Fault, FaultKind, Store, text},
 };
 use bollard::{
     models::{LocalNodeState, SystemInfo},
-    query_parameters::ListContainersOptionsBuilder,
+    query_parameters::{EventsOptionsBuilder, ListContainersOptionsBuilder},
 };
-use std::sync::Arc;
+use futures::StreamExt;
+use jiff::Timestamp;
+use std::{collections::HashMap, sync::Arc};
+
+/// What a daemon uses.
+#[derive(Clone, Debug)]
+pub struct Uses {
+    /// `RegistryConfig.Mirrors` of its `/info`.
+    pub mirrors: Vec<String>,
+    /// Those it keeps for Docker Hub itself.
+    hub: Option<Vec<String>>,
+    pub debug: bool,
+    pub version: String,
+    /// By its own clock, which its log and its events go by as well.
+    pub now: Option<Timestamp>,
+}
+
+impl Uses {
+    /// These mirrors and no others, wherever it keeps them.
+    pub fn has(&self, mirrors: &[String]) -> bool {
+        self.mirrors == mirrors && self.hub.as_deref().is_none_or(|hub| hub == mirrors)
+    }
+}
 
 impl DockerEngine {
     /// The daemon behind a socket of this place.
@@ -23,6 +45,32 @@ impl DockerEngine {
             Place::Ssh(destination) => (format!("ssh://{destination}{socket}"), format!("ssh://{destination}")),
         };
         Self::new(&AgentConfig { name: name.to_owned(), docker, tls: None, host: Some(host) }, sessions)
+    }
+
+    /// What it uses at this moment.
+    pub async fn uses(&self) -> Result<Uses, Fault> {
+        let docker = self.client().await?;
+        let info = async { docker.info().await as Answer<SystemInfo> };
+        let info = ask(&self.what("cannot read"), info).await?;
+        let now = info.system_time.as_deref().and_then(|time| time.parse().ok());
+        let hub =
+            info.registry_config.as_ref().and_then(|config| config.index_configs.as_ref()?.get("docker.io")?.mirrors.clone());
+        let daemon = described(info);
+        Ok(Uses { mirrors: daemon.mirrors, hub, debug: daemon.debug, version: daemon.version, now })
+    }
+
+    /// Ends with the daemon's next reload since a moment of its own clock; the mirrors that it tells then, as its file has them.
+    pub async fn reloaded(&self, since: Timestamp) -> Result<Vec<String>, Fault> {
+        let what = self.what("cannot listen to");
+        let filters = HashMap::from([("type", vec!["daemon"]), ("event", vec!["reload"])]);
+        let since = format!("{}.{:09}", since.as_second(), since.subsec_nanosecond());
+        let options = EventsOptionsBuilder::default().since(&since).filters(&filters).build();
+        let docker = self.client().await?;
+        let event = docker.events(Some(options)).next().await;
+        let event = event.ok_or_else(|| Fault::new(FaultKind::Passing, &what, "it ended its events"))?;
+        let told = event.map_err(|error| words::fault(&what, &error))?.actor.and_then(|actor| actor.attributes);
+        let mirrors = told.and_then(|told| serde_json::from_str::<Vec<String>>(told.get("registry-mirrors")?).ok());
+        Ok(mirrors.unwrap_or_default().iter().map(|mirror| text::clean(mirror)).collect())
     }
 
     /// What its API tells; flags and the path of its configuration are asked of its process.

@@ -6,6 +6,7 @@ mod prove;
 mod pull;
 mod words;
 
+pub use daemon::Uses;
 pub use pull::Wanted;
 
 use super::{

@@ -30,9 +30,4 @@ impl DockerEngine {
         let options = RemoveImageOptionsBuilder::default().force(false).build();
         ask(&what, self.client().await?.remove_image(&image.to_string(), Some(options), None)).await.map(drop)
     }
-
-    /// What it uses now, asked of its `/info`.
-    pub async fn mirrors(&self) -> Result<Vec<String>, Fault> {
-        Ok(self.daemon().await?.mirrors)
-    }
 }

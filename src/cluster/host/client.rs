@@ -3,7 +3,9 @@
 
 use super::{
     backup::Backups,
-    containerd, docker, files, podman,
+    containerd, docker,
+    docker_reload::Wanted,
+    files, podman,
     put::{self, Files},
 };
 use crate::{
@@ -15,7 +17,10 @@ use crate::{
         secret::Secret,
         ssh::{Place, Runner, Sessions},
     },
-    model::{Change, Fault, FaultKind, FileDiff, Machine, MachineWants, Proof, Prover, Standing, TakesUp, configure},
+    model::{
+        Change, DockerDaemon, Fault, FaultKind, FileDiff, Machine, MachineWants, Proof, Prover, ReachWant, Standing, Store,
+        TakesUp, configure, docker_hosts,
+    },
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -56,6 +61,9 @@ impl HostClient {
         if let Some(config) = self.config.docker.as_ref().filter(|_| wants.docker) {
             let docker = docker::read(&self.runner, self.docker_parts()?.1, config).await?;
             paths.push(docker.config.clone());
+            if docker.store == Store::Containerd {
+                paths.extend(docker_hosts::paths(&docker.certs));
+            }
             machine.docker = Some(docker);
         }
         if let Some(config) = self.config.containerd.as_ref().filter(|_| wants.containerd) {
@@ -72,8 +80,8 @@ impl HostClient {
         paths.dedup();
         machine.files = self.states(&paths).await?;
         for want in &wants.reach {
-            let ca = match &want.ca {
-                Some(path) => files::read(&self.runner, std::slice::from_ref(path)).await?.remove(path).flatten(),
+            let ca = match want.ca.clone().or_else(|| self.trusted_by_docker(want, machine.docker.as_ref())) {
+                Some(path) => files::read(&self.runner, std::slice::from_ref(&path)).await?.remove(&path).flatten(),
                 None => None,
             };
             let found = reach(&self.runner, want, ca.as_ref().map(|raw| raw.bytes.as_slice())).await;
@@ -93,9 +101,12 @@ impl HostClient {
         let paths: Vec<String> = files.iter().map(|diff| diff.path.clone()).collect();
         let mut machine = Machine { files: self.states(&paths).await?, ..Machine::default() };
         match (daemon, &self.config.docker, &self.config.containerd) {
-            (Some(TakesUp::Docker { .. }), Some(config), _) => {
-                machine.docker = Some(docker::read(&self.runner, self.docker_parts()?.1, config).await?);
-            }
+            (Some(TakesUp::Docker { restart, .. }), Some(_), _) => match self.docker_parts()?.1.uses().await {
+                Ok(uses) => machine.docker = Some(DockerDaemon { mirrors: uses.mirrors, ..DockerDaemon::default() }),
+                // A daemon that a restart brought down: what was written is taken back, or written again.
+                Err(_) if *restart && is_written(&configure::standing(files, None, &machine)) => return Ok(Standing::Midway),
+                Err(gone) => return Err(gone),
+            },
             (Some(TakesUp::Containerd { .. }), _, Some(config)) => {
                 machine.containerd = Some(containerd::read(&self.runner, config).await?);
             }
@@ -108,12 +119,15 @@ impl HostClient {
     pub async fn apply(&self, change: &Change, means: &Means<'_>, report: Report<'_>) -> Result<(), Fault> {
         let Change::Configure { files, daemon, proof, .. } = change else { return Ok(()) };
         report.progress("writing", 0, 0);
+        if let (Some(TakesUp::Docker { restart, after, .. }), [file]) = (daemon, files.as_slice()) {
+            return self.docker_uses(file, (*restart, after), proof.as_ref(), means, report).await;
+        }
         self.files(means).put(files).await?;
         if let Some(daemon) = daemon {
             self.take_up(daemon, true, report).await?;
         }
         match proof {
-            Some(proof) => self.prove(proof, files, means, report).await,
+            Some(proof) => self.prove(proof, files, report).await,
             None => Ok(()),
         }
     }
@@ -123,6 +137,13 @@ impl HostClient {
     pub async fn undo(&self, change: &Change, means: &Means<'_>, report: Report<'_>) -> Result<(), Fault> {
         let Change::Configure { files, daemon, .. } = change else { return Ok(()) };
         report.progress("writing", 0, 0);
+        if let (Some(TakesUp::Docker { before, after, .. }), [file]) = (daemon, files.as_slice()) {
+            // It never took up what was written: nothing has to be forgotten.
+            if before != after && self.docker_still_uses(file, before).await {
+                return self.files(means).restore(files).await;
+            }
+            self.docker_calms(file, after, means, report).await?;
+        }
         if let (Some(TakesUp::Docker { cleared: Some(cleared), .. }), [file, ..]) = (daemon, files.as_slice()) {
             self.files(means).put_between(file, cleared).await?;
             self.take_up(daemon.as_ref().expect("it is Docker's"), false, report).await?;
@@ -138,7 +159,8 @@ impl HostClient {
     async fn take_up(&self, daemon: &TakesUp, forward: bool, report: Report<'_>) -> Result<(), Fault> {
         match daemon {
             TakesUp::Docker { restart, before, after, .. } => {
-                self.docker_takes_up(*restart, if forward { after } else { before }, report).await
+                let mirrors = if forward { after } else { before };
+                self.docker_takes_up(*restart, Wanted { mirrors, debug: None }, report).await
             }
             TakesUp::Containerd { .. } => Err(self.without("containerd")),
             TakesUp::Unit { unit, restart } => {
@@ -149,11 +171,19 @@ impl HostClient {
         }
     }
 
-    async fn prove(&self, proof: &Proof, files: &[FileDiff], means: &Means<'_>, report: Report<'_>) -> Result<(), Fault> {
+    async fn prove(&self, proof: &Proof, files: &[FileDiff], report: Report<'_>) -> Result<(), Fault> {
         match (proof.by, files) {
-            (Prover::Docker, [file, ..]) => self.docker_proves(proof, file, means, report).await,
+            (Prover::Docker, _) => self.docker_pulls(Some(proof), report).await,
             _ => Err(self.without("proof")),
         }
+    }
+
+    /// Where its Docker daemon looks for the authority of a mirror; on a host with containerd beside it, only if that is asked for.
+    fn trusted_by_docker(&self, want: &ReachWant, daemon: Option<&DockerDaemon>) -> Option<String> {
+        let config = self.config.docker.as_ref().filter(|_| daemon.is_some() || self.config.containerd.is_none())?;
+        let certs = daemon.map_or(&config.certs, |daemon| &daemon.certs);
+        let authority = want.mirror.split_once("://")?.1.split('/').next().filter(|authority| !authority.is_empty())?;
+        Some(format!("{certs}/{authority}/ca.crt"))
     }
 
     pub(super) fn without(&self, section: &str) -> Fault {
@@ -169,4 +199,8 @@ impl HostClient {
         let found = files::read(&self.runner, paths).await?;
         found.into_iter().map(|(path, raw)| Ok((path.clone(), raw.map(|raw| put::state(&path, &raw)).transpose()?))).collect()
     }
+}
+
+fn is_written(files: &Standing) -> bool {
+    matches!(files, Standing::After | Standing::Midway)
 }

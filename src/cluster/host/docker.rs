@@ -21,8 +21,17 @@ pub async fn read(runner: &Runner, engine: &DockerEngine, config: &DockerConfig)
     let process = told.process_of(&config.socket);
     daemon.unit_flags = cleaned(&told.unit_flags());
     daemon.config = config.config.clone().unwrap_or_else(|| text::clean(&config_path(process, daemon.rootless)));
+    daemon.certs = certs(config, &daemon);
     daemon.flags = cleaned(process.map_or(&[], |process| process.flags.as_slice()));
     Ok(daemon)
+}
+
+/// A daemon without root looks beside its `daemon.json`.
+fn certs(config: &DockerConfig, daemon: &DockerDaemon) -> String {
+    match daemon.config.rsplit_once('/') {
+        Some((folder, _)) if daemon.rootless && config.certs == DockerConfig::default().certs => format!("{folder}/certs.d"),
+        _ => config.certs.clone(),
+    }
 }
 
 fn cleaned(words: &[String]) -> Vec<String> {

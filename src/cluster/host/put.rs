@@ -53,12 +53,25 @@ impl Files<'_> {
 
     /// Writes one of the texts that only stand in between, where the file is one of the change's own.
     pub async fn put_between(&self, diff: &FileDiff, text: &str) -> Result<(), Fault> {
-        let found = self.found(std::slice::from_ref(diff)).await?;
-        let raw = found.get(&diff.path).and_then(Option::as_ref);
-        if let Standing::Neither(why) = standing(diff, raw)? {
-            return Err(self.drift(diff, &why));
+        let held = self.held(diff).await?;
+        self.put_over(diff, held, text).await.map(drop)
+    }
+
+    /// The file as it stands, which has to be one of the change's own.
+    pub async fn held(&self, diff: &FileDiff) -> Result<Option<Raw>, Fault> {
+        let raw = self.found(std::slice::from_ref(diff)).await?.remove(&diff.path).flatten();
+        match standing(diff, raw.as_ref())? {
+            Standing::Neither(why) => Err(self.drift(diff, &why)),
+            _ => Ok(raw),
         }
-        self.write(diff, raw, Some(text)).await
+    }
+
+    /// Writes a text over what was held, and only over that; what is held then. The file is not read anew.
+    pub async fn put_over(&self, diff: &FileDiff, held: Option<Raw>, text: &str) -> Result<Option<Raw>, Fault> {
+        let bytes = self.filled(diff, held.as_ref(), text).await?.into_bytes();
+        self.write(diff, held.as_ref(), Some(text)).await?;
+        let new = || Raw { bytes: vec![], mode: 0o644, owner: String::new(), label: None, link: None };
+        Ok(Some(Raw { bytes, ..held.unwrap_or_else(new) }))
     }
 
     /// Gives every file back its bytes, the last one first; only where nobody else wrote since.

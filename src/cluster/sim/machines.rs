@@ -28,6 +28,8 @@ fn with_docker(n: usize) -> Machine {
     let docker = DockerDaemon {
         version: "24.0.7".to_owned(),
         config: config.to_owned(),
+        certs: "/etc/docker/certs.d".to_owned(),
+        insecure: if n % 3 == 2 { vec!["10.0.0.5:5000".to_owned()] } else { vec![] },
         live_restore: n % 3 == 1,
         running: (1..=n % 4).map(|c| format!("session-{n}{c}")).collect(),
         ..DockerDaemon::default()

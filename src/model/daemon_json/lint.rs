@@ -245,7 +245,7 @@ impl Lint<'_> {
                 Matters::Reload,
                 "Docker Engine",
                 why,
-                "restart it instead of reloading, or upgrade to 23.0.7, 24.0.1 or newer",
+                "restart it instead of reloading (`restart = true` in the step), or upgrade to 23.0.7, 24.0.1 or newer",
             );
         }
         let asked =
