@@ -130,7 +130,8 @@ impl Action for CheckMirror {
         let mut notes = vec![];
         // Only to know: the runbook wants it so, and nothing is left to do by hand. What is, has a hint.
         let mut note = |why: &str, means: &str| {
-            notes.push(Problem::new(format!("mirror {}", mirror.host()), format!("{why}: {means}")));
+            let problem = Problem::new(format!("mirror {}", mirror.host()), why);
+            notes.push(Problem { hint: Some(means.to_owned()), ..problem }.informs());
         };
         if mirror.url.starts_with("http://") {
             note("is asked without TLS", "whoever is on the network can see and change what is pulled by tag");

@@ -11,6 +11,16 @@ pub struct Together<'a> {
     pub subject: String,
 }
 
+impl Problem {
+    /// The same as a note that is only to know: what has a hint is counted as work that is left to do by hand.
+    pub fn informs(mut self) -> Self {
+        if let Some(hint) = self.hint.take() {
+            self.why = format!("{}: {hint}", self.why);
+        }
+        self
+    }
+}
+
 /// Problems that differ in nothing but their host together, in the order of the first of each.
 pub fn together<'a>(problems: impl IntoIterator<Item = &'a Problem>) -> Vec<Together<'a>> {
     let mut out: Vec<(&str, &str, &Problem, Vec<&str>)> = vec![];

@@ -1,7 +1,8 @@
 //! A run as text, Markdown and JSON: what is done, what is left, what can be undone. Built from entries only.
 
 use super::{decisions, hosts, moment, plan::ledger_text, undo_word};
-use crate::model::{Entry, Next, Outcome, Stamped, State, Status, Stop, text};
+use crate::model::problems::together;
+use crate::model::{Entry, Next, Outcome, Problem, Stamped, State, Status, Stop, text};
 use serde_json::json;
 use std::fmt::Write;
 
@@ -159,8 +160,9 @@ fn left_to_do(state: &State) -> Vec<String> {
     }
     let seen = state.steps.iter().flat_map(|step| &step.seen).filter(|problem| problem.owner.is_some());
     out.extend(seen.map(|problem| format!("{}: give it a new image", problem.words())));
-    for note in plan.notes.iter().filter(|note| note.hint.is_some()) {
-        out.push(format!("{} {}: {}", note.subject, note.why, note.hint.as_deref().unwrap_or_default()));
+    for note in together(plan.notes.iter().filter(|note| note.hint.is_some())) {
+        let Problem { why, hint, .. } = note.problem;
+        out.push(format!("{} {why}: {}", note.subject, hint.as_deref().unwrap_or_default()));
     }
     out
 }

@@ -2,6 +2,7 @@
 //! Never a colour in the plain lines: they are read in files and tickets too.
 
 use super::steps;
+use crate::model::problems::{Together, together};
 use crate::model::{Outcome, State, Status, text};
 use crate::tui::app::App;
 use crate::tui::parts::{cut_end, lines, wrap};
@@ -153,8 +154,13 @@ pub fn left_to_do(state: &State) -> Vec<String> {
         .collect();
     let seen = state.steps.iter().flat_map(|step| &step.seen).filter(|problem| problem.owner.is_some());
     out.extend(seen.map(|problem| text::clean(&format!("{}: give it a new image", problem.words()))));
-    let notes = plan.notes.iter().filter(|note| note.hint.is_some() && !back);
-    out.extend(notes.map(|note| text::clean(&format!("{} {}: {}", note.subject, note.why, note.hint.as_deref().unwrap_or("")))));
+    // A note with a hint is work; without one it is only to know.
+    let notes = together(plan.notes.iter().filter(|note| note.hint.is_some() && !back));
+    let words = |note: Together<'_>| {
+        let hint = note.problem.hint.as_deref().unwrap_or_default();
+        text::clean(&format!("{} {}: {hint}", note.subject, note.problem.why))
+    };
+    out.extend(notes.into_iter().map(words));
     out
 }
 
