@@ -7,6 +7,7 @@ mod delete_metadata;
 mod ledger;
 mod left_over;
 mod mirror;
+mod mirror_containerd;
 mod mirror_docker;
 mod point_aliases;
 mod preflight;
@@ -195,6 +196,7 @@ pub const ACTIONS: &[Kind] = &[
     kind!(on hosts "remove-images", remove_images::RemoveImages, "old images go from the agents, where the ledger allows it"),
     kind!(mirror "check-mirror", mirror::CheckMirror, "asks from every host whether the mirror answers, and looks at the files that will be changed"),
     kind!(mirror on hosts "mirror-docker", mirror_docker::MirrorDocker, "every Docker daemon uses the mirror for Docker Hub; a pull proves it"),
+    kind!(mirror on hosts "mirror-containerd", mirror_containerd::MirrorContainerd, "every containerd asks the mirror for its registries first; a pull proves it"),
 ];
 
 /// Reads a step's parameters by its action's word.

@@ -15,8 +15,10 @@ use crate::model::{
 use clap::Args;
 use futures::future::join_all;
 use serde_json::json;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+/// It asks no mirror whose authority has to be fetched first.
+static NOTHING_FETCHED: BTreeMap<String, String> = BTreeMap::new();
 const LOG_DEADLINE: Duration = Duration::from_secs(20);
 const USUAL_FILE: &str = "/etc/docker/daemon.json";
 
@@ -130,10 +132,11 @@ async fn look(host: &HostConfig, client: &HostClient, runner: &Runner, options: 
         ReachWant { mirror: options.mirror.clone(), image: Some(options.image.clone()), login: false, insecure: false, ca: None };
     let daemon = MachineWants { docker: true, ..MachineWants::default() };
     let reach = MachineWants { reach: [want].into(), ..MachineWants::default() };
-    let (daemon, reach, log) = tokio::join!(client.read(&daemon), client.read(&reach), async {
-        let docker = host.docker.as_ref()?;
-        runner.run(&docker.log, None, LOG_DEADLINE).await.ok()
-    });
+    let (daemon, reach, log) =
+        tokio::join!(client.read(&daemon, &NOTHING_FETCHED), client.read(&reach, &NOTHING_FETCHED), async {
+            let docker = host.docker.as_ref()?;
+            runner.run(&docker.log, None, LOG_DEADLINE).await.ok()
+        });
     let (mut machine, silent) = match daemon {
         Ok(machine) => (machine, None),
         // Its file is there without it.
@@ -147,5 +150,5 @@ async fn look(host: &HostConfig, client: &HostClient, runner: &Runner, options: 
 async fn file_of(host: &HostConfig, client: &HostClient) -> Machine {
     let config = host.docker.as_ref().and_then(|docker| docker.config.clone()).unwrap_or_else(|| USUAL_FILE.to_owned());
     let file = MachineWants { files: [config].into(), ..MachineWants::default() };
-    client.read(&file).await.unwrap_or_default()
+    client.read(&file, &NOTHING_FETCHED).await.unwrap_or_default()
 }

@@ -1,6 +1,7 @@
 //! The real cluster, put together from its clients.
 //! It holds no state of the cluster: every question is asked anew.
 
+mod fetch;
 mod machines;
 mod reading;
 

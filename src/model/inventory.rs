@@ -26,6 +26,9 @@ pub struct Inventory {
     /// The same hosts, and others, as machines: files and daemons.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub machines: BTreeMap<String, Machine>,
+    /// Certificate authorities that castoff fetched, to be written on hosts: URL to PEM.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fetched: BTreeMap<String, String>,
     /// etcd: whole key (`/sorna/local/…`) to value; only the folders a runbook can touch.
     pub keys: BTreeMap<String, Value>,
     /// PostgreSQL: table to rows, whole rows where a runbook can delete them.

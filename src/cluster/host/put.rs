@@ -80,6 +80,8 @@ impl Files<'_> {
         for diff in diffs.iter().rev().filter(|diff| !diff.is_equal()) {
             let raw = found.get(&diff.path).and_then(Option::as_ref);
             match standing(diff, raw)? {
+                // An attempt that was cut off may have left its folder, which would stand before `_default`.
+                Standing::Before if diff.before.is_none() && !diff.folders.is_empty() => {}
                 Standing::Before => continue,
                 Standing::Neither(why) => return Err(self.drift(diff, &why)),
                 Standing::After | Standing::Midway => self.only_ours(diff, raw).await?,

@@ -64,7 +64,7 @@ impl Live {
         inventory.hosts = hosts.0;
         inventory.registries = registries.0;
         inventory.refusals = refusals.0;
-        inventory.machines = machines.0;
+        (inventory.machines, inventory.fetched) = machines.0;
         inventory.backend_ai = backend_ai.0;
         inventory
     }
