@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn only_the_lines_that_differ_are_shown_and_the_others_are_counted() {
-        let before: String = (1..=20).map(|n| format!("line {n}\n")).collect();
+        let before = (1..=20).map(|n| format!("line {n}")).collect::<Vec<_>>().join("\n") + "\n";
         let after = before.replace("line 10\n", "line ten\n");
         assert_eq!(
             shown(vec![diff_of("/etc/x", Some(&before), Some(&after))], None, None),

@@ -13,6 +13,7 @@ pub struct Together<'a> {
 
 impl Problem {
     /// The same as a note that is only to know: what has a hint is counted as work that is left to do by hand.
+    #[must_use]
     pub fn informs(mut self) -> Self {
         if let Some(hint) = self.hint.take() {
             self.why = format!("{}: {hint}", self.why);
