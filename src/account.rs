@@ -319,6 +319,9 @@ impl Account {
                     };
                     format!("in flight  {what}: {} {far}, heard of {} ago", p.phase, text::age(now_ms - p.at_ms))
                 }
+                (Status::Running | Status::Undoing, Some(p)) if !p.phase.is_empty() => {
+                    format!("in flight  {what}: {}, heard of {} ago", p.phase, text::age(now_ms - p.at_ms))
+                }
                 (Status::Running | Status::Undoing, _) => format!("in flight  {what}: begun {} ago", text::age(now_ms - since)),
                 (Status::Retrying(why), _) => format!("will be tried again  {what}: {why}"),
                 _ => continue,

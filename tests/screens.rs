@@ -5,6 +5,10 @@
 mod in_waves;
 #[path = "screens/keys.rs"]
 mod keys;
+#[path = "screens/mirror_pages.rs"]
+mod mirror_pages;
+#[path = "screens/mirrors.rs"]
+mod mirrors;
 #[path = "screens/poison.rs"]
 mod poison;
 #[path = "screens/sample.rs"]
@@ -58,6 +62,10 @@ fn picture(app: &mut App, (width, height): (u16, u16)) -> String {
     terminal.draw(|frame| draw(frame, app)).unwrap();
     let drawn = terminal.backend().to_string();
     drawn.lines().map(|line| line.trim_matches('"').trim_end()).collect::<Vec<_>>().join("\n")
+}
+
+fn snapshot(name: &str, drawn: &str) {
+    insta::assert_snapshot!(name, drawn);
 }
 
 fn check(name: &str, app: &mut App) {

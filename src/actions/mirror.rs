@@ -143,20 +143,22 @@ impl Action for CheckMirror {
         let reach = mirror.reach();
         let checks = vec![Check::Answers { parts, machines: wants(self.of) }, Check::Mirror { reach, hosts: hosts.clone() }];
         let mut notes = vec![];
-        let mut note = |why: &str, hint: &str| {
-            notes.push(Problem { hint: Some(hint.to_owned()), ..Problem::new(format!("mirror {}", mirror.host()), why) });
+        // Only to know: the runbook wants it so, and nothing is left to do by hand. What is, has a hint.
+        let mut note = |why: &str, means: &str| {
+            let problem = Problem::new(format!("mirror {}", mirror.host()), why);
+            notes.push(Problem { hint: Some(means.to_owned()), ..problem }.informs());
         };
         if mirror.url.starts_with("http://") {
             note("is asked without TLS", "whoever is on the network can see and change what is pulled by tag");
         }
         if mirror.skip_tls {
-            note("its certificate is not verified: the runbook says so", "give its authority by `ca` instead");
+            note(
+                "its certificate is not verified, as the runbook says",
+                "whoever is between can serve in its place; `ca` gives its authority instead",
+            );
         }
         if mirror.only {
-            note(
-                "is all that is asked: when it fails, no image comes",
-                "leave `only` out, and the registries behind it are asked then",
-            );
+            note("is all that is asked", "when it fails, no image comes; without `only` the registries behind it are asked then");
         }
         let summary = format!("{} with {} can use {}", text::count(hosts.len() as u64, "host"), self.of, mirror.url);
         Ok(Drawn { checks, notes, summary, ..Drawn::default() })

@@ -73,7 +73,8 @@ impl Action for MirrorDocker {
             let at = |problem: Problem| Problem { place: Some((*host).to_owned()), ..problem };
             let found = daemon_json::lint(docker, before.as_ref().map(|state| state.text.as_str()));
             let stops = found.iter().any(|finding| finding.matters == Matters::Always);
-            let notes = found.into_iter().filter(|finding| finding.matters == Matters::Note).map(|finding| finding.problem);
+            let notes =
+                found.into_iter().filter(|finding| finding.matters == Matters::Note).map(|finding| finding.problem.informs());
             drawn.notes.extend(notes.chain(docker_hosts::overruled(machine, url)).map(at));
             let (file, daemon) = match self.one(docker, before, url) {
                 Ok(one) => one,

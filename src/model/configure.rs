@@ -156,7 +156,7 @@ impl TakesUp {
     }
 
     /// The side before and after, as one line each; none where it cannot be seen.
-    fn sides(&self) -> (String, String) {
+    pub(super) fn sides(&self) -> (String, String) {
         let used = |mirrors: &[String]| match mirrors {
             [] => "Docker daemon uses no mirror\n".to_owned(),
             some => format!("Docker daemon uses {}\n", some.join(", ")),
@@ -174,6 +174,14 @@ impl TakesUp {
                 (reads(before), reads(after))
             }
             Self::Unit { .. } => (String::new(), String::new()),
+        }
+    }
+
+    /// It stops and starts again; what runs below it may stop.
+    pub fn restarts(&self) -> bool {
+        match self {
+            Self::Docker { restart, .. } | Self::Unit { restart, .. } => *restart,
+            Self::Containerd { .. } => !self.is_equal(),
         }
     }
 
@@ -266,15 +274,23 @@ pub(super) fn subject(files: &[FileDiff]) -> String {
     match files {
         [] => "its daemon".to_owned(),
         [one] => one.path.clone(),
-        [first, ..] => {
-            let folder = |path: &str| path.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_owned());
-            let mut common = folder(&first.path);
-            while !files.iter().all(|diff| diff.path.starts_with(&format!("{common}/"))) {
-                common = folder(&common);
-            }
-            format!("{} below {}", text::count(files.len() as u64, "file"), if common.is_empty() { "/" } else { &common })
+        several => {
+            let several: Vec<&FileDiff> = several.iter().collect();
+            let below = folder(&several).unwrap_or_default();
+            format!("{} below {}", text::count(files.len() as u64, "file"), if below.is_empty() { "/" } else { &below })
         }
     }
+}
+
+/// The innermost folder that holds all of several files, without a `/` at its end.
+pub(super) fn folder(files: &[&FileDiff]) -> Option<String> {
+    let [first, _, ..] = files else { return None };
+    let above = |path: &str| path.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_owned());
+    let mut common = above(&first.path);
+    while !files.iter().all(|diff| diff.path.starts_with(&format!("{common}/"))) && !common.is_empty() {
+        common = above(&common);
+    }
+    Some(common)
 }
 
 /// What is done to the host, in its order.

@@ -287,6 +287,13 @@ impl PlannedStep {
     /// The sign of the step in a plan: `+ ~ -`, `w` for one that only waits, `<` for one that only reads.
     pub fn sign(&self) -> char {
         match self.changes.first() {
+            // Files that are new on some hosts and not on others: they change.
+            Some(first)
+                if matches!(first.change, Change::Configure { .. })
+                    && self.changes.iter().any(|planned| planned.change.sign() != first.change.sign()) =>
+            {
+                '~'
+            }
             Some(first) => first.change.sign(),
             None if self.gate.as_ref().is_some_and(|gate| gate.wait) => 'w',
             None => '<',

@@ -226,6 +226,17 @@ pub struct ChangeState {
     pub turned_ms: i64,
 }
 
+impl Status {
+    /// Why it is not done, where there is a reason.
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Self::Failed(fault) | Self::UndoFailed(fault) => Some(&fault.why),
+            Self::Skipped(why) | Self::Retrying(why) => Some(why),
+            _ => None,
+        }
+    }
+}
+
 impl ChangeState {
     /// It may still be applied.
     pub fn is_open(&self) -> bool {

@@ -126,8 +126,11 @@ pub fn failure(account: &Account, plan: &Plan, stuck: bool) -> Vec<String> {
         if let Some(why) = state.stopped_by(step) {
             out.push(format!("stopped by {why}"));
         }
-        let after = text::count((plan.steps.len() - step - 1) as u64, "step");
-        out.push(format!("state: steps before it are done; {after} after it not begun"));
+        let after = match plan.steps.len() - step - 1 {
+            0 => "it is the last step".to_owned(),
+            n => format!("{} after it not begun", text::count(n as u64, "step")),
+        };
+        out.push(format!("state: steps before it are done; {after}"));
     }
     for (n, (fault, ids)) in causes.iter().enumerate() {
         out.push(format!("cause {}: {}, {}", n + 1, text::count(ids.len() as u64, "change"), fault.why));

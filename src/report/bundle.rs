@@ -266,8 +266,15 @@ fn diffs(plan: &Plan, state: &State) -> String {
         let stands = super::run::status_word(&state.status(planned.id).status);
         let (subject, place) = (text::clean(&planned.subject), text::clean(&planned.place));
         let _ = writeln!(out, "@ {} {} {subject} on {place}: {stands}", planned.id, planned.kind);
-        for (sign, side) in [('-', &planned.before), ('+', &planned.after)] {
-            side.lines().for_each(|line| _ = writeln!(out, "{sign} {}", text::clean(line)));
+        if let Some(diff) = planned.change.diff() {
+            diff.iter().for_each(|line| _ = writeln!(out, "{} {}", line.mark.sign(), line.text));
+        } else {
+            for (sign, side) in [('-', &planned.before), ('+', &planned.after)] {
+                side.lines().for_each(|line| _ = writeln!(out, "{sign} {}", text::clean(line)));
+            }
+        }
+        if let Some(proof) = &state.status(planned.id).proof {
+            let _ = writeln!(out, "  proven: {}", text::clean(proof));
         }
     }
     out

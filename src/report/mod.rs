@@ -2,6 +2,8 @@
 
 pub mod bundle;
 mod decisions;
+mod hosts;
+mod lines;
 mod plan;
 mod run;
 mod window;

@@ -1,8 +1,11 @@
 //! The dry run as plain text: list first, then what changes, before and after. Says `would`, never `did`.
 
+use super::lines::{broken, listed};
 use super::{moment, undo_word, window::POINT};
-use crate::model::{Ask, Plan, PlannedChange, Problem, Verdict, WayBack, projection::point_of_no_return, text};
-use std::fmt::Write;
+use crate::model::diff::{Alike, DiffLine, Mark, alike};
+use crate::model::problems::together;
+use crate::model::{Ask, Plan, Problem, Verdict, WayBack, projection::point_of_no_return, text};
+use std::{collections::BTreeSet, fmt::Write};
 
 /// The whole plan for a terminal or a file; `width` in characters.
 pub fn plan_text(plan: &Plan, width: usize) -> String {
@@ -11,7 +14,7 @@ pub fn plan_text(plan: &Plan, width: usize) -> String {
     let _ = writeln!(out, "{}", plan.found);
     let _ = writeln!(out, "{} Nothing has been changed.\n", sum(plan));
     if !plan.blockers.is_empty() {
-        let _ = writeln!(out, "CANNOT BE RUN: {}", text::count(plan.blockers.len() as u64, "problem"));
+        let _ = writeln!(out, "CANNOT BE RUN: {}", text::count(together(&plan.blockers).len() as u64, "problem"));
         problems(&mut out, &plan.blockers);
         out.push('\n');
     }
@@ -40,11 +43,12 @@ pub fn plan_text(plan: &Plan, width: usize) -> String {
         if let Some(waves) = &step.waves {
             let _ = writeln!(out, "   waves: {}", waves.words());
         }
-        step.changes.iter().for_each(|planned| change(&mut out, planned, width));
+        alike(step).iter().for_each(|alike| change(&mut out, alike, width));
         for kept in &step.kept {
             let _ = writeln!(out, "   keep  {} on {}: {}", kept.subject, kept.place, kept.why);
         }
     }
+    keys(&mut out, plan);
     if !plan.ledger.is_empty() {
         let _ = write!(out, "\nLEDGER\n{}", ledger_text(plan));
     }
@@ -72,14 +76,23 @@ pub fn ledger_text(plan: &Plan) -> String {
     out
 }
 
-fn change(out: &mut String, planned: &PlannedChange, width: usize) {
+/// One change, and the names of the hosts on which it is the very same.
+fn change(out: &mut String, alike: &Alike<'_>, width: usize) {
+    let planned = alike.first;
     let already = if planned.found { "  (already so)" } else { "" };
     let _ = writeln!(out, "   {:<6} {:<6} {} on {}{already}", planned.id, planned.kind, planned.subject, planned.place);
+    if alike.all.len() > 1 {
+        let others: Vec<&str> = alike.all[1..].iter().map(|planned| planned.place.as_str()).collect();
+        let words = format!("the same on {}: {} in all", others.join(", "), text::count(alike.all.len() as u64, "host"));
+        listed(&words, width.saturating_sub(10)).iter().for_each(|line| _ = writeln!(out, "          {line}"));
+    }
     if planned.found {
         return;
     }
-    let shows_lines =
-        matches!(planned.kind.as_str(), "keys" | "rows" | "block" | "unblock" | "alias" | "rescan" | "configure" | "platform9");
+    let diff = planned.change.diff();
+    diff.iter().flatten().for_each(|line| diff_line(out, line, width));
+    let shows_lines = diff.is_none()
+        && matches!(planned.kind.as_str(), "keys" | "rows" | "block" | "unblock" | "alias" | "rescan" | "platform9");
     if shows_lines {
         for (sign, side) in [('-', &planned.before), ('+', &planned.after)] {
             for line in side.lines() {
@@ -99,9 +112,38 @@ fn change(out: &mut String, planned: &PlannedChange, width: usize) {
     }
 }
 
+/// A line that changes is broken where the room ends; what is only around it is cut there.
+fn diff_line(out: &mut String, line: &DiffLine, width: usize) {
+    let room = width.saturating_sub(12);
+    match line.mark {
+        Mark::Head => _ = writeln!(out, "          {}", line.text),
+        // Said once, below the steps.
+        Mark::Key => {}
+        Mark::Said => listed(&line.text, width.saturating_sub(10)).iter().for_each(|line| _ = writeln!(out, "          {line}")),
+        Mark::Same | Mark::Gap => _ = writeln!(out, "            {}", line.text.chars().take(room).collect::<String>()),
+        Mark::Gone | Mark::Come => {
+            for (n, part) in broken(&line.text, room).into_iter().enumerate() {
+                let sign = if n == 0 { line.mark.sign() } else { ' ' };
+                let _ = writeln!(out, "          {sign} {part}");
+            }
+        }
+    }
+}
+
+/// What the signs in the texts of files mean, those that stand there.
+fn keys(out: &mut String, plan: &Plan) {
+    let changes = plan.steps.iter().flat_map(alike).filter_map(|alike| alike.first.change.diff());
+    let keys: BTreeSet<String> = changes.flatten().filter(|line| line.mark == Mark::Key).map(|line| line.text).collect();
+    if !keys.is_empty() {
+        out.push('\n');
+    }
+    keys.iter().for_each(|key| _ = writeln!(out, "  {key}"));
+}
+
 fn problems(out: &mut String, problems: &[Problem]) {
-    for problem in problems {
-        let _ = writeln!(out, "  !  {}: {}", problem.subject, problem.why);
+    for together in together(problems) {
+        let problem = together.problem;
+        let _ = writeln!(out, "  !  {}: {}", together.subject, problem.why);
         if let Some(hint) = &problem.hint {
             let _ = writeln!(out, "     hint: {hint}");
         }

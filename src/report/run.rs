@@ -1,7 +1,8 @@
 //! A run as text, Markdown and JSON: what is done, what is left, what can be undone. Built from entries only.
 
-use super::{decisions, moment, plan::ledger_text, undo_word};
-use crate::model::{Entry, Next, Outcome, Stamped, State, Status, Stop, text};
+use super::{decisions, hosts, moment, plan::ledger_text, undo_word};
+use crate::model::problems::together;
+use crate::model::{Entry, Next, Outcome, Problem, Stamped, State, Status, Stop, text};
 use serde_json::json;
 use std::fmt::Write;
 
@@ -50,7 +51,19 @@ pub fn status_text(run: &str, state: &State, holder: Option<&str>) -> String {
             let _ = writeln!(out, "         {line}");
         }
     }
+    out.push_str(&proofs(state));
     out.push_str(&causes(state));
+    out
+}
+
+/// What proved the steps that prove themselves.
+fn proofs(state: &State) -> String {
+    let mut out = String::new();
+    for step in 0..state.steps.len() {
+        for line in state.proof_lines(step) {
+            let _ = writeln!(out, "  proven step {}, {line}", step + 1);
+        }
+    }
     out
 }
 
@@ -147,8 +160,9 @@ fn left_to_do(state: &State) -> Vec<String> {
     }
     let seen = state.steps.iter().flat_map(|step| &step.seen).filter(|problem| problem.owner.is_some());
     out.extend(seen.map(|problem| format!("{}: give it a new image", problem.words())));
-    for note in plan.notes.iter().filter(|note| note.hint.is_some()) {
-        out.push(format!("{} {}: {}", note.subject, note.why, note.hint.as_deref().unwrap_or_default()));
+    for note in together(plan.notes.iter().filter(|note| note.hint.is_some())) {
+        let Problem { why, hint, .. } = note.problem;
+        out.push(format!("{} {why}: {}", note.subject, hint.as_deref().unwrap_or_default()));
     }
     out
 }
@@ -187,6 +201,7 @@ pub fn report_markdown(run: &str, state: &State, entries: &[Stamped]) -> String 
             undo_word(step)
         );
     }
+    hosts::section(&mut out, state, plan);
     let left = left_to_do(state);
     if !left.is_empty() {
         let _ = writeln!(out, "\n## Left to do by hand\n");
@@ -213,7 +228,9 @@ pub fn report_markdown(run: &str, state: &State, entries: &[Stamped]) -> String 
             let _ = writeln!(out, "- entry {}, {}: {}{by}: {}", it.entry, moment(it.at_ms), escape(&it.what), escape(&it.why));
         }
     }
-    let _ = writeln!(out, "\n## Ledger\n\n```\n{}```", ledger_text(plan));
+    if !plan.ledger.is_empty() {
+        let _ = writeln!(out, "\n## Ledger\n\n```\n{}```", ledger_text(plan));
+    }
     let kept: Vec<_> = plan.steps.iter().flat_map(|step| &step.kept).collect();
     if !kept.is_empty() {
         let _ = writeln!(out, "\n## Kept\n");
@@ -231,12 +248,19 @@ pub fn report_markdown(run: &str, state: &State, entries: &[Stamped]) -> String 
 
 /// The whole run for machines.
 pub fn report_json(run: &str, state: &State, entries: &[Stamped]) -> serde_json::Value {
+    let proofs = |n: usize| {
+        let of = |(proof, ids): (&str, Vec<crate::model::ChangeId>)| {
+            let places = ids.iter().filter_map(|id| Some(&state.plan.as_ref()?.change(*id).place));
+            json!({ "proof": proof, "where": places.collect::<Vec<_>>() })
+        };
+        state.proofs(n).into_iter().map(of).collect::<Vec<_>>()
+    };
     let steps = (0..state.steps.len()).map(|n| {
         let tally = state.tally(n);
         let planned = state.plan.as_ref().map(|plan| &plan.steps[n]);
         json!({
             "id": planned.map(|step| &step.id), "title": planned.map(|step| &step.title), "result": step_word(state, n).1,
-            "done": tally.done, "found": tally.found, "failed": tally.failed, "skipped": tally.skipped, "undone": tally.undone, "total": tally.total(),
+            "proofs": proofs(n), "done": tally.done, "found": tally.found, "failed": tally.failed, "skipped": tally.skipped, "undone": tally.undone, "total": tally.total(),
         })
     });
     json!({
@@ -295,7 +319,7 @@ pub fn entry_text(state: &State, entry: &Entry) -> String {
 }
 
 /// Text in a Markdown table or list: its own signs lose their meaning, and what looks like an address makes no link.
-fn escape(words: &str) -> String {
+pub(super) fn escape(words: &str) -> String {
     let mut out = String::new();
     let words = text::clean(words);
     for (at, c) in words.char_indices() {

@@ -143,7 +143,8 @@ impl App {
             Intent::RetryOne if self.cells.selected_failed().is_none() || self.screen != Screen::Matrix => {
                 no("no failed change is selected")
             }
-            Intent::OtherList if self.grid().is_none() => no("the step is not about images on agents"),
+            Intent::Ledger if self.plan.ledger.is_empty() => no("no image gets another name"),
+            Intent::OtherList if self.grid().is_none() => no("the step is not about images"),
             Intent::RollBack if self.undoable().is_empty() => no("this run has changed nothing that could be undone"),
             Intent::RollBack if self.state.rolling_back.is_some() && self.state.finished.is_none() => {
                 no("the rollback is going on already")

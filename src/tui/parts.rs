@@ -261,6 +261,7 @@ pub fn foot(frame: &mut Frame<'_>, app: &App, area: Rect, place: Place) -> Rect 
         let word = match binding.word {
             _ if goes_on => "go on",
             _ if by_host => "by agent",
+            _ if binding.intent == Intent::OneAgent => words::machine(&app.plan),
             word => word,
         };
         let (key, word) = (format!(" {}", binding.shown), format!(" {word}  "));

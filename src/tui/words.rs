@@ -7,7 +7,10 @@ use super::screens::end::left_to_do;
 use super::screens::window::{self, held_words};
 use super::theme::Face;
 use super::waves;
-use crate::model::{Ask, ChangeState, Gate, Next, Outcome, PlannedStep, Problem, State, Status, Stop, WayBack, hold, text};
+use crate::model::problems::together;
+use crate::model::{
+    Ask, Change, ChangeState, Gate, Next, Outcome, Plan, PlannedStep, Problem, State, Status, Stop, WayBack, hold, text,
+};
 
 /// One verb for one act, in three tenses.
 pub struct Verb {
@@ -33,6 +36,16 @@ pub fn verb(kind: &str) -> Verb {
         _ => ("write", "writing", "wrote"),
     };
     Verb { would, doing, done }
+}
+
+/// Whether a step is about the files of hosts: then its rows are hosts.
+pub fn configures(step: &PlannedStep) -> bool {
+    step.changes.first().is_some_and(|planned| matches!(planned.change, Change::Configure { .. }))
+}
+
+/// What the machines of a plan are called: Backend.AI's are agents.
+pub fn machine(plan: &Plan) -> &'static str {
+    if plan.steps.iter().any(configures) { "host" } else { "agent" }
 }
 
 /// Face and word of one change.
@@ -333,7 +346,7 @@ fn plan_sentence(app: &App) -> String {
     if !plan.blockers.is_empty() {
         return format!(
             "This plan cannot be run: {} in the way. Nothing has been changed.",
-            text::count(plan.blockers.len() as u64, "problem")
+            text::count(together(&plan.blockers).len() as u64, "problem")
         );
     }
     if plan.is_empty() {

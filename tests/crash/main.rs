@@ -4,6 +4,7 @@
 
 mod faults;
 mod fuse;
+mod mirrors;
 mod stories;
 mod walk;
 
@@ -116,6 +117,29 @@ async fn a_crash_anywhere_in_a_runbook_of_files_and_units_is_resumed() {
 }
 
 #[tokio::test]
+async fn a_crash_while_something_happens_to_a_run_of_mirrors_is_resumed() {
+    let one = |story: &'static str, which: fn(&Entry) -> bool, times: usize| {
+        move |entries: &[Stamped]| {
+            mirrors::proven(entries);
+            assert_eq!(count(entries, which), times, "{story}");
+        }
+    };
+    let retried: fn(&Entry) -> bool = |entry| matches!(entry, Entry::Retried { .. });
+    every_point(&mirrors::passing(), one("a retry", retried, 2)).await;
+    every_point(&mirrors::again(), one("asked again", |entry| matches!(entry, Entry::Failed { .. }), 1)).await;
+    every_point(&mirrors::skipped(), one("skipped", |entry| matches!(entry, Entry::Skipped { .. }), 1)).await;
+    // The long walks are whole in the soak.
+    points(&mirrors::paused(), 2, one("paused", |entry| matches!(entry, Entry::Paused { .. }), 1)).await;
+    points(&mirrors::aborted(), 2, |_| {}).await;
+    points(&mirrors::aside(), 3, |entries| {
+        assert_eq!(count(entries, |entry| matches!(entry, Entry::SetAside { .. })), 1);
+        assert_eq!(count(entries, |entry| matches!(entry, Entry::CameBack { .. })), 1);
+    })
+    .await;
+    points(&mirrors::retried_back(), 3, one("stuck", |entry| matches!(entry, Entry::UndoFailed { .. }), 1)).await;
+}
+
+#[tokio::test]
 async fn a_crash_in_the_retry_of_a_stuck_rollback_is_resumed() {
     points(&retried_back(), 3, |entries| {
         assert_eq!(count(entries, |entry| matches!(entry, Entry::UndoFailed { .. })), 1);
@@ -140,12 +164,15 @@ async fn soak_every_story_on_the_larger_cluster() {
     for story in stories {
         every_point(&Story { start, ..story }, |_| {}).await;
     }
+    for story in [mirrors::paused(), mirrors::aborted(), mirrors::aside(), mirrors::retried_back()] {
+        every_point(&story, |_| {}).await;
+    }
 }
 
 #[tokio::test]
 #[ignore = "soak"]
 async fn soak_two_crashes_at_every_pair_of_points() {
-    for story in [forward(), passing(), stopping(), retried_back()].into_iter().chain(back()) {
+    for story in [forward(), passing(), stopping(), retried_back(), mirrors::retried_back()].into_iter().chain(back()) {
         two_crashes(&story, 1).await;
     }
 }

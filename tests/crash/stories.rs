@@ -11,11 +11,11 @@ fn count(entries: &[Stamped], which: fn(&Entry) -> bool) -> usize {
     entries.iter().filter(|stamped| which(&stamped.entry)).count()
 }
 
-fn busy() -> Fault {
+pub fn busy() -> Fault {
     Fault::new(FaultKind::Passing, "cannot do it", "503")
 }
 
-fn lasting() -> Fault {
+pub fn lasting() -> Fault {
     Fault::new(FaultKind::Lasting, "cannot do it", "it will not")
 }
 

@@ -130,7 +130,7 @@ impl Sim {
         all.iter().map(layer).collect()
     }
 
-    async fn spend(&self, change: &Change, report: Report<'_>) {
+    async fn spend(&self, change: &Change, forward: bool, report: Report<'_>) {
         if self.pace == Pace::Instant {
             return;
         }
@@ -159,13 +159,12 @@ impl Sim {
             }
             Change::Service { .. } | Change::Unit { .. } => self.take_ms(1800).await,
             Change::Remove { .. } => self.take_ms(250).await,
-            Change::Configure { proof, .. } => {
-                for phase in ["writing", "reloading", "proving"] {
+            Change::Configure { proof, daemon, .. } => {
+                let takes_up = daemon.as_ref().map(|daemon| if daemon.restarts() { "restarting" } else { "reloading" });
+                for phase in ["writing"].into_iter().chain(takes_up).chain(proof.as_ref().filter(|_| forward).map(|_| "proving"))
+                {
                     report.progress(phase, 0, 0);
                     self.take_ms(500).await;
-                }
-                if let Some(proof) = proof {
-                    report.told(&format!("{} was served by {}", proof.image.familiar(), proof.mirror));
                 }
             }
             _ => self.take_ms(400).await,
@@ -215,7 +214,7 @@ impl Cluster for Sim {
             self.take_ms(600).await;
             return Err(fault);
         }
-        self.spend(change, report).await;
+        self.spend(change, true, report).await;
         let mut world = self.lock();
         match world.standing(change) {
             Standing::Before | Standing::Midway => world.apply(change),
@@ -224,11 +223,15 @@ impl Cluster for Sim {
                 return Err(Fault::new(FaultKind::Drift, format!("cannot {} `{}`", change.kind(), change.subject()), found));
             }
         }
+        drop(world);
+        if let Change::Configure { proof: Some(proof), .. } = change {
+            report.told(&format!("{} was served by {}", proof.image.familiar(), proof.mirror));
+        }
         Ok(())
     }
 
     async fn undo(&self, change: &Change, report: Report<'_>) -> Result<(), Fault> {
-        self.spend(change, report).await;
+        self.spend(change, false, report).await;
         self.lock().undo(change);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Every change of the selected step, failed ones first, and the selected one before and after.
 //! Never builds a row that is not visible.
 
-use super::{detail, sides};
+use super::{detail, hosts, sides};
 use crate::model::{ChangeId, Status, text};
 use crate::tui::app::App;
 use crate::tui::parts::{cell, cut_end, labelled, lines, prose, rows, rule, window};
@@ -21,9 +21,16 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let [heading, list, line, below] = rows(area, [1, area.height.saturating_sub(2) * 3 / 5, 1]);
     let step = &app.plan.steps[app.step];
     let only = if app.failed_only { ", failed only" } else { "" };
+    let noun = if words::configures(step) { "host" } else { "change" };
     let words =
-        format!(" STEP {}   {}   {}{only}", app.step + 1, text::clean(&step.title), text::count(listed.len() as u64, "change"));
+        format!(" STEP {}   {}   {}{only}", app.step + 1, text::clean(&step.title), text::count(listed.len() as u64, noun));
     frame.render_widget(Line::styled(cut_end(&words, area.width as usize), app.look.style(Tone::Strong)), heading);
+    if words::configures(step) {
+        hosts::draw(frame, app, &listed, list);
+        rule(frame, line, &app.look);
+        draw_selected(frame, app, listed.get(app.change), below);
+        return;
+    }
     let shown = window(app.change, listed.len(), list.height as usize);
     let out: Vec<Line<'_>> = shown.filter_map(|i| Some(row(app, listed.get(i)?, i == app.change, area.width as usize))).collect();
     frame.render_widget(Paragraph::new(out), list);
@@ -31,7 +38,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     draw_selected(frame, app, listed.get(app.change), below);
 }
 
-fn face(app: &App, id: ChangeId) -> (Face, &'static str) {
+pub fn face(app: &App, id: ChangeId) -> (Face, &'static str) {
     if app.state.plan.is_none() {
         return if app.plan.change(id).found { (Face::Already, "already") } else { (Face::ToDo, "would") };
     }
@@ -72,6 +79,43 @@ fn row(app: &App, n: usize, selected: bool, width: usize) -> Line<'static> {
     ])
 }
 
+/// What a change is about; where the rows are hosts, with its host.
+fn subject(app: &App, id: ChangeId, width: usize) -> String {
+    let planned = app.plan.change(id);
+    if words::configures(&app.plan.steps[id.step]) {
+        let place = text::clean(&planned.place);
+        return format!("{} on {place}", detail::short_subject(&planned.subject, width.saturating_sub(place.len() + 4)));
+    }
+    text::clean(&planned.subject)
+}
+
+/// What became of a change: why it failed and what helps, how long it took, what proved it.
+pub fn outcome(app: &App, id: ChangeId, width: usize) -> Vec<Line<'static>> {
+    if app.state.plan.is_none() {
+        return vec![];
+    }
+    let look = &app.look;
+    let (dim, plain) = (look.style(Tone::Dim), look.style(Tone::Plain));
+    let status = app.state.status(id);
+    let mut out = vec![];
+    if let Status::Failed(fault) | Status::UndoFailed(fault) = &status.status {
+        out.extend(labelled("cause", &text::clean(&fault.to_string()), (9, width), (dim, look.style(Tone::Failed))));
+        if let Some(hint) = &fault.hint {
+            out.extend(labelled("helps", &text::clean(hint), (9, width), (dim, plain)));
+        }
+    }
+    if let Some(from) = status.started_ms {
+        let to = status.ended_ms.unwrap_or(app.now_ms);
+        let attempts = text::count(u64::from(status.attempts), "attempt");
+        let words = format!("{}, {attempts}, begun {}", text::duration(to - from), look.clock(from));
+        out.extend(labelled("took", &words, (9, width), (dim, plain)));
+    }
+    if let Some(proof) = status.proof.as_ref().filter(|_| status.status == Status::Done) {
+        out.extend(labelled("proven", &text::clean(proof), (9, width), (dim, plain)));
+    }
+    out
+}
+
 fn draw_selected(frame: &mut Frame<'_>, app: &App, selected: Option<usize>, area: Rect) {
     let look = &app.look;
     let width = area.width as usize;
@@ -83,26 +127,12 @@ fn draw_selected(frame: &mut Frame<'_>, app: &App, selected: Option<usize>, area
         out.push(Line::from(vec![
             Span::styled(format!(" {id}  "), look.style(Tone::Strong)),
             prose(
-                &format!("{} {}", words::verb(&planned.kind).would, text::clean(&planned.subject)),
+                &format!("{} {}", words::verb(&planned.kind).would, subject(app, id, width.saturating_sub(24))),
                 width.saturating_sub(12),
                 look.style(Tone::Strong),
             ),
         ]));
-        if app.state.plan.is_some() {
-            let status = app.state.status(id);
-            if let Status::Failed(fault) | Status::UndoFailed(fault) = &status.status {
-                out.extend(labelled("cause", &text::clean(&fault.to_string()), (9, width), (dim, look.style(Tone::Failed))));
-                if let Some(hint) = &fault.hint {
-                    out.extend(labelled("helps", &text::clean(hint), (9, width), (dim, plain)));
-                }
-            }
-            if let Some(from) = status.started_ms {
-                let to = status.ended_ms.unwrap_or(app.now_ms);
-                let attempts = text::count(u64::from(status.attempts), "attempt");
-                let words = format!("{}, {attempts}, begun {}", text::duration(to - from), look.clock(from));
-                out.extend(labelled("took", &words, (9, width), (dim, plain)));
-            }
-        }
+        out.extend(outcome(app, id, width));
         out.extend(sides::lines(planned, look, width, false));
     }
     for kept in &app.plan.steps[app.step].kept {

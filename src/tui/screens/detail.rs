@@ -80,6 +80,7 @@ fn counts(app: &App, room: (usize, usize)) -> Vec<Line<'static>> {
     if app.state.plan.is_none() {
         return vec![];
     }
+    let step = &app.plan.steps[app.step];
     let tally = app.state.tally(app.step);
     let mut parts = vec![];
     let named = [
@@ -98,8 +99,9 @@ fn counts(app: &App, room: (usize, usize)) -> Vec<Line<'static>> {
     let mut out = vec![];
     if tally.total() > 0 {
         let words = format!("{}, {} in all", parts.join(", "), text::number(tally.total()));
-        out.extend(labelled("changes", &words, room, styles));
+        out.extend(labelled(if words::configures(step) { "hosts" } else { "changes" }, &words, room, styles));
     }
+    out.extend(app.state.proof_lines(app.step).iter().flat_map(|proof| labelled("proven", proof, room, styles)));
     let (done, total) = app.bytes(app.step);
     if total > 0 {
         let mut words = format!("{} of {}, {} %", text::bytes(done), text::bytes(total), done.saturating_mul(100) / total);
@@ -194,18 +196,20 @@ fn running(app: &App, width: usize, most: usize) -> Vec<Line<'static>> {
     let look = &app.look;
     let (all, now) = app.busy(app.step, most);
     let mut out = vec![];
+    let longest = now.iter().map(|n| app.plan.steps[app.step].changes[*n].place.width()).max().unwrap_or_default();
+    let place = longest.clamp(8, 16);
     for n in &now {
         let id = ChangeId { step: app.step, n: *n };
         let planned = app.plan.change(id);
         let (sign, said) = said(app, id);
-        let name = width.saturating_sub(42).clamp(12, 44);
+        let name = width.saturating_sub(34 + place).clamp(12, 44);
         out.push(Line::from(vec![
             Span::styled(format!("  {} ", look.sign(sign)), look.style(sign.tone())),
-            cell(&text::clean(&planned.place), 8, look.style(Tone::Plain)),
+            cell(&text::clean(&planned.place), place, look.style(Tone::Plain)),
             Span::raw(" "),
             cell(&short_subject(&planned.subject, name), name, look.style(Tone::Plain)),
             Span::raw("  "),
-            prose(&said, width.saturating_sub(name + 15), look.style(Tone::Dim)),
+            prose(&said, width.saturating_sub(name + place + 7), look.style(Tone::Dim)),
         ]));
     }
     if all > most {
@@ -248,8 +252,29 @@ pub fn short_subject(subject: &str, width: usize) -> String {
     }
     match subject.parse::<crate::model::ImageRef>() {
         Ok(image) => image.short(),
+        Err(_) if subject.contains('/') => short_paths(&subject, width),
         Err(_) => cut(&subject, width),
     }
+}
+
+/// Paths for a narrow column: their folders give way from the left, the names at their ends stay: `../docker/daemon.json`.
+fn short_paths(words: &str, width: usize) -> String {
+    let shorter = |kept: usize| {
+        let of = |word: &str| {
+            let parts: Vec<&str> = word.split('/').collect();
+            if word.starts_with('/') && parts.len() > kept + 2 {
+                format!("../{}", parts[parts.len() - kept..].join("/"))
+            } else {
+                word.to_owned()
+            }
+        };
+        words.split(' ').map(of).collect::<Vec<_>>().join(" ")
+    };
+    let least = shorter(1);
+    let counted = words.split_once(" below ").map(|(count, _)| count.to_owned());
+    let mut forms = (1..=4).rev().map(shorter).chain(counted);
+    let bare = if least.contains(' ') { least } else { least.rsplit('/').next().unwrap_or_default().to_owned() };
+    forms.find(|form| form.width() <= width).unwrap_or_else(|| cut(&bare, width))
 }
 
 fn kept(app: &App, room: (usize, usize)) -> Vec<Line<'static>> {
@@ -269,4 +294,22 @@ pub fn gap() -> Line<'static> {
 /// The pane drawn into an area.
 pub fn draw(frame: &mut ratatui::Frame<'_>, app: &App, area: ratatui::layout::Rect) {
     parts::lines(frame, area, lines(app, area.width as usize, area.height as usize), &app.look);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_file_stays_where_its_folders_do_not_fit() {
+        let check = |words: &str, width: usize, shown: &str| assert_eq!(short_subject(words, width), shown, "{words} in {width}");
+        check("/etc/docker/daemon.json", 30, "/etc/docker/daemon.json");
+        check("/etc/docker/daemon.json", 20, "../daemon.json");
+        check("/etc/docker/daemon.json", 12, "daemon.json");
+        check("/srv/lab/node-1/docker/daemon.json", 30, "../node-1/docker/daemon.json");
+        check("3 files below /etc/containerd/certs.d", 30, "3 files below ../certs.d");
+        check("3 files below /etc/containerd/certs.d", 14, "3 files");
+        check("/etc/docker/daemon.json line 3 on gpu-02", 34, "../daemon.json line 3 on gpu-02");
+        check("docker.io/library/busybox:1", 20, "busybox:1");
+    }
 }

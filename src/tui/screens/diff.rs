@@ -1,7 +1,7 @@
 //! One change before and after, over the whole screen.
 //! Never a different diff from the one in the plan: it is the same lines with more room.
 
-use super::sides;
+use super::{changes, detail, sides};
 use crate::model::text;
 use crate::tui::app::App;
 use crate::tui::parts::{cell, cut_end, lines, rows};
@@ -29,7 +29,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     frame.render_widget(
         Line::from(vec![
             Span::styled(head, look.style(Tone::Strong)),
-            cell(&text::clean(&planned.subject), room, look.style(Tone::Strong)),
+            cell(&detail::short_subject(&planned.subject, room), room, look.style(Tone::Strong)),
             Span::styled(side, look.style(Tone::Dim)),
         ]),
         heading,
@@ -37,7 +37,8 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let how = if app.wrap { "long lines are broken; w cuts them" } else { "long lines are cut; w breaks them" };
     let signs = if planned.found { "it was already so when the plan was made" } else { "- before   + after" };
     frame.render_widget(Line::styled(cut_end(&format!(" {signs}   {how}"), width), look.style(Tone::Dim)), about);
-    let mut out = sides::lines(planned, look, width, app.wrap);
+    let mut out = changes::outcome(app, id, width);
+    out.extend(sides::lines(planned, look, width, app.wrap));
     out.drain(..app.scroll.min(out.len().saturating_sub(1)));
     lines(frame, Rect { y: gap.y, height: gap.height + body.height, ..body }, out, look);
 }

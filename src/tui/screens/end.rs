@@ -2,6 +2,7 @@
 //! Never a colour in the plain lines: they are read in files and tickets too.
 
 use super::steps;
+use crate::model::problems::{Together, together};
 use crate::model::{Outcome, State, Status, text};
 use crate::tui::app::App;
 use crate::tui::parts::{cut_end, lines, wrap};
@@ -47,6 +48,11 @@ pub fn end_page(state: &State, run: &str, journal: &str, look: &Look, width: u16
     out.push(" STEPS".to_owned());
     out.extend((0..plan.steps.len()).map(|step| step_line(state, step, look, width)));
     out.push(String::new());
+    for (step, line) in (0..plan.steps.len()).flat_map(|step| state.proof_lines(step).into_iter().map(move |line| (step, line))) {
+        let of = if plan.steps.len() > 2 { format!("step {}, {line}", step + 1) } else { line };
+        let words = wrap(&of, width.saturating_sub(11)).into_iter().enumerate();
+        out.extend(words.map(|(n, words)| format!(" {:<9}{words}", if n == 0 { "proven" } else { "" })));
+    }
     let took = match &state.window {
         Some(window) => window.used(state.begun_ms, state.last_ms),
         None => text::duration(state.last_ms - state.begun_ms),
@@ -129,7 +135,9 @@ pub fn left_to_do(state: &State) -> Vec<String> {
                 }
                 _ => continue,
             };
-            let what = format!("{} on {}", change.subject, change.place);
+            // Of files the same few stand on every host: who it is says it all.
+            let file = words::configures(planned);
+            let what = if file { change.place.clone() } else { format!("{} on {}", change.subject, change.place) };
             match reasons.iter_mut().find(|(w, _)| *w == why) {
                 Some((_, whats)) => whats.push(what),
                 None => reasons.push((why, vec![what])),
@@ -139,14 +147,20 @@ pub fn left_to_do(state: &State) -> Vec<String> {
     let mut out: Vec<String> = reasons
         .into_iter()
         .map(|(why, whats)| {
-            let more = if whats.len() > 2 { format!(" and {} more", whats.len() - 2) } else { String::new() };
-            text::clean(&format!("{why}   ({}{more})", whats[..whats.len().min(2)].join(", ")))
+            let named = if whats.iter().any(|what| what.contains(' ')) { 2 } else { 8 };
+            let more = if whats.len() > named { format!(" and {} more", whats.len() - named) } else { String::new() };
+            text::clean(&format!("{why}   ({}{more})", whats[..whats.len().min(named)].join(", ")))
         })
         .collect();
     let seen = state.steps.iter().flat_map(|step| &step.seen).filter(|problem| problem.owner.is_some());
     out.extend(seen.map(|problem| text::clean(&format!("{}: give it a new image", problem.words()))));
-    let notes = plan.notes.iter().filter(|note| note.hint.is_some() && !back);
-    out.extend(notes.map(|note| text::clean(&format!("{} {}: {}", note.subject, note.why, note.hint.as_deref().unwrap_or("")))));
+    // A note with a hint is work; without one it is only to know.
+    let notes = together(plan.notes.iter().filter(|note| note.hint.is_some() && !back));
+    let words = |note: Together<'_>| {
+        let hint = note.problem.hint.as_deref().unwrap_or_default();
+        text::clean(&format!("{} {}: {hint}", note.subject, note.problem.why))
+    };
+    out.extend(notes.into_iter().map(words));
     out
 }
 

@@ -34,6 +34,14 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
         if let Some(needs) = words::gate_needs(step) {
             out.extend(labelled("gate", &needs, (INDENT, width), (look.style(Tone::Dim), look.style(Tone::Plain))));
         }
+        for sentence in step.gate.iter().flat_map(|gate| &gate.text) {
+            out.extend(labelled(
+                "says",
+                &text::clean(sentence),
+                (INDENT, width),
+                (look.style(Tone::Dim), look.style(Tone::Plain)),
+            ));
+        }
         let looks = "before each change it is asked whether the world stands as planned; afterwards, whether it is done";
         out.extend(labelled("always", looks, (INDENT, width), (look.style(Tone::Dim), look.style(Tone::Plain))));
     }
@@ -108,7 +116,10 @@ fn answer(app: &App, id: ChangeId) -> (Face, String) {
         Status::Waiting => "not asked yet".to_owned(),
         Status::Running | Status::Undoing => format!("{word} since {}, {}", at(status.started_ms), attempts()),
         Status::Found => format!("it was already so at {}", at(status.ended_ms)),
-        Status::Done => format!("done and read back at {}, {}", at(status.ended_ms), attempts()),
+        Status::Done => {
+            let proof = status.proof.as_ref().map_or_else(String::new, |proof| format!("; {}", text::clean(proof)));
+            format!("done and read back at {}, {}{proof}", at(status.ended_ms), attempts())
+        }
         Status::Undone => format!("undone and read back at {}", at(status.ended_ms)),
         Status::Retrying(why) => format!("{}: {}; it is tried again", attempts(), text::clean(why)),
         Status::Failed(fault) | Status::UndoFailed(fault) => {

@@ -92,10 +92,11 @@ fn cause(app: &App, stuck: bool, width: usize, height: usize) -> Vec<Line<'stati
             format!("changed {} of {}", text::number(tally.done), text::number(tally.total()))
         };
         let waiting = if tally.waiting > 0 { format!(", {} to do", text::number(tally.waiting)) } else { String::new() };
-        format!(
-            "{stopped}this step {this}{waiting}; steps before it are done; {} after it not begun",
-            text::count((app.plan.steps.len() - step - 1) as u64, "step")
-        )
+        let after = match app.plan.steps.len() - step - 1 {
+            0 => "it is the last step".to_owned(),
+            n => format!("{} after it not begun", text::count(n as u64, "step")),
+        };
+        format!("{stopped}this step {this}{waiting}; steps before it are done; {after}")
     };
     let state = labelled("STATE", &state, room, (strong, plain));
     let hint = fault.hint.clone().unwrap_or_else(|| "look at the log (l); mend what it names, then R".to_owned());

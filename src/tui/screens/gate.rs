@@ -51,7 +51,14 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, question: &Question, area: Rect) {
     let room = (area.height as usize).saturating_sub(2 + foot.len());
     if case.head.len() + case.facts.len().min(2) > room && !case.essence.is_empty() {
         (case.head, case.facts) = (case.essence, vec![]);
-        case.head.truncate(room);
+        if case.head.len() > room && room > 0 {
+            let hidden = case.head.len() - (room - 1);
+            case.head.truncate(room - 1);
+            case.head.push(Line::styled(
+                format!(" ... {}; F4 has them", text::count(hidden as u64, "more line")),
+                app.look.style(Tone::Dim),
+            ));
+        }
     } else if case.head.len() + case.facts.len() > room {
         // The facts give way first, down to one row that counts them; then what it means, from its end.
         let facts = room.saturating_sub(case.head.len()).max(1);
@@ -98,6 +105,7 @@ fn approve(app: &App, step: usize, width: usize) -> Case {
     if pending > 0 {
         let at = match places.as_slice() {
             [one] => format!("on {one}"),
+            many if words::configures(planned) => format!("on {}", text::count(many.len() as u64, "host")),
             many => format!("in {}", text::count(many.len() as u64, "place")),
         };
         head.extend(labelled("changes", &text::clean(&format!("{} {at}", text::number(pending))), room, (dim, plain)));
@@ -119,7 +127,7 @@ fn approve(app: &App, step: usize, width: usize) -> Case {
     }
 }
 
-/// Way back, what is done, and how the checks stand, in a line each.
+/// Way back, what is done, and how the checks stand, in a line each; then the last sentence.
 fn essence(app: &App, step: usize, width: usize) -> Vec<Line<'static>> {
     let look = &app.look;
     let planned = &app.plan.steps[step];
@@ -152,6 +160,10 @@ fn essence(app: &App, step: usize, width: usize) -> Vec<Line<'static>> {
             row("FACTS", &words, (Tone::Strong, Tone::Warning))
         }
     });
+    // What the plan warns of stands last among the sentences of a gate.
+    let last = planned.gate.as_ref().and_then(|gate| gate.text.last());
+    let lines = last.map_or_else(Vec::new, |sentence| wrap(&text::clean(sentence), width - 1));
+    out.extend(lines.into_iter().map(|line| Line::raw(format!(" {line}"))));
     out
 }
 

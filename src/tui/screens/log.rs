@@ -7,6 +7,7 @@ use crate::tui::app::App;
 use crate::tui::lines;
 use crate::tui::parts::{cell, cut_end, prose, right, rows, selected, wrap};
 use crate::tui::theme::Tone;
+use crate::tui::words;
 use ratatui::{
     Frame,
     layout::Rect,
@@ -41,7 +42,7 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     shown.reverse();
     if shown.is_empty() {
         shown.push(Line::styled(
-            " No line is shown. 4 shows every level; s and a show all steps and agents again.",
+            format!(" No line is shown. 4 shows every level; s and a show all steps and {}s again.", words::machine(&app.plan)),
             look.style(Tone::Dim),
         ));
     }
@@ -112,11 +113,17 @@ fn head(app: &App, line: &lines::Line, width: usize) -> (Vec<Span<'static>>, usi
     used += place_width + 1;
     // A line of the whole run needs no columns of a change.
     if !line.subject.is_empty() {
-        if wide {
+        // The same few files on every host: their names are enough, and what is said of them needs the room.
+        let file = line.kind == "configure";
+        if wide && !file {
             spans.push(cell(&line.kind, 8, plain));
             used += 8;
         }
-        let subject = if wide { 34 } else { (width / 3).min(26).saturating_sub(if width < 70 { 6 } else { 0 }) };
+        let subject = match () {
+            () if file => 14,
+            () if wide => 34,
+            () => (width / 3).min(26).saturating_sub(if width < 70 { 6 } else { 0 }),
+        };
         spans.push(cell(&short_subject(&line.subject, subject), subject, plain));
         spans.push(Span::raw("  "));
         used += subject + 2;

@@ -14,6 +14,7 @@ pub mod failure;
 pub mod gate;
 pub mod held;
 pub mod help;
+mod hosts;
 pub mod leave;
 pub mod ledger;
 pub mod log;

@@ -1,8 +1,9 @@
 //! The plan: what every step would do, the selected change before and after, and the sum.
 //! Never green and never in the present tense: nothing has been done.
 
-use super::{sides, window};
-use crate::model::{PlannedStep, Problem, text};
+use super::{detail, sides, window};
+use crate::model::problems::together;
+use crate::model::{PlannedStep, text};
 use crate::tui::app::App;
 use crate::tui::parts::{cell, cut_end, labelled, lines, prose, right, rows, rule};
 use crate::tui::theme::Tone;
@@ -41,23 +42,29 @@ fn blockers(app: &App, width: usize) -> Vec<Line<'static>> {
         return vec![];
     }
     let look = &app.look;
-    let heading = format!(
-        " CANNOT BE RUN: {} in the way. i shows all, with what helps.",
-        text::count(plan.blockers.len() as u64, "problem")
-    );
+    let problems = together(&plan.blockers);
+    let heading =
+        format!(" CANNOT BE RUN: {} in the way. i shows all, with what helps.", text::count(problems.len() as u64, "problem"));
     let mut out = vec![Line::styled(cut_end(&heading, width), look.style(Tone::Failed))];
-    out.extend(plan.blockers.iter().take(BLOCKERS).map(|problem| problem_row(app, problem, width)));
+    out.extend(problems.iter().take(BLOCKERS).map(|together| {
+        let subject = text::clean(&together.subject);
+        problem_row(app, &detail::short_subject(&subject, subject_width(width)), &together.problem.why, width)
+    }));
     out
 }
 
+fn subject_width(width: usize) -> usize {
+    (width / 3).min(36)
+}
+
 /// One problem in one row: sign, subject, reason.
-pub fn problem_row(app: &App, problem: &Problem, width: usize) -> Line<'static> {
-    let subject = (width / 3).min(36);
+fn problem_row(app: &App, words: &str, why: &str, width: usize) -> Line<'static> {
+    let subject = subject_width(width);
     Line::from(vec![
         Span::styled("  ! ", app.look.style(Tone::Warning)),
-        cell(&text::clean(&problem.subject), subject, app.look.style(Tone::Plain)),
+        cell(words, subject, app.look.style(Tone::Plain)),
         Span::raw("  "),
-        prose(&text::clean(&problem.why), width.saturating_sub(subject + 7), app.look.style(Tone::Plain)),
+        prose(&text::clean(why), width.saturating_sub(subject + 7), app.look.style(Tone::Plain)),
     ])
 }
 
@@ -148,7 +155,7 @@ fn draw_change(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let room = width.saturating_sub(place.len() + side.len() + already.len());
     let mut out = vec![Line::from(vec![
         Span::styled(place, look.style(Tone::Strong)),
-        cell(&text::clean(&change.subject), room, look.style(Tone::Strong)),
+        cell(&detail::short_subject(&change.subject, room), room, look.style(Tone::Strong)),
         Span::styled(already, look.style(Tone::Dim)),
         Span::styled(side, look.style(Tone::Dim)),
     ])];
@@ -191,6 +198,9 @@ fn sum_line(app: &App) -> String {
     if totals.tags > 0 {
         let saves = if totals.saved_bytes > 0 { format!(" (saves {})", text::bytes(totals.saved_bytes)) } else { String::new() };
         parts.push(format!("{}{saves}", text::count(totals.tags, "local tag")));
+    }
+    if totals.hosts > 0 {
+        parts.push(format!("{} to configure", text::count(totals.hosts, "host")));
     }
     if totals.removals > 0 {
         parts.push(format!("{} to remove", text::count(totals.removals, "name")));

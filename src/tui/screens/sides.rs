@@ -1,18 +1,23 @@
 //! Before and after of one change, as the lines of a diff.
 //! Never shows a secret: the plan holds none.
 
+use crate::model::diff::{self, DiffLine, Mark};
 use crate::model::{Change, PlannedChange, Row, text};
 use crate::tui::parts::{cut_end, labelled, wrap_exact};
 use crate::tui::theme::{Look, Tone};
 use ratatui::text::Line;
 use similar::{ChangeTag, TextDiff};
 
+/// Columns before a line: its sign with what is around it.
+const MARGIN: usize = 5;
+
 /// Both sides, and the way back of one change. Long lines are cut, or broken where `wraps`.
 pub fn lines(change: &PlannedChange, look: &Look, width: usize, wraps: bool) -> Vec<Line<'static>> {
     let mut out = vec![];
-    for (tag, words) in tagged(change) {
-        let (sign, tone) = sign(tag);
-        let words = format!("   {sign} {words}");
+    let room = if wraps { usize::MAX } else { width.saturating_sub(MARGIN) };
+    for DiffLine { mark, text: words } in diff::fitted(tagged(change), room) {
+        let words = margin(mark, &words);
+        let tone = tone(mark);
         if wraps {
             out.extend(wrap_exact(&words, width, 5).into_iter().map(|line| Line::styled(line, look.style(tone))));
         } else {
@@ -33,20 +38,41 @@ pub fn lines(change: &PlannedChange, look: &Look, width: usize, wraps: bool) -> 
 
 /// The same without a look: for what is copied, looked for and read in a pager.
 pub fn plain_lines(change: &PlannedChange) -> Vec<String> {
-    tagged(change).into_iter().map(|(tag, words)| format!("   {} {words}", sign(tag).0)).collect()
+    tagged(change).into_iter().map(|line| margin(line.mark, &line.text)).collect()
 }
 
-fn tagged(change: &PlannedChange) -> Vec<(ChangeTag, String)> {
+fn tagged(change: &PlannedChange) -> Vec<DiffLine> {
+    if let Some(lines) = change.change.diff() {
+        return lines;
+    }
     let (before, after) = sides(change);
     let diff = TextDiff::from_lines(&before, &after);
-    diff.iter_all_changes().map(|line| (line.tag(), text::clean(line.value()))).collect()
+    diff.iter_all_changes().map(|line| DiffLine { mark: mark(line.tag()), text: text::clean(line.value()) }).collect()
 }
 
-fn sign(tag: ChangeTag) -> (&'static str, Tone) {
+fn mark(tag: ChangeTag) -> Mark {
     match tag {
-        ChangeTag::Delete => ("-", Tone::Removed),
-        ChangeTag::Insert => ("+", Tone::Added),
-        ChangeTag::Equal => (" ", Tone::Dim),
+        ChangeTag::Delete => Mark::Gone,
+        ChangeTag::Insert => Mark::Come,
+        ChangeTag::Equal => Mark::Same,
+    }
+}
+
+/// What is said about lines begins where their signs stand, so that no eye takes it for a line of a file.
+fn margin(mark: Mark, words: &str) -> String {
+    match mark {
+        Mark::Head | Mark::Said | Mark::Key => format!("   {words}"),
+        _ => format!("   {} {words}", mark.sign()),
+    }
+}
+
+fn tone(mark: Mark) -> Tone {
+    match mark {
+        Mark::Gone => Tone::Removed,
+        Mark::Come => Tone::Added,
+        Mark::Head => Tone::Strong,
+        Mark::Said => Tone::Plain,
+        Mark::Same | Mark::Gap | Mark::Key => Tone::Dim,
     }
 }
 

@@ -1,0 +1,159 @@
+//! The stories of a move, told of the runbooks that put a mirror in front of registries: faults, what others do to the
+//! files of a host, and what the operator asks. One host of each kind meets them, so each runbook meets them once.
+
+use super::count;
+use super::stories::{busy, lasting};
+use super::walk::{End, Family, Story, done, small, start};
+use castoff::cluster::sim::Sim;
+use castoff::model::{
+    Change, Command, Digest, Entry, Fault, FaultKind, FileDiff, Inventory, Next, Outcome, Plan, Status, Stop, Target,
+};
+
+/// One with Docker, one with containerd, one with podman.
+const HOSTS: [&str; 3] = ["gpu-02", "node-02", "build-01"];
+
+fn fails(sim: &Sim, faults: &[Fault]) {
+    HOSTS.iter().for_each(|host| sim.fail("configure", host, faults.to_vec()));
+}
+
+fn story(name: &str, end: End) -> Story {
+    Story { of: Family::Mirror, ..Story::new(name, end) }
+}
+
+/// Faults that pass by themselves.
+pub fn passing() -> Story {
+    Story { faults: |sim| fails(sim, &[busy(), busy()]), ..story("in a retry", End::Planned) }
+}
+
+/// A fault that lasts until the operator asks again.
+pub fn again() -> Story {
+    Story {
+        faults: |sim| fails(sim, &[lasting()]),
+        operator: |_, entries, state| match state.next() {
+            Next::Stop(Stop::Failed(_)) => {
+                let failed = count(entries, |entry| matches!(entry, Entry::Failed { .. }));
+                vec![(failed, Command::Retry(Target::Failed))]
+            }
+            _ => vec![],
+        },
+        ..story("in a retry that was asked for", End::Planned)
+    }
+}
+
+pub fn skipped() -> Story {
+    Story {
+        faults: |sim| fails(sim, &[lasting()]),
+        operator: |_, _, state| match state.next() {
+            Next::Stop(Stop::Failed(_)) => vec![(0, Command::Skip { target: Target::Failed, why: "not needed".to_owned() })],
+            _ => vec![],
+        },
+        ..story("while a host is skipped", End::Skipped)
+    }
+}
+
+/// Paused once the first host is done.
+pub fn paused() -> Story {
+    Story {
+        operator: |_, entries, state| {
+            let n = count(entries, |entry| matches!(entry, Entry::Paused { .. }));
+            match (state.paused.is_some(), n) {
+                (true, _) => vec![(10 + n, Command::Continue)],
+                (false, 0) if state.plan.is_some() && done(state) >= 1 => vec![(0, Command::Pause)],
+                _ => vec![],
+            }
+        },
+        start: several,
+        ..story("while paused", End::Planned)
+    }
+}
+
+/// Ended for good once the first host is done.
+pub fn aborted() -> Story {
+    Story {
+        operator: |_, _, state| {
+            let now = state.plan.is_some() && state.finished.is_none() && done(state) >= 1;
+            if now { vec![(0, Command::Abort { why: "test".to_owned() })] } else { vec![] }
+        },
+        start: several,
+        ..story("in an abort", End::Aborted)
+    }
+}
+
+/// Three hosts of each kind, so that others go on while one is set aside.
+fn several() -> Inventory {
+    let mut world = small();
+    let build = world.machines["build-01"].clone();
+    world.machines.extend(["build-00", "build-02"].map(|name| (name.to_owned(), build.clone())));
+    world.machines.extend(start().machines.into_iter().filter(|(name, _)| name == "node-03"));
+    world
+}
+
+/// A host is set aside, and comes back when the others are done.
+pub fn aside() -> Story {
+    Story {
+        sets: ["waves.then=[1]", "waves.hold=approve", "waves.failures=3"].map(str::to_owned).to_vec(),
+        start: several,
+        faults: |sim| fails(sim, &[Fault::new(FaultKind::Space, "cannot write", "no space left on device")]),
+        ..story("while a host is set aside and comes back", End::Planned)
+    }
+}
+
+/// The first file that is written, and its host.
+fn written(plan: &Plan) -> Option<(&str, &FileDiff)> {
+    plan.steps.iter().flat_map(|step| &step.changes).find_map(|planned| match &planned.change {
+        Change::Configure { host, files, .. } => {
+            Some((host.as_str(), files.iter().find(|diff| !diff.is_equal() && diff.after.is_some())?))
+        }
+        _ => None,
+    })
+}
+
+/// Somebody writes into a file of ours, the rollback is stuck at it; it is mended, and asked again.
+pub fn retried_back() -> Story {
+    /// From ours to theirs, or back: done late, it changes nothing that castoff did meanwhile.
+    fn edit(sim: &Sim, plan: &Plan, theirs: bool) {
+        let (host, diff) = written(plan).expect("a file is written");
+        let ours = diff.after.as_ref().expect("it is written").text.clone();
+        let edited = format!("{ours}# somebody was here\n");
+        let (from, to) = if theirs { (&ours, &edited) } else { (&edited, &ours) };
+        sim.meddle(|world| {
+            let Some(Some(state)) = world.machines.get_mut(host).and_then(|machine| machine.files.get_mut(&diff.path)) else {
+                return;
+            };
+            if state.text == *from {
+                (state.text, state.sha256) = (to.clone(), Digest::of(to));
+            }
+        });
+    }
+    Story {
+        others: |sim, entries, state| {
+            let Some(plan) = &state.plan else { return };
+            let failed = count(entries, |entry| matches!(entry, Entry::UndoFailed { .. })) > 0;
+            if failed && state.next() == Next::Stop(Stop::Stuck) {
+                edit(sim, plan, false);
+            } else if !failed && state.finished == Some(Outcome::Done) {
+                edit(sim, plan, true);
+            }
+        },
+        operator: |_, entries, state| match state.next() {
+            Next::Over if state.rolling_back.is_none() => vec![(0, Command::RollBack { to: 0, why: "test".to_owned() })],
+            Next::Stop(Stop::Stuck) => {
+                let failed = count(entries, |entry| matches!(entry, Entry::UndoFailed { .. }));
+                vec![(failed, Command::Retry(Target::Failed))]
+            }
+            _ => vec![],
+        },
+        ..story("in the retry of a stuck rollback", End::RolledBack)
+    }
+}
+
+/// Every host that is done and has something to prove has proved it.
+pub fn proven(entries: &[castoff::model::Stamped]) {
+    let state = castoff::model::State::fold(entries).unwrap();
+    let plan = state.plan.as_ref().unwrap();
+    for planned in plan.steps.iter().flat_map(|step| &step.changes) {
+        let now = state.status(planned.id);
+        let proves = matches!(&planned.change, Change::Configure { proof: Some(_), .. });
+        assert!(!proves || now.status != Status::Done || now.proof.is_some(), "{} is done without its proof", planned.id);
+    }
+}
