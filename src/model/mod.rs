@@ -5,6 +5,7 @@ pub mod backend_ai;
 pub mod brown_out;
 pub mod chain;
 pub mod change;
+mod changed;
 pub mod check;
 pub mod configure;
 pub mod containerd_config;

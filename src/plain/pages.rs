@@ -117,11 +117,7 @@ pub fn failure(account: &Account, plan: &Plan, stuck: bool) -> Vec<String> {
         let (undone, failed) = (text::number(tally.undone), text::number(tally.failed));
         out.push(format!("state: {undone} undone, {failed} not; the cluster stands between before and after there"));
     } else {
-        let changed = if tally.done == 0 {
-            "changed nothing".to_owned()
-        } else {
-            format!("changed {} of {}", text::number(tally.done), text::number(tally.total()))
-        };
+        let changed = state.changed(step);
         out.push(format!("FAILED: step {}, {title}, {changed}. Nothing else starts until you choose.", step + 1));
         if let Some(why) = state.stopped_by(step) {
             out.push(format!("stopped by {why}"));

@@ -290,12 +290,7 @@ pub fn headline(app: &App) -> String {
             format!("Paused since {}: {}.{still} P goes on.", app.look.clock(at), text::clean(&why))
         }
         Next::Stop(Stop::Failed(step)) => {
-            let tally = state.tally(step);
-            let done = if tally.done == 0 {
-                "changed nothing".to_owned()
-            } else {
-                format!("changed {} of {}", text::number(tally.done), text::number(tally.total()))
-            };
+            let done = state.changed(step);
             let by = state.stopped_by(step).map_or_else(String::new, |why| format!(", stopped by {why},"));
             format!("Step {} failed{by} and {done}. Nothing else starts until you choose.", step + 1)
         }

@@ -86,11 +86,7 @@ fn cause(app: &App, stuck: bool, width: usize, height: usize) -> Vec<Line<'stati
         )
     } else {
         let stopped = app.state.stopped_by(step).map_or_else(String::new, |why| format!("stopped by {why}; "));
-        let this = if tally.done == 0 {
-            "changed nothing".to_owned()
-        } else {
-            format!("changed {} of {}", text::number(tally.done), text::number(tally.total()))
-        };
+        let this = app.state.changed(step);
         let waiting = if tally.waiting > 0 { format!(", {} to do", text::number(tally.waiting)) } else { String::new() };
         let after = match app.plan.steps.len() - step - 1 {
             0 => "it is the last step".to_owned(),
