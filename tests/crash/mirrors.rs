@@ -41,16 +41,18 @@ pub fn again() -> Story {
     }
 }
 
-/// What a run has given up after an attempt that was cut off stands midway: a person takes it back by hand.
+/// What a run has given up after an attempt that was cut off stands midway, or is written and not proven: a person takes it
+/// back by hand.
 fn mended(sim: &Sim, _: &[Stamped], state: &State) {
     let aborted = matches!(state.finished, Some(Outcome::Aborted(_)));
     let changes = state.plan.iter().flat_map(|plan| &plan.steps).flat_map(|step| &step.changes);
     for planned in changes {
-        if !aborted && !matches!(state.status(planned.id).status, Status::Skipped(_)) {
+        let status = &state.status(planned.id).status;
+        if matches!(status, Status::Done | Status::Found) || !(aborted || matches!(status, Status::Skipped(_))) {
             continue;
         }
         sim.meddle(|world| {
-            if world.standing(&planned.change) == Standing::Midway {
+            if matches!(world.standing(&planned.change), Standing::Midway | Standing::After) {
                 world.undo(&planned.change);
             }
         });
