@@ -169,6 +169,7 @@ TOML
 [hosts.podman]
 podman = ["$STATE/$node/podman"]
 folder = "$STATE/$node/home/.config/containers/registries.conf.d"
+certs = "$STATE/$node/home/.config/containers/certs.d"
 TOML
     esac
   done

@@ -86,6 +86,8 @@ impl Runbook {
         let mut world = inventory.clone();
         let mut drawn: Vec<Drawn> = vec![];
         let mut planned: Vec<Vec<PlannedChange>> = vec![];
+        // Where a step asks for files and units, they are as the steps before leave them.
+        let mut ahead: BTreeMap<usize, Inventory> = BTreeMap::new();
         for (index, step) in self.steps.iter().enumerate() {
             let plan_error = |why| PlanError { step: step.id.clone(), why };
             let earlier: Vec<&Change> = planned.iter().flatten().map(|planned: &PlannedChange| &planned.change).collect();
@@ -93,9 +95,15 @@ impl Runbook {
             let mut of_step = if inventory.unanswered.is_empty() {
                 step.action.plan(&world, &about).map_err(plan_error)?
             } else {
-                // What is not known cannot be planned; the preflight names it.
-                step.action.plan(&world, &about).unwrap_or_default()
+                // What is not known cannot be planned; the first step that looks names it.
+                let named = drawn.iter().any(|drawn: &Drawn| !drawn.checks.is_empty());
+                step.action
+                    .plan(&world, &about)
+                    .unwrap_or_else(|_| if named { Drawn::default() } else { unread(&step.action.wants(&about)) })
             };
+            if of_step.checks.iter().any(|check| matches!(check, Check::File { .. } | Check::Units { .. })) {
+                ahead.insert(index, Inventory { machines: world.machines.clone(), ..inventory.clone() });
+            }
             let changes = std::mem::take(&mut of_step.changes).into_iter().enumerate().map(|(n, change)| {
                 let found = world.standing(&change) == Standing::After;
                 let requests = if found { 0 } else { requests(&world, &change) };
@@ -130,9 +138,8 @@ impl Runbook {
                 planned
             })
             .collect();
-        let blocking = |gate: &&Gate| !gate.wait;
-        let blockers =
-            steps.iter().filter_map(|step| step.gate.as_ref()).filter(blocking).flat_map(|gate| gate.problems(inventory));
+        let gates = steps.iter().enumerate().filter_map(|(n, step)| Some((n, step.gate.as_ref().filter(|gate| !gate.wait)?)));
+        let blockers = gates.flat_map(|(n, gate)| gate.problems(ahead.get(&n).unwrap_or(inventory)));
         let mut blockers: Vec<Problem> = blockers.collect();
         blockers.dedup();
         let found = match &inventory.backend_ai {
@@ -201,7 +208,7 @@ impl Runbook {
             let end = (index + 1..self.steps.len()).find(|i| written[*i]).unwrap_or(self.steps.len());
             let pending: Vec<&PlannedChange> = planned[index..end].iter().flatten().filter(|change| !change.found).collect();
             if pending.is_empty() && gate.ask != Ask::Nothing {
-                return None;
+                return self.refused(index, &drawn[index], inventory);
             }
             let named = gate.checks.iter().map(|word| match word {
                 written::CheckWord::Answers => {
@@ -238,6 +245,16 @@ impl Runbook {
     }
 }
 
+impl Runbook {
+    /// A step without changes whose files nobody can change says so, in place of nothing.
+    fn refused(&self, index: usize, drawn: &Drawn, inventory: &Inventory) -> Option<Gate> {
+        let checks = drawn.checks.iter().filter(|check| matches!(check, Check::Configuration { .. })).cloned().collect();
+        let title = self.steps[index].title.clone();
+        let gate = Gate { title, text: vec![], ask: Ask::Nothing, sentence: String::new(), wait: false, checks };
+        (!gate.problems(inventory).is_empty()).then_some(gate)
+    }
+}
+
 /// What was found of hosts, in one sentence.
 fn machines(inventory: &Inventory) -> String {
     let of = |word: &str, n: usize| (n > 0).then(|| format!("{} with {word}", text::count(n as u64, "host")));
@@ -246,9 +263,16 @@ fn machines(inventory: &Inventory) -> String {
         of("Docker", count(|m| m.docker.is_some())),
         of("containerd", count(|m| m.containerd.is_some())),
         of("podman", count(|m| m.podman.is_some())),
+        inventory.platform9.as_ref().map(|cluster| format!("cluster {} of Platform9", cluster.name)),
     ];
     let found: Vec<String> = found.into_iter().flatten().collect();
     if found.is_empty() { text::count(inventory.machines.len() as u64, "host") } else { found.join(", ") }
+}
+
+/// A step that could not be planned: what it needs has to answer.
+fn unread(wants: &Wants) -> Drawn {
+    let check = Check::Answers { parts: wants.parts.clone(), machines: wants.machines.clone() };
+    Drawn { checks: vec![check], ..Drawn::default() }
 }
 
 /// Fills the words of a gate with the figures of its step.
@@ -313,7 +337,8 @@ fn totals(steps: &[PlannedStep]) -> Totals {
             Change::Tag { .. } => totals.tags += 1,
             Change::Remove { .. } => totals.removals += 1,
             Change::Configure { .. } => totals.hosts += 1,
-            Change::Service { .. } | Change::Rescan { .. } => {}
+            Change::Platform9 { .. } => totals.clusters += 1,
+            Change::Service { .. } | Change::Unit { .. } | Change::Rescan { .. } => {}
         }
     }
     totals

@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct AllowRegistry {
+    /// The one that they allow instead: `cr.backend.ai`.
     pub registry: String,
 }
 

@@ -18,6 +18,7 @@ pub struct Mirror {
     /// The registries it answers for. Docker asks a mirror for `docker.io` alone.
     #[serde(default = "docker_hub")]
     pub registries: Vec<String>,
+    /// Who logs in there; Docker brings a mirror no login.
     pub username: Option<String>,
     /// Name of a secret of the cluster file (`[secrets]`).
     pub password: Option<String>,
@@ -46,12 +47,7 @@ fn small_image() -> ImageRef {
 impl Mirror {
     /// What is wrong with it, if anything.
     pub fn check(&self) -> Result<(), String> {
-        let rest = self.url.strip_prefix("https://").or_else(|| self.url.strip_prefix("http://"));
-        let host = rest.map(|rest| rest.trim_end_matches('/'));
-        let plain = |host: &str| !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-:[]".contains(c));
-        if !host.is_some_and(plain) {
-            return Err(format!("`{}`, the `url` of `[mirror]`, is not `https://host` or `https://host:port`", self.url));
-        }
+        host_of(&self.url).map_err(|why| format!("`{}`, the `url` of `[mirror]`, {why}", self.url))?;
         if self.username.is_some() != self.password.is_some() {
             return Err("`username` and `password` of `[mirror]` belong together: `password` names a secret of the cluster file"
                 .to_owned());
@@ -91,6 +87,14 @@ impl Mirror {
             ca: self.ca.clone(),
         }
     }
+}
+
+/// Host and port of a URL that has a scheme and nothing else.
+pub fn host_of(url: &str) -> Result<&str, &'static str> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let host = rest.map(|rest| rest.trim_end_matches('/'));
+    let plain = |host: &&str| !host.is_empty() && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-:[]".contains(c));
+    host.filter(plain).ok_or("is not `https://host` or `https://host:port`")
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

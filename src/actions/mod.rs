@@ -3,12 +3,17 @@
 
 mod allow_registry;
 mod brown_out;
+mod check_hosts;
 mod delete_metadata;
+mod files;
+mod hosts;
 mod ledger;
 mod left_over;
 mod mirror;
 mod mirror_containerd;
 mod mirror_docker;
+mod mirror_podman;
+mod platform9;
 mod point_aliases;
 mod preflight;
 mod pull_images;
@@ -16,6 +21,7 @@ mod put_registry;
 mod remove_images;
 mod rescan_images;
 mod set_managers;
+mod set_unit;
 
 pub use ledger::ledger;
 pub use left_over::left_over;
@@ -165,6 +171,12 @@ macro_rules! kind {
     (on hosts $name:literal, $action:ty, $about:literal) => {
         Kind { on_hosts: true, ..kind!($name, $action, $about) }
     };
+    (any $name:literal, $action:ty, $about:literal) => {
+        Kind { needs: None, ..kind!($name, $action, $about) }
+    };
+    (any on hosts $name:literal, $action:ty, $about:literal) => {
+        Kind { needs: None, ..kind!(on hosts $name, $action, $about) }
+    };
     (mirror $name:literal, $action:ty, $about:literal) => {
         Kind { needs: Some("mirror"), ..kind!($name, $action, $about) }
     };
@@ -197,6 +209,14 @@ pub const ACTIONS: &[Kind] = &[
     kind!(mirror "check-mirror", mirror::CheckMirror, "asks from every host whether the mirror answers, and looks at the files that will be changed"),
     kind!(mirror on hosts "mirror-docker", mirror_docker::MirrorDocker, "every Docker daemon uses the mirror for Docker Hub; a pull proves it"),
     kind!(mirror on hosts "mirror-containerd", mirror_containerd::MirrorContainerd, "every containerd asks the mirror for its registries first; a pull proves it"),
+    kind!(mirror "put-platform9", platform9::PutPlatform9, "the cluster API of Platform9 gets the mirror for its nodes"),
+    kind!(mirror on hosts "mirror-podman", mirror_podman::MirrorPodman, "podman, buildah, skopeo and CRI-O ask the mirror by a drop-in; a pull proves it"),
+    kind!(any on hosts "write-file", files::WriteFile, "a file of hosts holds what the runbook says; a unit may take it up"),
+    kind!(any on hosts "remove-file", files::RemoveFile, "a file of hosts is away; a unit may be told"),
+    kind!(any on hosts "set-unit", set_unit::SetUnit, "a unit of hosts runs, or is stopped"),
+    kind!(any "check-files", check_hosts::CheckFiles, "a file of hosts is there, holds these texts and none of those; or it is not there"),
+    kind!(any "check-units", check_hosts::CheckUnits, "units of hosts run, or are stopped"),
+    kind!(any "check-reach", check_hosts::CheckReach, "a registry, or any port, answers the hosts"),
 ];
 
 /// Reads a step's parameters by its action's word.

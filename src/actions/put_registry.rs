@@ -14,6 +14,7 @@ pub struct PutRegistry {
     /// `harbor2`, `docker`, …: how the manager reads it.
     #[serde(rename = "type")]
     pub kind: String,
+    /// Its projects whose images the managers read: `stable`.
     pub projects: Vec<String>,
 }
 

@@ -7,6 +7,7 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SetManagers {
+    /// `stopped` or `running`.
     pub to: To,
 }
 

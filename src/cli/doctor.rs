@@ -15,10 +15,8 @@ use crate::model::{
 use clap::Args;
 use futures::future::join_all;
 use serde_json::json;
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-/// It asks no mirror whose authority has to be fetched first.
-static NOTHING_FETCHED: BTreeMap<String, String> = BTreeMap::new();
 const LOG_DEADLINE: Duration = Duration::from_secs(20);
 const USUAL_FILE: &str = "/etc/docker/daemon.json";
 
@@ -111,7 +109,8 @@ fn hosts(file: Option<&ClusterFile>, only: &[String]) -> Result<Vec<HostConfig>,
         }
         let docker = Some(DockerConfig::default());
         let (name, host) = ("this machine".to_owned(), "local".to_owned());
-        return Ok(vec![HostConfig { name, host, sudo: false, docker, containerd: None, podman: None }]);
+        let systemctl = vec!["systemctl".to_owned()];
+        return Ok(vec![HostConfig { name, host, sudo: false, systemctl, docker, containerd: None, podman: None }]);
     };
     let all = file.machines();
     if let Some(name) = only.iter().find(|name| all.iter().all(|host| host.name != **name)) {
@@ -132,11 +131,10 @@ async fn look(host: &HostConfig, client: &HostClient, runner: &Runner, options: 
         ReachWant { mirror: options.mirror.clone(), image: Some(options.image.clone()), login: false, insecure: false, ca: None };
     let daemon = MachineWants { docker: true, ..MachineWants::default() };
     let reach = MachineWants { reach: [want].into(), ..MachineWants::default() };
-    let (daemon, reach, log) =
-        tokio::join!(client.read(&daemon, &NOTHING_FETCHED), client.read(&reach, &NOTHING_FETCHED), async {
-            let docker = host.docker.as_ref()?;
-            runner.run(&docker.log, None, LOG_DEADLINE).await.ok()
-        });
+    let (daemon, reach, log) = tokio::join!(client.read(&daemon), client.read(&reach), async {
+        let docker = host.docker.as_ref()?;
+        runner.run(&docker.log, None, LOG_DEADLINE).await.ok()
+    });
     let (mut machine, silent) = match daemon {
         Ok(machine) => (machine, None),
         // Its file is there without it.
@@ -150,5 +148,5 @@ async fn look(host: &HostConfig, client: &HostClient, runner: &Runner, options: 
 async fn file_of(host: &HostConfig, client: &HostClient) -> Machine {
     let config = host.docker.as_ref().and_then(|docker| docker.config.clone()).unwrap_or_else(|| USUAL_FILE.to_owned());
     let file = MachineWants { files: [config].into(), ..MachineWants::default() };
-    client.read(&file, &NOTHING_FETCHED).await.unwrap_or_default()
+    client.read(&file).await.unwrap_or_default()
 }

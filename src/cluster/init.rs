@@ -1,4 +1,4 @@
-//! `castoff init`: a first cluster file, written from what a manager host shows of itself.
+//! `castoff init`: a first cluster file, written from what a manager host, or a host with daemons that pull, shows of itself.
 //! It never copies a password and never overwrites a file.
 
 use crate::model::backend_ai::quote;
@@ -24,6 +24,9 @@ pub struct Found {
     /// systemd unit of the manager.
     pub unit: Option<String>,
     pub docker_socket: Option<PathBuf>,
+    pub containerd_socket: Option<PathBuf>,
+    /// podman is installed.
+    pub podman: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +77,9 @@ pub fn find() -> Found {
     found.command = std::env::split_paths(&path).map(|folder| folder.join("backend.ai")).find(|file| file.is_file());
     found.unit = unit(&["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"]);
     found.docker_socket = ["/run/docker.sock", "/var/run/docker.sock"].iter().map(PathBuf::from).find(|path| path.exists());
+    let containerd = ["/run/containerd/containerd.sock", "/run/k3s/containerd/containerd.sock"];
+    found.containerd_socket = containerd.iter().map(PathBuf::from).find(|path| path.exists());
+    found.podman = std::env::split_paths(&path).any(|folder| folder.join("podman").is_file());
     found
 }
 
@@ -91,6 +97,13 @@ fn unit(folders: &[&str]) -> Option<String> {
 }
 
 impl Found {
+    /// Nothing of Backend.AI is here, and something that pulls images is.
+    fn is_plain_host(&self) -> bool {
+        let backend_ai = self.manager_toml.is_some() || self.command.is_some() || self.unit.is_some();
+        let pulls = self.docker_socket.is_some() || self.containerd_socket.is_some() || self.podman;
+        !backend_ai && self.unreadable.is_empty() && pulls
+    }
+
     /// Takes over what manager.toml says, but for passwords.
     fn learn(&mut self, manager: &Table) {
         let text = |table: &Table, key: &str| table.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -134,6 +147,48 @@ fn addresses(value: &Value) -> Vec<String> {
 
 /// The cluster file as text: complete, commented, ready to be corrected.
 pub fn describe(found: &Found) -> String {
+    if found.is_plain_host() { hosts(found) } else { backend_ai(found) }
+}
+
+/// Hosts whose daemons pull images: what the runbooks of mirrors work on.
+fn hosts(found: &Found) -> String {
+    let name = if found.host_name.is_empty() { "cluster" } else { &found.host_name };
+    let mut out = format!(
+        "# The cluster file of castoff: the hosts whose daemons pull images. Nothing of Backend.AI was found here; for a\n\
+         # cluster of it call castoff init on a host with its manager.\n\
+         # Secrets are named in `[secrets]`, and never written here.\n\
+         \n# Typed by the operator at gates.\nname = {}\n\
+         \n# One entry for each host; what it has of the three decides which runbooks work on it.\n\
+         [[hosts]]\nname = {}\nhost = \"local\"\n",
+        quoted(name),
+        quoted(name)
+    );
+    let path = |path: &Path| quoted(&path.display().to_string());
+    if let Some(socket) = &found.docker_socket {
+        let _ = writeln!(out, "[hosts.docker]\nsocket = {}", path(socket));
+    }
+    match &found.containerd_socket {
+        // Docker has one of its own, which pulls nothing for Kubernetes.
+        Some(_) if found.docker_socket.is_some() => {
+            out.push_str("# [hosts.containerd]         # only if it pulls by itself: Docker keeps one for its containers\n");
+        }
+        Some(socket) => _ = writeln!(out, "[hosts.containerd]\nsocket = {}", path(socket)),
+        None => {}
+    }
+    if found.podman {
+        out.push_str("[hosts.podman]               # and buildah, skopeo; with CRI-O: crio = true\n");
+    }
+    out.push_str(
+        "\n# Another one, by your own ssh configuration.\n\
+         # [[hosts]]\n# name = \"node-2\"\n# host = \"ssh://ops@node-2\"\n# sudo = true\n# [hosts.docker]\n\
+         \n# What runbooks may write into files, as (secret NAME).\n\
+         # [secrets]\n# mirror = { file = \"/run/secrets/mirror\" }\n",
+    );
+    out
+}
+
+/// A cluster of Backend.AI.
+fn backend_ai(found: &Found) -> String {
     let mut out = String::from(
         "# The cluster file of castoff: where the parts of this Backend.AI cluster are.\n\
          # It holds no password, only where each one is found:\n\
@@ -285,6 +340,30 @@ mod tests {
         let file = ClusterFile::parse(&describe(&Found::default()), Path::new("castoff.toml")).expect("a good file");
         assert_eq!((file.name.as_str(), file.agents.len(), file.registries.len()), ("backend-ai", 0, 2));
         assert!(ClusterFile::parse(&describe(&find()), Path::new("castoff.toml")).is_ok());
+    }
+
+    #[test]
+    fn a_host_without_backend_ai_gives_a_file_of_hosts() {
+        let mut found = Found {
+            host_name: "build-1".to_owned(),
+            docker_socket: Some("/run/docker.sock".into()),
+            containerd_socket: Some("/run/containerd/containerd.sock".into()),
+            podman: true,
+            ..Found::default()
+        };
+        let file = |found: &Found| ClusterFile::parse(&describe(found), Path::new("castoff.toml")).expect("a good file");
+        let [host] = &file(&found).hosts[..] else { panic!("one host") };
+        let has = (host.docker.is_some(), host.containerd.is_some(), host.podman.is_some());
+        assert_eq!((host.name.as_str(), host.host.as_str(), has), ("build-1", "local", (true, false, true)));
+        // What is left to the reader is right as well.
+        let all = describe(&found).replace("\n# [", "\n[").replace("\n# name", "\nname").replace("\n# host", "\nhost");
+        let all = all.replace("\n# sudo", "\nsudo").replace("\n# mirror", "\nmirror");
+        let whole = ClusterFile::parse(&all, Path::new("castoff.toml")).unwrap_or_else(|error| panic!("{error}\n{all}"));
+        assert_eq!((whole.hosts.len(), whole.hosts[0].containerd.is_some(), whole.secrets.len()), (2, true, 1));
+        found.docker_socket = None;
+        assert!(file(&found).hosts[0].containerd.is_some());
+        found.unit = Some("backend.ai-manager".to_owned());
+        assert!(file(&found).hosts.is_empty(), "a manager's host");
     }
 
     #[test]

@@ -109,7 +109,10 @@ fn is_unread(change: &Change, inventory: &Inventory) -> bool {
         Change::Rows { .. } | Change::Alias { .. } | Change::BrownOut { .. } => silent(Part::Tables),
         Change::Rescan { .. } => silent(Part::Keys) || silent(Part::Tables),
         Change::Service { .. } => silent(Part::Managers),
-        Change::Pull { .. } | Change::Tag { .. } | Change::Remove { .. } | Change::Configure { .. } => false,
+        Change::Pull { .. } | Change::Tag { .. } | Change::Remove { .. } | Change::Configure { .. } | Change::Unit { .. } => {
+            false
+        }
+        Change::Platform9 { .. } => silent(Part::Platform9),
     }
 }
 

@@ -1,7 +1,7 @@
 //! One atomic difference to the cluster, completely described: nothing is decided when it is applied.
 //! The grain of a change is the unit of undo.
 
-use super::{Digest, Era, FileDiff, ImageRef, Proof, Row, TakesUp, configure, text};
+use super::{Digest, Era, FileDiff, ImageRef, Proof, Row, TakesUp, configure, platform9, text};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
 
@@ -69,6 +69,8 @@ pub enum Service {
 pub enum Change {
     /// Stop or start a manager's service.
     Service { manager: String, after: Service },
+    /// Stop or start a unit of a host.
+    Unit { host: String, unit: String, after: Service },
     /// Keys of etcd in one transaction, guarded by the values of `before`. At most 60 keys.
     Keys { diffs: Vec<KeyDiff> },
     /// Rows of PostgreSQL in one transaction, each guarded by its old value.
@@ -133,6 +135,15 @@ pub enum Change {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         proof: Option<Proof>,
     },
+    /// The mirror of a cluster of Platform9, put by its cluster API, which writes the files of the nodes itself.
+    Platform9 {
+        /// UUID and name of the cluster.
+        cluster: String,
+        name: String,
+        /// The seven parameters. A password that is there is `(hidden)`, one that is put `(secret NAME)`.
+        before: Row,
+        after: Row,
+    },
 }
 
 /// An image as Backend.AI's metadata knows it.
@@ -172,8 +183,8 @@ impl Change {
     /// The word of the change in plans, JSON and logs.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Service { after: Service::Running, .. } => "start",
-            Self::Service { after: Service::Stopped, .. } => "stop",
+            Self::Service { after: Service::Running, .. } | Self::Unit { after: Service::Running, .. } => "start",
+            Self::Service { after: Service::Stopped, .. } | Self::Unit { after: Service::Stopped, .. } => "stop",
             Self::Keys { .. } => "keys",
             Self::Rows { .. } => "rows",
             Self::BrownOut { begins: true, .. } => "block",
@@ -184,6 +195,7 @@ impl Change {
             Self::Tag { .. } => "tag",
             Self::Remove { .. } => "remove",
             Self::Configure { .. } => "configure",
+            Self::Platform9 { .. } => "platform9",
         }
     }
 
@@ -192,6 +204,7 @@ impl Change {
         match self {
             Self::Keys { .. } | Self::Rows { .. } => "write",
             Self::Alias { .. } => "point",
+            Self::Platform9 { .. } => "put",
             other => other.kind(),
         }
     }
@@ -204,9 +217,16 @@ impl Change {
             (true, true) => '~',
         };
         match self {
-            Self::Service { .. } | Self::Alias { .. } | Self::BrownOut { .. } => '~',
+            Self::Service { .. } | Self::Unit { .. } | Self::Alias { .. } | Self::BrownOut { .. } => '~',
             Self::Rescan { .. } | Self::Pull { .. } | Self::Tag { .. } => '+',
             Self::Remove { .. } => '-',
+            Self::Platform9 { before, .. } => {
+                if before.get("customRegistryUrl").is_none_or(serde_json::Value::is_null) {
+                    '+'
+                } else {
+                    '~'
+                }
+            }
             Self::Configure { files, .. } => {
                 of(files.iter().any(|d| d.before.is_some()), files.is_empty() || files.iter().any(|d| d.after.is_some()))
             }
@@ -219,6 +239,7 @@ impl Change {
     pub fn subject(&self) -> String {
         match self {
             Self::Service { manager, .. } => format!("manager service of {manager}"),
+            Self::Unit { unit, .. } => format!("unit {unit}"),
             Self::Keys { diffs } => match diffs.as_slice() {
                 [one] => one.key.clone(),
                 [first, ..] => format!("{} below {}", text::count(diffs.len() as u64, "key"), common_folder(&first.key, diffs)),
@@ -240,16 +261,22 @@ impl Change {
             Self::Pull { image, .. } | Self::Tag { image, .. } => image.to_string(),
             Self::Remove { image, .. } => image.familiar(),
             Self::Configure { files, .. } => configure::subject(files),
+            Self::Platform9 { name, .. } => format!("mirror of cluster {name}"),
         }
     }
 
-    /// Where it happens: a host, a manager, `etcd` or `postgres`.
+    /// Where it happens: a host, a manager, `etcd`, `postgres` or `platform9`.
     pub fn place(&self) -> &str {
         match self {
             Self::Service { manager, .. } | Self::Rescan { manager, .. } => manager,
             Self::Keys { .. } => "etcd",
             Self::Rows { .. } | Self::Alias { .. } | Self::BrownOut { .. } => "postgres",
-            Self::Pull { host, .. } | Self::Tag { host, .. } | Self::Remove { host, .. } | Self::Configure { host, .. } => host,
+            Self::Pull { host, .. }
+            | Self::Tag { host, .. }
+            | Self::Remove { host, .. }
+            | Self::Configure { host, .. }
+            | Self::Unit { host, .. } => host,
+            Self::Platform9 { .. } => platform9::PLACE,
         }
     }
 
@@ -272,7 +299,7 @@ impl Change {
         let service = |s: Service| if s == Service::Running { "running" } else { "stopped" }.to_owned();
         let id = |id: &Option<Digest>| id.as_ref().map_or_else(|| "(not there)".to_owned(), |id| format!("image {}", id.short()));
         match self {
-            Self::Service { after, .. } => match after {
+            Self::Service { after, .. } | Self::Unit { after, .. } => match after {
                 Service::Running => (service(Service::Stopped), service(Service::Running)),
                 Service::Stopped => (service(Service::Running), service(Service::Stopped)),
             },
@@ -305,6 +332,7 @@ impl Change {
             }
             Self::Remove { id, image, .. } => (format!("{} image {}", image.familiar(), id.short()), "(not there)".to_owned()),
             Self::Configure { files, daemon, .. } => configure::sides(files, daemon.as_ref()),
+            Self::Platform9 { before, after, .. } => platform9::sides(before, after),
         }
     }
 
@@ -328,6 +356,7 @@ impl Change {
                     WayBack::Whole
                 }
             }
+            Self::Platform9 { before, after, .. } => platform9::way_back(before, after),
             Self::Remove { twin: None, digest: None, .. } => {
                 WayBack::None("no registry serves this very image, and no other name on the host keeps it".to_owned())
             }

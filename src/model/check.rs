@@ -5,7 +5,8 @@ use super::containerd_config;
 use super::daemon_json::{self, Finding, Matters};
 use super::world::users;
 use super::{
-    Cri, Digest, ImageRef, Inventory, Machine, MachineWants, Part, Prover, ReachWant, Wants, image::canonical_registry, text,
+    Cri, Digest, ImageRef, Inventory, Machine, MachineWants, Part, Prover, Reach, ReachWant, Wants, image::canonical_registry,
+    machine::HOST, registries_conf, text,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +37,14 @@ pub enum Check {
     BrownOut { for_s: u64 },
     /// The files of these hosts can be changed: they are what their reader takes, and nothing else overrules them.
     Configuration { of: Prover, hosts: BTreeSet<String>, restart: bool },
+    /// No other drop-in of podman's wins over ours for these registries, or for the image that proves it.
+    Overruled { registries: Vec<String>, image: ImageRef, hosts: BTreeSet<String> },
+    /// A file of each of these hosts is there (or not), holds all of these texts and none of those.
+    File { path: String, exists: bool, holds: Vec<String>, lacks: Vec<String>, hosts: BTreeSet<String> },
+    /// These units of each of these hosts run, or none of them does.
+    Units { units: BTreeSet<String>, running: bool, hosts: BTreeSet<String> },
+    /// Somebody answers each of these hosts there, whoever it is.
+    Port { reach: ReachWant, hosts: BTreeSet<String> },
     /// The mirror answers each of these hosts as a registry.
     Mirror { reach: ReachWant, hosts: BTreeSet<String> },
 }
@@ -99,6 +108,21 @@ impl Check {
             Self::Configuration { of, hosts, .. } => {
                 format!("the {of} configuration of {} can be changed", text::count(hosts.len() as u64, "host"))
             }
+            Self::Overruled { hosts, .. } => {
+                format!("no other drop-in overrules the mirror's on {}", text::count(hosts.len() as u64, "host"))
+            }
+            Self::File { path, exists, hosts, .. } => {
+                let is = if *exists { "is as it has to be" } else { "is not there" };
+                format!("{path} {is} on {}", text::count(hosts.len() as u64, "host"))
+            }
+            Self::Units { units, running, hosts } => {
+                let units = units.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+                let verb = if *running { "started" } else { "stopped" };
+                format!("{units}: {verb} on {}", text::count(hosts.len() as u64, "host"))
+            }
+            Self::Port { reach, hosts } => {
+                format!("{} can be reached from {}", reach.mirror, text::count(hosts.len() as u64, "host"))
+            }
             Self::Mirror { reach, hosts } => {
                 format!("{} answers from {}", reach.mirror, text::count(hosts.len() as u64, "host"))
             }
@@ -119,7 +143,12 @@ impl Check {
     pub fn parts(&self) -> BTreeSet<Part> {
         let parts: &[Part] = match self {
             Self::Answers { parts, .. } => return parts.clone(),
-            Self::Configuration { .. } | Self::Mirror { .. } => &[Part::Machines],
+            Self::Configuration { .. }
+            | Self::Overruled { .. }
+            | Self::Mirror { .. }
+            | Self::File { .. }
+            | Self::Units { .. }
+            | Self::Port { .. } => &[Part::Machines],
             Self::Version | Self::ManagersRun => &[Part::Managers],
             Self::Pullable { .. } => &[Part::Registries],
             Self::Space { .. } | Self::Unused { .. } => &[Part::Hosts],
@@ -139,7 +168,12 @@ impl Check {
                 podman: *of == Prover::Podman,
                 ..MachineWants::default()
             },
-            Self::Mirror { reach, .. } => MachineWants { reach: [reach.clone()].into(), ..MachineWants::default() },
+            Self::Overruled { .. } => MachineWants { podman: true, ..MachineWants::default() },
+            Self::File { path, .. } => MachineWants { files: [path.clone()].into(), ..MachineWants::default() },
+            Self::Units { units, .. } => MachineWants { units: units.clone(), ..MachineWants::default() },
+            Self::Mirror { reach, .. } | Self::Port { reach, .. } => {
+                MachineWants { reach: [reach.clone()].into(), ..MachineWants::default() }
+            }
             _ => MachineWants::default(),
         }
     }
@@ -162,6 +196,49 @@ impl Check {
                 for (name, machine) in of_machines(inventory, hosts) {
                     let at = |problem| Problem { place: Some(name.to_owned()), ..problem };
                     out.extend(lint(*of, *restart, machine).into_iter().map(at));
+                }
+            }
+            Self::Overruled { registries, image, hosts } => {
+                for (name, machine) in of_machines(inventory, hosts) {
+                    let at = |problem| Problem { place: Some(name.to_owned()), ..problem };
+                    out.extend(registries_conf::beaten(machine, registries, image).into_iter().map(at));
+                }
+            }
+            Self::File { path, exists, holds, lacks, hosts } => {
+                for (name, machine) in of_machines(inventory, hosts) {
+                    let path = path.replace(HOST, name);
+                    let found = machine.files.get(&path).and_then(Option::as_ref).map(|state| state.text.as_str());
+                    let told =
+                        |why: String| Problem { place: Some(name.to_owned()), ..Problem::new(format!("file `{path}`"), why) };
+                    out.extend(file_problems(found, *exists, holds, lacks).into_iter().map(told));
+                }
+            }
+            Self::Units { units, running, hosts } => {
+                for (name, machine) in of_machines(inventory, hosts) {
+                    let wrong = units.iter().filter_map(|unit| match machine.units.get(unit) {
+                        Some(found) if found == running => None,
+                        Some(true) => Some((unit, "runs")),
+                        Some(false) => Some((unit, "does not run")),
+                        None => Some((unit, "was not asked about")),
+                    });
+                    out.extend(wrong.map(|(unit, why)| Problem {
+                        place: Some(name.to_owned()),
+                        ..Problem::new(format!("unit {unit}"), why)
+                    }));
+                }
+            }
+            Self::Port { reach, hosts } => {
+                for (name, machine) in of_machines(inventory, hosts) {
+                    let why = match machine.reach.get(&reach.mirror) {
+                        Some(Reach::NoName { why }) => format!("its name does not resolve there: {why}"),
+                        Some(Reach::NoConnection { why }) => format!("no connection: {why}"),
+                        Some(_) => continue,
+                        None => "was not asked".to_owned(),
+                    };
+                    out.push(Problem {
+                        place: Some(name.to_owned()),
+                        ..Problem::new(format!("{} from {name}", reach.mirror), why)
+                    });
                 }
             }
             Self::Mirror { reach, hosts } => {
@@ -231,6 +308,19 @@ fn of_machines<'a>(inventory: &'a Inventory, hosts: &'a BTreeSet<String>) -> imp
     hosts.iter().filter_map(|name| Some((name.as_str(), inventory.machines.get(name)?)))
 }
 
+fn file_problems(found: Option<&str>, exists: bool, holds: &[String], lacks: &[String]) -> Vec<String> {
+    match (found, exists) {
+        (None, true) => return vec!["is not there".to_owned()],
+        (Some(_), false) => return vec!["is there".to_owned()],
+        (None, false) => return vec![],
+        (Some(_), true) => {}
+    }
+    let found = found.unwrap_or_default();
+    let without = holds.iter().filter(|text| !found.contains(text.as_str())).map(|text| format!("does not hold `{text}`"));
+    let with = lacks.iter().filter(|text| found.contains(text.as_str())).map(|text| format!("holds `{text}`"));
+    without.chain(with).collect()
+}
+
 /// What is wrong with the files that one of the three reads.
 fn lint(of: Prover, restart: bool, machine: &Machine) -> Vec<Problem> {
     let text = |path: &str| machine.files.get(path).and_then(Option::as_ref).map(|state| state.text.as_str());
@@ -251,6 +341,7 @@ fn lint(of: Prover, restart: bool, machine: &Machine) -> Vec<Problem> {
             }
             _ => vec![],
         },
+        (Prover::Podman, _) => registries_conf::unreadable(machine),
         _ => vec![],
     }
 }

@@ -5,6 +5,9 @@ use super::{Digest, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Stands for the name of the host in paths and texts of a runbook.
+pub const HOST: &str = "{host}";
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Machine {
@@ -127,6 +130,15 @@ pub struct Podman {
     /// Names of the files in it, sorted as they are read.
     #[serde(default)]
     pub drop_ins: Vec<String>,
+    /// The folder with one folder of certificates for each registry.
+    #[serde(default)]
+    pub certs: String,
+    /// Those folders that it would need and that are not there.
+    #[serde(default)]
+    pub missing: Vec<String>,
+    /// CRI-O runs there, which reads the drop-ins when it is reloaded.
+    #[serde(default)]
+    pub crio: bool,
 }
 
 /// How a mirror answers from a host. The steps are asked one after the other; what comes after a failure is not known.
@@ -151,11 +163,23 @@ pub enum Reach {
     Failing { why: String },
 }
 
+impl Podman {
+    /// Where the authority of a registry (`host:port`) is looked for.
+    pub fn authority(&self, registry: &str) -> String {
+        format!("{}/{registry}/ca.crt", self.certs)
+    }
+
+    /// The settings that are read before the drop-ins: `registries.conf` beside `registries.conf.d`.
+    pub fn main(&self) -> Option<&str> {
+        self.folder.strip_suffix(".d")
+    }
+}
+
 /// What to read of machines.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct MachineWants {
-    /// Absolute paths. Those that a daemon names itself (its own configuration) are read with the daemon.
+    /// Absolute paths; `{host}` stands for the host's name. Those that a daemon names itself (its own configuration) are read with the daemon.
     #[serde(default)]
     pub files: BTreeSet<String>,
     #[serde(default)]
@@ -215,6 +239,11 @@ impl MachineWants {
         self.fetch.iter().cloned().chain(of_reach).collect()
     }
 
+    /// The files that are wanted of one host.
+    pub fn paths(&self, host: &str) -> impl Iterator<Item = String> {
+        self.files.iter().map(move |path| path.replace(HOST, host))
+    }
+
     /// Both.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
@@ -247,4 +276,12 @@ pub struct ReachWant {
     /// are asked.
     #[serde(default)]
     pub ca: Option<String>,
+}
+
+impl ReachWant {
+    /// Host and port: `mirror.example:5000`.
+    pub fn host(&self) -> &str {
+        let rest = self.mirror.split_once("://").map_or(self.mirror.as_str(), |(_, rest)| rest);
+        rest.split('/').next().unwrap_or_default()
+    }
 }

@@ -140,7 +140,10 @@ impl Loads {
                 if let Some(registry) = change.registry() {
                     *registries.entry(registry).or_default() += 1;
                 }
-                load.stops |= matches!(change, Change::Service { after: Service::Stopped, .. });
+                load.stops |= matches!(
+                    change,
+                    Change::Service { after: Service::Stopped, .. } | Change::Unit { after: Service::Stopped, .. }
+                );
                 load.lost |= planned.way_back != WayBack::Whole;
             }
             let waves =

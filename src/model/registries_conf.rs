@@ -1,10 +1,12 @@
 //! A drop-in of `registries.conf.d`, which podman, buildah, skopeo and CRI-O read: which mirrors are asked before a registry.
 //! It never holds a login: those programs take that of the mirror from their own `auth.json`.
 
+mod host;
 mod lint;
 #[cfg(test)]
 mod tests;
 
+pub use host::{beaten, replaced, sharing, unreadable};
 pub use lint::{lint, overridden};
 
 use super::{FileToWrite, MirrorChoice, Mistake, Problem, mirror_choice::told};

@@ -2,13 +2,14 @@
 //! Never a secret: what is hidden in a change is hidden here. `@` and twelve digits stand for a whole digest.
 
 use super::change::key_column;
-use super::{Change, Digest, Era, ImageRef, RowDiff, Service, Value, configure};
+use super::{Change, Digest, Era, ImageRef, RowDiff, Service, Value, configure, platform9};
 
 impl Change {
     /// The requests that apply it, in their order. What only looks stands first.
     pub fn requests(&self) -> Vec<String> {
         match self {
             Self::Service { manager, after } => service(manager, *after),
+            Self::Unit { host, unit: name, after } => unit(host, name, *after == Service::Running),
             Self::Keys { diffs } => keys(diffs.iter().map(|diff| (diff.key.as_str(), &diff.before, &diff.after))),
             Self::Rows { diffs } => rows(diffs.iter().map(|diff| (diff, diff.before.is_some(), diff.after.is_some()))),
             Self::BrownOut { diffs, begins, .. } => {
@@ -35,6 +36,7 @@ impl Change {
                 format!("{host}: DELETE /images/{} (without force)", image.familiar()),
             ],
             Self::Configure { host, files, daemon, proof } => configure::requests(host, files, daemon.as_ref(), proof.as_ref()),
+            Self::Platform9 { cluster, before, after, .. } => platform9::requests(cluster, before, after),
         }
     }
 
@@ -43,6 +45,7 @@ impl Change {
         match self {
             Self::Service { manager, after: Service::Running } => service(manager, Service::Stopped),
             Self::Service { manager, after: Service::Stopped } => service(manager, Service::Running),
+            Self::Unit { host, unit: name, after } => unit(host, name, *after == Service::Stopped),
             Self::Keys { diffs } => keys(diffs.iter().map(|diff| (diff.key.as_str(), &diff.after, &diff.before))),
             Self::Rows { diffs } => rows(diffs.iter().rev().map(|diff| (diff, diff.after.is_some(), diff.before.is_some()))),
             Self::BrownOut { diffs, begins, .. } => {
@@ -76,6 +79,7 @@ impl Change {
             ],
             Self::Remove { .. } => vec![],
             Self::Configure { host, files, daemon, .. } => configure::undo_requests(host, files, daemon.as_ref()),
+            Self::Platform9 { cluster, before, after, .. } => platform9::requests(cluster, after, &platform9::taken_back(before)),
         }
     }
 }
@@ -90,6 +94,11 @@ fn create(host: &str, image: &ImageRef, digest: &Digest) -> String {
 
 fn was(there: bool) -> &'static str {
     if there { "the name has to mean what it meant" } else { "the name must not be taken" }
+}
+
+fn unit(host: &str, unit: &str, run: bool) -> Vec<String> {
+    let verb = if run { "start" } else { "stop" };
+    vec![format!("{host}: systemctl {verb} {unit}"), format!("{host}: systemctl is-active {unit}: it is asked until it is so")]
 }
 
 fn service(manager: &str, after: Service) -> Vec<String> {

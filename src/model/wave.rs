@@ -67,7 +67,7 @@ impl Waves {
 impl Change {
     /// Whether it happens on a host of which there are many alike.
     pub fn on_host(&self) -> bool {
-        matches!(self, Self::Pull { .. } | Self::Tag { .. } | Self::Remove { .. } | Self::Configure { .. })
+        matches!(self, Self::Pull { .. } | Self::Tag { .. } | Self::Remove { .. } | Self::Configure { .. } | Self::Unit { .. })
     }
 }
 

@@ -5,7 +5,7 @@ use super::backend_ai::{images_key, quote};
 use super::change::{HIDDEN, key_column};
 use super::{
     Change, Container, Digest, Era, FileDiff, Host, ImageRef, Inventory, KeyDiff, Known, LocalImage, Manager, Row, RowDiff,
-    Service, Standing, TakesUp, Value, configure, inventory::Layer,
+    Service, Standing, TakesUp, Value, configure, inventory::Layer, platform9,
 };
 use std::collections::BTreeSet;
 
@@ -17,6 +17,12 @@ impl Inventory {
                 Some(found) if found.running == (*after == Service::Running) => Standing::After,
                 Some(_) => Standing::Before,
                 None => Standing::Neither(format!("there is no manager `{manager}`")),
+            },
+            Change::Unit { host, unit, after } => match self.machines.get(host).map(|machine| machine.units.get(unit)) {
+                Some(Some(running)) if *running == (*after == Service::Running) => Standing::After,
+                Some(Some(_)) => Standing::Before,
+                Some(None) => Standing::Neither(format!("unit `{unit}` was not asked about")),
+                None => Standing::Neither(format!("there is no host `{host}`")),
             },
             Change::Keys { diffs } => keys_standing(diffs, |key| self.keys.get(key)),
             Change::Rows { diffs } | Change::BrownOut { diffs, .. } => {
@@ -40,6 +46,12 @@ impl Inventory {
                 Some(machine) => configure::standing(files, daemon.as_ref(), machine),
                 None => Standing::Neither(format!("there is no host `{host}`")),
             },
+            Change::Platform9 { cluster, before, after, .. } => {
+                match self.platform9.as_ref().filter(|found| found.uuid == *cluster) {
+                    Some(found) => platform9::standing(before, after, &found.mirror),
+                    None => Standing::Neither(format!("there is no cluster `{cluster}`")),
+                }
+            }
         }
     }
 
@@ -55,6 +67,7 @@ impl Inventory {
     pub fn apply(&mut self, change: &Change) {
         match change {
             Change::Service { manager, after } => self.set_service(manager, *after == Service::Running),
+            Change::Unit { host, unit, after } => self.set_unit(host, unit, *after == Service::Running),
             Change::Keys { diffs } => diffs.iter().for_each(|d| self.set_key(&d.key, d.after.as_ref())),
             Change::Rows { diffs } | Change::BrownOut { diffs, .. } => {
                 diffs.iter().for_each(|d| self.set_row(&d.table, &d.key, d.after.as_ref()));
@@ -72,6 +85,7 @@ impl Inventory {
                 }
             }
             Change::Configure { host, files, daemon, .. } => self.configure(host, files, daemon.as_ref(), true),
+            Change::Platform9 { after, .. } => self.set_platform9(after),
         }
     }
 
@@ -85,6 +99,7 @@ impl Inventory {
     pub fn undo(&mut self, change: &Change) {
         match change {
             Change::Service { manager, after } => self.set_service(manager, *after == Service::Stopped),
+            Change::Unit { host, unit, after } => self.set_unit(host, unit, *after == Service::Stopped),
             Change::Keys { diffs } => diffs.iter().for_each(|d| self.set_key(&d.key, d.before.as_ref())),
             Change::Rows { diffs } | Change::BrownOut { diffs, .. } => {
                 diffs.iter().for_each(|d| self.set_row(&d.table, &d.key, d.before.as_ref()));
@@ -127,11 +142,24 @@ impl Inventory {
                 }
             }
             Change::Configure { host, files, daemon, .. } => self.configure(host, files, daemon.as_ref(), false),
+            Change::Platform9 { before, .. } => self.set_platform9(before),
+        }
+    }
+
+    fn set_platform9(&mut self, fields: &Row) {
+        if let Some(cluster) = &mut self.platform9 {
+            cluster.mirror = platform9::fields(fields);
         }
     }
 
     fn set_service(&mut self, manager: &str, running: bool) {
         self.managers.entry(manager.to_owned()).or_insert(Manager { running, importer_image: None }).running = running;
+    }
+
+    fn set_unit(&mut self, host: &str, unit: &str, running: bool) {
+        if let Some(machine) = self.machines.get_mut(host) {
+            machine.units.insert(unit.to_owned(), running);
+        }
     }
 
     fn set_key(&mut self, key: &str, value: Option<&Value>) {

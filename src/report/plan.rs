@@ -91,8 +91,8 @@ fn change(out: &mut String, alike: &Alike<'_>, width: usize) {
     }
     let diff = planned.change.diff();
     diff.iter().flatten().for_each(|line| diff_line(out, line, width));
-    let shows_lines =
-        diff.is_none() && matches!(planned.kind.as_str(), "keys" | "rows" | "block" | "unblock" | "alias" | "rescan");
+    let shows_lines = diff.is_none()
+        && matches!(planned.kind.as_str(), "keys" | "rows" | "block" | "unblock" | "alias" | "rescan" | "platform9");
     if shows_lines {
         for (sign, side) in [('-', &planned.before), ('+', &planned.after)] {
             for line in side.lines() {
@@ -167,6 +167,7 @@ pub fn sum(plan: &Plan) -> String {
     part(t.keys, format!("{} to write", text::count(t.keys, "key")));
     part(t.rows, format!("{} to write", text::count(t.rows, "row")));
     part(t.hosts, format!("{} to configure", text::count(t.hosts, "host")));
+    part(t.clusters, format!("{} to change", text::count(t.clusters, "cluster")));
     part(t.removals, format!("{} to remove", text::count(t.removals, "image")));
     let undo = match t.irreversible {
         0 => "Every change has a way back.".to_owned(),

@@ -18,6 +18,7 @@ pub const SHIPPED: &[(&str, &str)] = &[
     ("brown-out", include_str!("../../runbooks/brown-out.toml")),
     ("containerd-mirror", include_str!("../../runbooks/containerd-mirror.toml")),
     ("docker-mirror", include_str!("../../runbooks/docker-mirror.toml")),
+    ("podman-mirror", include_str!("../../runbooks/podman-mirror.toml")),
 ];
 
 #[derive(Deserialize)]
@@ -40,12 +41,14 @@ struct Written {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct WrittenGate {
     pub ask: Ask,
+    /// Its heading; left out: the title of the step.
     pub title: Option<String>,
     /// With `{cluster}`, `{count}`, `{changes}`, `{hosts}`, `{bytes}` filled in.
     #[serde(default)]
     pub text: Vec<String>,
     /// For `ask = "count"`: what has to be typed.
     pub sentence: Option<String>,
+    /// Checks beside those of the action: `answers`, `drained`, `managers-run`.
     #[serde(default)]
     pub checks: Vec<CheckWord>,
     /// Wait for the checks instead of refusing at once.
@@ -198,16 +201,24 @@ pub fn set(text: &str, sets: &[String]) -> Result<String, Mistake> {
 }
 
 #[derive(JsonSchema)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(title = "A runbook of castoff")]
 #[expect(dead_code, reason = "only its schema is used")]
 struct Shape {
+    /// What runs of it are called.
     name: String,
+    /// What it does, in one line.
     title: String,
+    /// From where to where images move, for the actions of a move.
     #[serde(rename = "move")]
     moved: Option<Move>,
+    /// The registry that answers in place of others, for the actions of a mirror.
     mirror: Option<Mirror>,
+    /// How much at once.
     limits: Option<Limits>,
+    /// How hosts take their turn, in every step whose changes are on hosts.
     waves: Option<WrittenWaves>,
+    /// What is done, one after the other.
     step: Vec<serde_json::Map<String, serde_json::Value>>,
 }
 
@@ -221,16 +232,23 @@ pub fn schema() -> serde_json::Value {
         let mut step = (kind.schema)().to_value();
         let properties =
             step.as_object_mut().expect("a struct's schema is an object").entry("properties").or_insert_with(|| json!({}));
-        properties["action"] = json!({ "const": kind.name, "description": kind.about });
-        properties["id"] = json!({ "type": "string" });
-        properties["title"] = json!({ "type": "string" });
+        properties["action"] = json!({ "type": "string", "const": kind.name, "description": kind.about });
+        properties["id"] =
+            json!({ "type": "string", "pattern": "^[a-z0-9-]+$", "description": "Names it in gates, `--set` and `--to`." });
+        properties["title"] = json!({ "type": "string", "description": "Its line on the screen; left out: the id." });
         properties["gate"] = gate.clone();
         if kind.on_hosts {
             properties["waves"] = waves.clone();
         }
-        properties["needed-for"] = json!({ "type": "array", "items": { "type": "string" } });
+        let about = "Ids of steps for whose sake it is there: it is left out when they have nothing to do.";
+        properties["needed-for"] = json!({ "type": "array", "items": { "type": "string" }, "description": about });
+        let required = step.as_object_mut().expect("an object").entry("required").or_insert_with(|| json!([]));
+        required.as_array_mut().expect("a list").extend([json!("action"), json!("id")]);
+        step["title"] = json!(kind.name);
         step
     });
-    root["properties"]["step"] = json!({ "type": "array", "items": { "oneOf": steps.collect::<Vec<_>>() } });
+    let about = root["properties"]["step"]["description"].clone();
+    let steps: Vec<_> = steps.collect();
+    root["properties"]["step"] = json!({ "type": "array", "minItems": 1, "items": { "oneOf": steps }, "description": about });
     root
 }

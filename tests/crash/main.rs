@@ -10,7 +10,7 @@ mod walk;
 
 use castoff::model::{Entry, Stamped};
 use stories::{aborted, again, aside, back, forward, limits, passing, paused, retried_back, skipped, stopping, window};
-use walk::{Family, Story, every_point, points, start, two_crashes};
+use walk::{Family, Story, every_point, points, start, two_crashes, with_units};
 
 fn count(entries: &[Stamped], which: fn(&Entry) -> bool) -> usize {
     entries.iter().filter(|stamped| which(&stamped.entry)).count()
@@ -104,6 +104,16 @@ async fn a_crash_anywhere_in_a_runbook_of_mirrors_is_resumed() {
         every_point(&story, |_| {}).await;
     }
     two_crashes(&Story { of: Family::Mirror, ..forward() }, 7).await;
+}
+
+#[tokio::test]
+async fn a_crash_anywhere_in_a_runbook_of_files_and_units_is_resumed() {
+    let [first, half, last] = back();
+    every_point(&Story { of: Family::Own, start: with_units, ..forward() }, |_| {}).await;
+    for story in [first, half, last] {
+        points(&Story { of: Family::Own, start: with_units, ..story }, 4, |_| {}).await;
+    }
+    two_crashes(&Story { of: Family::Own, start: with_units, ..forward() }, 29).await;
 }
 
 #[tokio::test]

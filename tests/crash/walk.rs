@@ -44,6 +44,8 @@ pub enum Family {
     Move,
     /// Files of hosts and their daemons.
     Mirror,
+    /// An operator's own, of plain files and units; it is not shipped.
+    Own,
     /// It ends where it begins: it waits for its time, so time goes on, and a second run does the same again.
     ThereAndBack,
 }
@@ -90,6 +92,8 @@ pub fn small() -> Inventory {
     world.hosts.remove("gpu-06");
     // A host without a file, and two with files of different kinds.
     world.machines.retain(|name, _| ["gpu-01", "gpu-02", "gpu-03", "node-01", "node-02", "build-01"].contains(&name.as_str()));
+    let twin = world.machines["build-01"].clone();
+    world.machines.insert("build-02".to_owned(), twin);
     let keep = ["python:3.6-ubuntu18.04", "python-tensorflow:2.3-py36-cuda10.1"];
     let kept = |name: &str| keep.iter().any(|keep| name.ends_with(keep));
     world.hosts.values_mut().for_each(|host| host.images.retain(|image, _| kept(&image.to_string())));
@@ -115,6 +119,8 @@ pub fn start() -> Inventory {
 pub fn settled(mut world: Inventory) -> Inventory {
     world.sessions.clear();
     world.hosts.values_mut().for_each(|host| host.containers.retain(|c| c.kernel.is_none()));
+    // That nothing stands somewhere is known of the paths that were asked for.
+    world.machines.values_mut().for_each(|machine| machine.files.retain(|_, found| found.is_some()));
     world
 }
 
@@ -372,7 +378,20 @@ fn in_their_turn(entries: &[Stamped], at: &str) {
     }
 }
 
+/// Units and files as the runbook of family `Own` finds them.
+pub fn with_units() -> Inventory {
+    let mut world = small();
+    for machine in world.machines.values_mut() {
+        machine.units =
+            [("chronyd", true), ("docker", true), ("puppet", true)].map(|(unit, runs)| (unit.to_owned(), runs)).into();
+    }
+    world
+}
+
 fn shipped(story: &Story) -> Vec<Runbook> {
+    if story.of == Family::Own {
+        return vec![Runbook::parse("own.toml", include_str!("own.toml"), &story.sets).unwrap()];
+    }
     let all = SHIPPED.iter().filter(|(name, _)| story.of == family(name));
     all.map(|(name, text)| Runbook::parse(name, text, &story.sets).unwrap()).collect()
 }

@@ -8,7 +8,7 @@ use castoff::{
     cluster::{
         config::{ContainerdConfig, DockerConfig, PodmanConfig},
         docker::DockerEngine,
-        host::{containerd, docker, podman},
+        host::{containerd, docker, docker_validate::validate, podman},
         ssh::{Place, Sessions},
     },
     model::{Cri, FaultKind},
@@ -106,6 +106,30 @@ fn a_docker_daemon_is_found_by_its_socket() {
 }
 
 #[test]
+fn a_new_text_is_validated_together_with_the_flags_of_the_daemon() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    // In its place: the one of Debian cannot validate yet, which is told apart below.
+    let told = at("told");
+    let script = format!(
+        "printf '%s|' \"$@\" > {told}; for word; do case $word in --config-file=*) cat \"${{word#*=}}\" >> {told};; esac; done; echo no such key >&2; exit 1"
+    );
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let stand_in = DockerConfig { dockerd: words(&["sh", "-c", &script, "dockerd"]), ..DockerConfig::default() };
+    let flags = words(&["--config-file", "/etc/docker/daemon.json", "-H", "fd://", "--config-file=/x", "--label", "a b"]);
+    let places = Places::open(&["plain"]);
+    run(async {
+        for place in ["local", "plain"] {
+            let refused = validate(&places.at(place), &stand_in, &flags, "{\"a\": \"it's\"}").await.unwrap();
+            assert_eq!(refused.as_deref(), Some("no such key"), "{place}");
+            let heard = fs::read_to_string(&told).unwrap();
+            assert_eq!(heard, "--validate|--config-file=/dev/stdin|-H|fd://|--label|a b|{\"a\": \"it's\"}", "{place}");
+        }
+        assert_eq!(validate(&places.at("local"), &DockerConfig::default(), &[], "{]").await.unwrap(), None);
+    });
+}
+
+#[test]
 fn podman_is_known_by_its_version_and_its_drop_ins() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["b.conf", "a.conf", "c.conf.old"] {
@@ -113,8 +137,8 @@ fn podman_is_known_by_its_version_and_its_drop_ins() {
     }
     // Words in its place: podman itself is held against castoff in the lab.
     let podman = ["sh", "-c", "echo podman version 4.3.1", "podman"].map(str::to_owned).to_vec();
-    let config = PodmanConfig { podman, folder: folder.path().display().to_string() };
+    let config = PodmanConfig { podman, folder: folder.path().display().to_string(), ..PodmanConfig::default() };
     let places = Places::open(&[]);
-    let found = run(podman::read(&places.at("local"), &config)).unwrap();
+    let found = run(podman::read(&places.at("local"), &config, &[].into())).unwrap();
     assert_eq!((found.version.as_str(), found.drop_ins), ("4.3.1", vec!["a.conf".to_owned(), "b.conf".to_owned()]));
 }

@@ -15,12 +15,19 @@ pub struct HostConfig {
     /// Commands run by `sudo -n`: for a user who is not root, and whom sudo asks for no password.
     #[serde(default)]
     pub sudo: bool,
+    /// How units are asked about, started, stopped, reloaded and restarted: a verb and the unit's name follow.
+    #[serde(default = "systemctl")]
+    pub systemctl: Vec<String>,
     /// A Docker daemon; left out, none is looked for.
     pub docker: Option<DockerConfig>,
     /// containerd; left out, it is not looked for.
     pub containerd: Option<ContainerdConfig>,
     /// podman, buildah, skopeo and CRI-O; left out, they are not looked for.
     pub podman: Option<PodmanConfig>,
+}
+
+fn systemctl() -> Vec<String> {
+    words(&["systemctl"])
 }
 
 /// Commands are lists of words; no shell.
@@ -93,11 +100,20 @@ pub struct PodmanConfig {
     pub podman: Vec<String>,
     /// Its folder of drop-ins.
     pub folder: String,
+    /// Its folder of certificates, with one folder for each registry.
+    pub certs: String,
+    /// CRI-O reads the drop-ins as well: it is reloaded when they change.
+    pub crio: bool,
 }
 
 impl Default for PodmanConfig {
     fn default() -> Self {
-        Self { podman: words(&["podman"]), folder: "/etc/containers/registries.conf.d".to_owned() }
+        Self {
+            podman: words(&["podman"]),
+            folder: "/etc/containers/registries.conf.d".to_owned(),
+            certs: "/etc/containers/certs.d".to_owned(),
+            crio: false,
+        }
     }
 }
 
@@ -117,7 +133,8 @@ fn of_agent(agent: &AgentConfig) -> Option<HostConfig> {
     });
     // Behind tcp, or at the usual place behind ssh.
     let docker = DockerConfig { socket: socket.unwrap_or_else(|| DockerConfig::default().socket), ..DockerConfig::default() };
-    Some(HostConfig { name: agent.name.clone(), host, sudo: false, docker: Some(docker), containerd: None, podman: None })
+    let (name, docker, systemctl) = (agent.name.clone(), Some(docker), systemctl());
+    Some(HostConfig { name, host, sudo: false, systemctl, docker, containerd: None, podman: None })
 }
 
 fn words(words: &[&str]) -> Vec<String> {

@@ -54,10 +54,15 @@ impl HostClient {
         Ok(Self { config, runner, engine })
     }
 
+    /// What is wanted of it, without authorities that castoff would have to fetch.
+    pub async fn read(&self, wants: &MachineWants) -> Result<Machine, Fault> {
+        self.read_with(wants, &BTreeMap::new()).await
+    }
+
     /// What is wanted of it; `fetched` are the authorities that castoff fetched. A daemon whose section the cluster file does not have is not looked for.
-    pub async fn read(&self, wants: &MachineWants, fetched: &BTreeMap<String, String>) -> Result<Machine, Fault> {
+    pub async fn read_with(&self, wants: &MachineWants, fetched: &BTreeMap<String, String>) -> Result<Machine, Fault> {
         let mut machine = Machine::default();
-        let mut paths: Vec<String> = wants.files.iter().cloned().collect();
+        let mut paths: Vec<String> = wants.paths(&self.config.name).collect();
         if let Some(config) = self.config.docker.as_ref().filter(|_| wants.docker) {
             let docker = docker::read(&self.runner, self.docker_parts()?.1, config).await?;
             paths.push(docker.config.clone());
@@ -73,13 +78,16 @@ impl HostClient {
             machine.containerd = Some(containerd);
         }
         if let Some(config) = self.config.podman.as_ref().filter(|_| wants.podman) {
-            let podman = podman::read(&self.runner, config).await?;
-            paths.extend(podman.drop_ins.iter().map(|name| format!("{}/{name}", podman.folder)));
+            let podman = podman::read(&self.runner, config, &wants.reach).await?;
+            paths.extend(podman::paths(&podman, &wants.reach));
             machine.podman = Some(podman);
         }
         paths.sort();
         paths.dedup();
         machine.files = self.states(&paths).await?;
+        for unit in &wants.units {
+            machine.units.insert(unit.clone(), self.runs(unit).await?);
+        }
         for want in &wants.reach {
             let ca = match want.ca.clone().or_else(|| self.trusted_by_docker(want, machine.docker.as_ref())) {
                 Some(url) if !url.starts_with('/') => fetched.get(&url).map(|pem| pem.as_bytes().to_vec()),
@@ -98,7 +106,8 @@ impl HostClient {
     pub fn has_any(&self, wants: &MachineWants) -> bool {
         let HostConfig { docker, containerd, podman, .. } = &self.config;
         let has = [(wants.docker, docker.is_some()), (wants.containerd, containerd.is_some()), (wants.podman, podman.is_some())];
-        has.iter().all(|(wanted, _)| !wanted) || has.contains(&(true, true))
+        let of_every_host = !wants.files.is_empty() || !wants.units.is_empty();
+        of_every_host || has.iter().all(|(wanted, _)| !wanted) || has.contains(&(true, true))
     }
 
     pub async fn standing(&self, files: &[FileDiff], daemon: Option<&TakesUp>) -> Result<Standing, Fault> {
@@ -169,11 +178,7 @@ impl HostClient {
             TakesUp::Containerd { before, after } => {
                 self.containerd_takes_up(before != after, if forward { after } else { before }, report).await
             }
-            TakesUp::Unit { unit, restart } => {
-                let verb = if *restart { "restart" } else { "reload" };
-                report.progress(if *restart { "restarting" } else { "reloading" }, 0, 0);
-                super::program(&self.runner, &["systemctl".to_owned()], &[verb, "--", unit]).await.map(drop)
-            }
+            TakesUp::Unit { unit, restart } => self.unit_takes_up(unit, *restart, report).await,
         }
     }
 
@@ -181,7 +186,7 @@ impl HostClient {
         match (proof.by, files) {
             (Prover::Docker, _) => self.docker_pulls(Some(proof), report).await,
             (Prover::Containerd, files) => self.containerd_proves(proof, files, report).await,
-            _ => Err(self.without("proof")),
+            (Prover::Podman, _) => self.podman_proves(proof, report).await,
         }
     }
 

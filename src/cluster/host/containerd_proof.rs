@@ -127,12 +127,13 @@ impl HostClient {
         if known.is_some_and(|known| known.code == Some(0) && !known.stdout.lines().any(|name| name.trim() == NAMESPACE)) {
             return;
         }
-        // Of a pull that was killed.
+        ctr(&["-n", NAMESPACE, "images", "rm", "--sync", &image]).await;
+        // Whatever a pull that failed or was killed has fetched goes when a lease goes.
+        ctr(&["-n", NAMESPACE, "leases", "create", "--id", NAMESPACE]).await;
         let leases = ctr(&["-n", NAMESPACE, "leases", "ls", "-q"]).await.map(|output| output.stdout).unwrap_or_default();
         for lease in leases.lines().map(str::trim).filter(|lease| !lease.is_empty()) {
-            ctr(&["-n", NAMESPACE, "leases", "rm", lease]).await;
+            ctr(&["-n", NAMESPACE, "leases", "rm", "--sync", lease]).await;
         }
-        ctr(&["-n", NAMESPACE, "images", "rm", "--sync", &image]).await;
         ctr(&["namespaces", "rm", NAMESPACE]).await;
     }
 

@@ -13,7 +13,9 @@ mod docker_reload;
 pub mod docker_validate;
 pub mod files;
 pub mod podman;
+mod podman_proof;
 mod put;
+mod unit;
 
 use super::ssh::Runner;
 use crate::model::{Fault, FaultKind};

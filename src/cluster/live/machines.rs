@@ -6,7 +6,7 @@ use crate::cluster::{
     Report,
     host::client::{HostClient, Means},
 };
-use crate::model::{Change, Fault, Machine, Part, Standing, Unanswered, Wants};
+use crate::model::{Change, Fault, Machine, Part, Service, Standing, Unanswered, Wants};
 use futures::{StreamExt, stream};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -21,7 +21,7 @@ impl Live {
         let fetched = &fetched;
         let asked = self.machines.iter().filter(|(_, host)| host.has_any(wants)).map(|(name, host)| {
             let (name, host) = (name.clone(), Arc::clone(host));
-            async move { (name, reading::within(reading::DEADLINE, host.read(wants, fetched)).await) }
+            async move { (name, reading::within(reading::DEADLINE, host.read_with(wants, fetched)).await) }
         });
         let answers = stream::iter(asked.collect::<Vec<_>>()).buffer_unordered(reading::HOSTS_AT_ONCE).collect().await;
         let (machines, silent) = reading::sorted(answers, Part::Machines, "host");
@@ -30,16 +30,28 @@ impl Live {
     }
 
     pub(super) async fn configure_standing(&self, change: &Change) -> Result<Standing, Fault> {
-        let Change::Configure { host, files, daemon, .. } = change else { return Ok(Standing::After) };
-        self.machine(host)?.standing(files, daemon.as_ref()).await
+        let machine = self.machine(change.place())?;
+        match change {
+            Change::Configure { files, daemon, .. } => machine.standing(files, daemon.as_ref()).await,
+            Change::Unit { unit, after, .. } => machine.unit_standing(unit, *after).await,
+            _ => Ok(Standing::After),
+        }
     }
 
     pub(super) async fn configure(&self, change: &Change, report: Report<'_>) -> Result<(), Fault> {
-        self.machine(change.place())?.apply(change, &self.means()?, report).await
+        let machine = self.machine(change.place())?;
+        match change {
+            Change::Unit { unit, after, .. } => machine.set_unit(unit, *after == Service::Running, report).await,
+            _ => machine.apply(change, &self.means()?, report).await,
+        }
     }
 
     pub(super) async fn unconfigure(&self, change: &Change, report: Report<'_>) -> Result<(), Fault> {
-        self.machine(change.place())?.undo(change, &self.means()?, report).await
+        let machine = self.machine(change.place())?;
+        match change {
+            Change::Unit { unit, after, .. } => machine.set_unit(unit, *after == Service::Stopped, report).await,
+            _ => machine.undo(change, &self.means()?, report).await,
+        }
     }
 
     fn means(&self) -> Result<Means<'_>, Fault> {

@@ -74,6 +74,8 @@ fn with_containerd(n: usize) -> Machine {
 
 fn with_podman() -> Machine {
     let folder = "/etc/containers/registries.conf.d".to_owned();
-    let podman = Podman { version: "4.3.1".to_owned(), folder, drop_ins: vec!["shortnames.conf".to_owned()] };
+    let (version, drop_ins, certs) =
+        ("4.3.1".to_owned(), vec!["shortnames.conf".to_owned()], "/etc/containers/certs.d".to_owned());
+    let podman = Podman { version, folder, drop_ins, certs, ..Podman::default() };
     Machine { podman: Some(podman), ..Machine::default() }
 }

@@ -157,7 +157,7 @@ impl Sim {
                     self.take_ms(150).await;
                 }
             }
-            Change::Service { .. } => self.take_ms(1800).await,
+            Change::Service { .. } | Change::Unit { .. } => self.take_ms(1800).await,
             Change::Remove { .. } => self.take_ms(250).await,
             Change::Configure { proof, daemon, .. } => {
                 let takes_up = daemon.as_ref().map(|daemon| if daemon.restarts() { "restarting" } else { "reloading" });
@@ -172,10 +172,13 @@ impl Sim {
     }
 }
 
-/// Whatever is asked of a machine is answered: a file that is not there is not, and a mirror answers.
-fn answer(machine: &mut Machine, wants: &MachineWants) {
-    for path in &wants.files {
-        machine.files.entry(path.clone()).or_default();
+/// Whatever is asked of a machine is answered: a file that is not there is not, a unit runs, and a mirror answers.
+fn answer(host: &str, machine: &mut Machine, wants: &MachineWants) {
+    for path in wants.paths(host) {
+        machine.files.entry(path).or_default();
+    }
+    for unit in &wants.units {
+        machine.units.entry(unit.clone()).or_insert(true);
     }
     for want in &wants.reach {
         let digest = want.image.as_deref().map(Digest::of);
@@ -195,8 +198,8 @@ impl Cluster for Sim {
             self.ask_in_vain();
         }
         let mut world = self.world();
-        for machine in world.machines.values_mut() {
-            answer(machine, &wants.machines);
+        for (name, machine) in &mut world.machines {
+            answer(name, machine, &wants.machines);
         }
         world
     }

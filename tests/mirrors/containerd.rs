@@ -1,13 +1,7 @@
 //! `containerd-mirror` on the real containerd of the mirrors' lab: planned, applied in waves, proven, found, given back byte for
 //! byte; and what it makes of each trap that it can meet. Hosts: node-4 (local, reads no folder yet), node-5 (ssh, reads one).
-//!
-//! By hand: `lab/up --for mirrors`, then `CASTOFF_LAB_MIRRORS=$PWD/lab/.state/default cargo test --test mirrors_containerd`.
 
-#[path = "support/mirrors.rs"]
-#[expect(dead_code, reason = "tests of other mirrors need more of it")]
-mod mirrors;
-
-use mirrors::{Mirrors, Part, Said, run};
+use crate::mirrors::{Mirrors, Part, Said, run};
 use std::{
     collections::BTreeMap,
     fs,
@@ -63,24 +57,19 @@ impl World {
         run(&mut self.castoff(&words("plan", sets)))
     }
 
-    /// The command that plans, and runs just that.
-    fn runs(&self, sets: &[&str]) -> Command {
-        let plan = self.plan(sets);
-        let id = id(&plan.text);
-        let approve = format!("mirror={id}");
+    /// The command that runs just what was planned.
+    fn runs(&self, plan: &str, sets: &[&str]) -> Command {
+        let approve = format!("mirror={}", id(plan));
         self.castoff(&[&words("run", sets)[..], &["--headless", "--approve", &approve]].concat())
     }
 
-    fn run(&self, sets: &[&str]) -> Said {
-        run(&mut self.runs(sets))
+    fn run(&self, plan: &str, sets: &[&str]) -> Said {
+        run(&mut self.runs(plan, sets))
     }
 
     /// What it said.
-    fn roll_back(&self) -> String {
-        let asked = run(&mut self.castoff(&["rollback", "--headless"]));
-        let approve = asked.text.split("--approve ").nth(1).and_then(|rest| rest.split_whitespace().next()).unwrap_or_default();
-        let approve = approve.trim_matches('`').to_owned();
-        let said = run(&mut self.castoff(&["rollback", "--headless", "--approve", &approve]));
+    fn roll_back(&self, plan: &str) -> String {
+        let said = run(&mut self.castoff(&["rollback", "--headless", "--approve", &format!("rollback={}", id(plan))]));
         assert!(said.code == 16 && said.text.contains("ROLLED BACK"), "{}", said.text);
         said.text
     }
@@ -136,7 +125,7 @@ fn a_mirror_is_planned_applied_in_waves_proven_found_and_given_back_byte_for_byt
     for words in ["2 hosts to configure", "1 of 2 restarted", "share one path space"] {
         assert!(plan.contains(words), "{words}: {plan}");
     }
-    let ran = world.run(&[&set]).done();
+    let ran = world.run(&plan, &[&set]).done();
     let canary = ran.find("the canary: node-4").expect("a canary");
     let served = format!("was served by {}/; its CRI plugin pulls it as well", world.lab.url(Part::Mirror));
     assert!(ran.find("begins: node-5").is_some_and(|second| second > canary), "{ran}");
@@ -154,7 +143,7 @@ fn a_mirror_is_planned_applied_in_waves_proven_found_and_given_back_byte_for_byt
     }
     let again = world.plan(&[&set]).text;
     assert!(again.contains("all of 2 changes are so already"), "{again}");
-    let back = world.roll_back();
+    let back = world.roll_back(&plan);
     for (node, (tree, pid)) in NODES.iter().zip(before) {
         assert_eq!(world.tree(node), tree, "{node}: {back}");
         assert_eq!((world.cri(node).as_str(), *node == "node-4"), ("ok", world.pid(node) != pid), "{node}");
@@ -184,7 +173,7 @@ fn path_authority_and_login_are_written_as_containerd_takes_them() {
         let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
         world.lab.afresh();
         let plan = world.plan(&sets).text;
-        let ran = world.run(&sets);
+        let ran = world.run(&plan, &sets);
         assert_eq!(ran.code, 0, "{sets:?}: {plan}{}", ran.text);
         assert!(ran.text.contains("was served by") && ran.text.contains("its CRI plugin pulls it as well"), "{}", ran.text);
         assert!(world.lab.serves(part), "{sets:?}");
@@ -202,7 +191,7 @@ fn path_authority_and_login_are_written_as_containerd_takes_them() {
         }
         let again = world.plan(&sets).text;
         assert!(again.contains("Nothing to do"), "{sets:?}: {again}");
-        world.roll_back();
+        world.roll_back(&plan);
         assert_eq!(world.tree("node-5"), before, "{sets:?}");
     }
     // In no plan, no journal and no backup, as text or as the header has it.
@@ -229,13 +218,14 @@ fn what_the_mirror_does_not_serve_fails_and_names_who_did() {
     for (only, fault, says, upstream) in cases {
         world.lab.afresh();
         let sets: Vec<&str> = [set.as_str()].into_iter().chain(only).collect();
-        let mut runs = world.runs(&sets);
+        let plan = world.plan(&sets).text;
+        let mut runs = world.runs(&plan, &sets);
         world.lab.fault(Part::Mirror, fault);
         let ran = run(&mut runs);
         assert!(ran.code != 0 && ran.text.contains(says), "{sets:?}: {}", ran.text);
         assert_eq!(!world.lab.counts(Part::Upstream).is_empty(), upstream, "{sets:?}");
         assert_eq!(world.left_over("node-5"), "");
-        let back = world.roll_back();
+        let back = world.roll_back(&plan);
         assert_eq!(world.tree("node-5"), before, "{back}");
     }
     let plan = world.plan(&[&set, "mirror.only=true"]).text;
@@ -275,26 +265,28 @@ fn what_stands_there_already_is_seen_through() {
         let plan = world.plan(&sets).text;
         assert!(plan.contains(says), "{folder}: {plan}");
         let before = world.tree("node-5");
-        let ran = world.run(&sets);
+        let ran = world.run(&plan, &sets);
         assert!(ran.code == 0 && ran.text.contains("was served by"), "{folder}: {}", ran.text);
         if folder == underlined {
             // Where it is read, and not beside it.
             assert!(!certs.join(world.lab.address(Part::Mirror)).exists());
         }
-        world.roll_back();
+        world.roll_back(&plan);
         assert_eq!(world.tree("node-5"), before, "{folder}");
     }
 
     // An empty folder is not ours: it stays. What means the same stays as somebody wrote it.
     clean();
     fs::create_dir(certs.join("docker.io")).unwrap();
-    world.run(&sets).done();
-    world.roll_back();
+    let plan = world.plan(&sets).text;
+    world.run(&plan, &sets).done();
+    world.roll_back(&plan);
     assert!(certs.join("docker.io").is_dir() && fs::read_dir(certs.join("docker.io")).unwrap().next().is_none());
     let own = format!("# mine\n\n[host.'{m}/v2/']\n  capabilities = ['resolve', 'pull']\n\n");
     let full = own.replace("# mine\n", "# mine\nserver = 'https://registry-1.docker.io/v2'\n");
     put("docker.io", &full);
-    world.run(&sets).done();
+    let plan = world.plan(&sets).text;
+    world.run(&plan, &sets).done();
     assert_eq!(fs::read_to_string(world.hosts_toml("node-5", "docker.io")).unwrap(), full);
 }
 
@@ -333,7 +325,8 @@ fn a_crash_in_the_middle_is_resumed_and_given_back() {
     // After the first file; and after the last, while it is about to restart.
     for seen in [world.hosts_toml("node-4", "docker.io"), world.lab.at("node-4", "config.toml")] {
         let start = fs::read(&seen).unwrap_or_default();
-        let mut castoff = world.runs(&[&set]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let plan = world.plan(&[&set]).text;
+        let mut castoff = world.runs(&plan, &[&set]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let end = Instant::now() + Duration::from_secs(30);
         while fs::read(&seen).unwrap_or_default() == start {
             assert!(Instant::now() < end, "{} is never written", seen.display());
@@ -346,7 +339,7 @@ fn a_crash_in_the_middle_is_resumed_and_given_back() {
         let resumed = run(&mut world.castoff(&["resume", "--headless"]));
         assert!(resumed.code == 0 && resumed.text.contains("was served by"), "{}", resumed.text);
         assert_eq!((world.cri("node-4").as_str(), world.left_over("node-4").as_str()), ("ok", ""));
-        let back = world.roll_back();
+        let back = world.roll_back(&plan);
         assert_eq!(world.tree("node-4"), before, "{back}");
     }
 }
