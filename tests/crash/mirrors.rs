@@ -6,7 +6,8 @@ use super::stories::{busy, lasting};
 use super::walk::{End, Family, Story, done, small, start};
 use castoff::cluster::sim::Sim;
 use castoff::model::{
-    Change, Command, Digest, Entry, Fault, FaultKind, FileDiff, Inventory, Next, Outcome, Plan, Status, Stop, Target,
+    Change, Command, Digest, Entry, Fault, FaultKind, FileDiff, Inventory, Next, Outcome, Plan, Stamped, Standing, State, Status,
+    Stop, Target,
 };
 
 /// One with Docker, one with containerd, one with podman.
@@ -40,9 +41,28 @@ pub fn again() -> Story {
     }
 }
 
+/// What a run has given up after an attempt that was cut off stands midway, or is written and not proven: a person takes it
+/// back by hand.
+fn mended(sim: &Sim, _: &[Stamped], state: &State) {
+    let aborted = matches!(state.finished, Some(Outcome::Aborted(_)));
+    let changes = state.plan.iter().flat_map(|plan| &plan.steps).flat_map(|step| &step.changes);
+    for planned in changes {
+        let status = &state.status(planned.id).status;
+        if matches!(status, Status::Done | Status::Found) || !(aborted || matches!(status, Status::Skipped(_))) {
+            continue;
+        }
+        sim.meddle(|world| {
+            if matches!(world.standing(&planned.change), Standing::Midway | Standing::After) {
+                world.undo(&planned.change);
+            }
+        });
+    }
+}
+
 pub fn skipped() -> Story {
     Story {
         faults: |sim| fails(sim, &[lasting()]),
+        others: mended,
         operator: |_, _, state| match state.next() {
             Next::Stop(Stop::Failed(_)) => vec![(0, Command::Skip { target: Target::Failed, why: "not needed".to_owned() })],
             _ => vec![],
@@ -74,6 +94,7 @@ pub fn aborted() -> Story {
             let now = state.plan.is_some() && state.finished.is_none() && done(state) >= 1;
             if now { vec![(0, Command::Abort { why: "test".to_owned() })] } else { vec![] }
         },
+        others: mended,
         start: several,
         ..story("in an abort", End::Aborted)
     }
@@ -148,8 +169,8 @@ pub fn retried_back() -> Story {
 }
 
 /// Every host that is done and has something to prove has proved it.
-pub fn proven(entries: &[castoff::model::Stamped]) {
-    let state = castoff::model::State::fold(entries).unwrap();
+pub fn proven(entries: &[Stamped]) {
+    let state = State::fold(entries).unwrap();
     let plan = state.plan.as_ref().unwrap();
     for planned in plan.steps.iter().flat_map(|step| &step.changes) {
         let now = state.status(planned.id);
