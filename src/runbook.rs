@@ -95,8 +95,11 @@ impl Runbook {
             let mut of_step = if inventory.unanswered.is_empty() {
                 step.action.plan(&world, &about).map_err(plan_error)?
             } else {
-                // What is not known cannot be planned; the preflight names it.
-                step.action.plan(&world, &about).unwrap_or_default()
+                // What is not known cannot be planned; the first step that looks names it.
+                let named = drawn.iter().any(|drawn: &Drawn| !drawn.checks.is_empty());
+                step.action
+                    .plan(&world, &about)
+                    .unwrap_or_else(|_| if named { Drawn::default() } else { unread(&step.action.wants(&about)) })
             };
             if of_step.checks.iter().any(|check| matches!(check, Check::File { .. } | Check::Units { .. })) {
                 ahead.insert(index, Inventory { machines: world.machines.clone(), ..inventory.clone() });
@@ -205,7 +208,7 @@ impl Runbook {
             let end = (index + 1..self.steps.len()).find(|i| written[*i]).unwrap_or(self.steps.len());
             let pending: Vec<&PlannedChange> = planned[index..end].iter().flatten().filter(|change| !change.found).collect();
             if pending.is_empty() && gate.ask != Ask::Nothing {
-                return None;
+                return self.refused(index, &drawn[index], inventory);
             }
             let named = gate.checks.iter().map(|word| match word {
                 written::CheckWord::Answers => {
@@ -242,6 +245,16 @@ impl Runbook {
     }
 }
 
+impl Runbook {
+    /// A step without changes whose files nobody can change says so, in place of nothing.
+    fn refused(&self, index: usize, drawn: &Drawn, inventory: &Inventory) -> Option<Gate> {
+        let checks = drawn.checks.iter().filter(|check| matches!(check, Check::Configuration { .. })).cloned().collect();
+        let title = self.steps[index].title.clone();
+        let gate = Gate { title, text: vec![], ask: Ask::Nothing, sentence: String::new(), wait: false, checks };
+        (!gate.problems(inventory).is_empty()).then_some(gate)
+    }
+}
+
 /// What was found of hosts, in one sentence.
 fn machines(inventory: &Inventory) -> String {
     let of = |word: &str, n: usize| (n > 0).then(|| format!("{} with {word}", text::count(n as u64, "host")));
@@ -250,9 +263,16 @@ fn machines(inventory: &Inventory) -> String {
         of("Docker", count(|m| m.docker.is_some())),
         of("containerd", count(|m| m.containerd.is_some())),
         of("podman", count(|m| m.podman.is_some())),
+        inventory.platform9.as_ref().map(|cluster| format!("cluster {} of Platform9", cluster.name)),
     ];
     let found: Vec<String> = found.into_iter().flatten().collect();
     if found.is_empty() { text::count(inventory.machines.len() as u64, "host") } else { found.join(", ") }
+}
+
+/// A step that could not be planned: what it needs has to answer.
+fn unread(wants: &Wants) -> Drawn {
+    let check = Check::Answers { parts: wants.parts.clone(), machines: wants.machines.clone() };
+    Drawn { checks: vec![check], ..Drawn::default() }
 }
 
 /// Fills the words of a gate with the figures of its step.
@@ -317,6 +337,7 @@ fn totals(steps: &[PlannedStep]) -> Totals {
             Change::Tag { .. } => totals.tags += 1,
             Change::Remove { .. } => totals.removals += 1,
             Change::Configure { .. } => totals.hosts += 1,
+            Change::Platform9 { .. } => totals.clusters += 1,
             Change::Service { .. } | Change::Unit { .. } | Change::Rescan { .. } => {}
         }
     }

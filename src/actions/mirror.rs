@@ -58,12 +58,22 @@ impl Mirror {
         if self.path.starts_with('/') || self.path.ends_with('/') || self.path.contains("//") {
             return Err(format!("`{}`, the `path` of `[mirror]`, has a `/` too many: `infra/k8s` is one", self.path));
         }
+        if let Some(ca) = self.ca.as_ref().filter(|ca| !ca.starts_with('/') && !ca.starts_with("https://")) {
+            return Err(format!(
+                "`{ca}`, the `ca` of `[mirror]`, is neither a path from the root on the hosts nor `https://…`, from where castoff fetches it"
+            ));
+        }
         Ok(())
     }
 
     /// Host and port: `mirror.example:5000`.
     pub fn host(&self) -> &str {
         self.url.split("://").nth(1).unwrap_or_default().trim_end_matches('/')
+    }
+
+    /// Its authority, where castoff has to fetch it.
+    pub fn fetch(&self) -> BTreeSet<String> {
+        self.ca.iter().filter(|ca| !ca.starts_with('/')).cloned().collect()
     }
 
     /// How each host has to reach it.
@@ -74,7 +84,7 @@ impl Mirror {
             image: Some(format!("{}:{}", self.image.repository, self.image.tag)),
             login: self.username.is_some(),
             insecure: self.skip_tls,
-            ca: self.ca.clone().filter(|ca| ca.starts_with('/')),
+            ca: self.ca.clone(),
         }
     }
 }
@@ -118,7 +128,8 @@ pub fn hosts(world: &Inventory, of: Prover) -> Vec<&str> {
 
 impl Action for CheckMirror {
     fn wants(&self, about: &About<'_>) -> Wants {
-        let machines = MachineWants { reach: [about.mirror().reach()].into(), ..wants(self.of) };
+        let mirror = about.mirror();
+        let machines = MachineWants { reach: [mirror.reach()].into(), fetch: mirror.fetch(), ..wants(self.of) };
         Wants { parts: [Part::Machines].into(), machines, ..Wants::default() }
     }
 

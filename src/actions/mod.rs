@@ -10,8 +10,10 @@ mod hosts;
 mod ledger;
 mod left_over;
 mod mirror;
+mod mirror_containerd;
 mod mirror_docker;
 mod mirror_podman;
+mod platform9;
 mod point_aliases;
 mod preflight;
 mod pull_images;
@@ -213,6 +215,8 @@ pub const ACTIONS: &[Kind] = &[
     kind!(any "check-files", check_hosts::CheckFiles, "a file of hosts is there, holds these texts and none of those; or it is not there"),
     kind!(any "check-units", check_hosts::CheckUnits, "units of hosts run, or are stopped"),
     kind!(any "check-reach", check_hosts::CheckReach, "a registry, or any port, answers the hosts"),
+    kind!(mirror on hosts "mirror-containerd", mirror_containerd::MirrorContainerd, "every containerd asks the mirror for its registries first; a pull proves it"),
+    kind!(mirror "put-platform9", platform9::PutPlatform9, "the cluster API of Platform9 gets the mirror for its nodes"),
 ];
 
 /// Reads a step's parameters by its action's word.

@@ -51,6 +51,8 @@ pub struct ClusterFile {
     pub notify: Notify,
     /// Where runs are kept that several operators share; `--journal` goes before it.
     pub journal: Option<Postgres>,
+    /// A cluster of Platform9 whose mirror a runbook puts.
+    pub platform9: Option<Platform9Config>,
     /// What a runbook puts into files of hosts by name: the password of a mirror.
     #[serde(default)]
     pub secrets: BTreeMap<String, Secret>,
@@ -122,8 +124,13 @@ impl ClusterFile {
         let postgres = self.postgres.iter().chain(&self.journal).filter_map(|postgres| postgres.password.as_ref());
         let registries = self.registries.values().filter_map(|registry| registry.password.as_ref());
         let name = |secret: &Secret| if let Secret::Env(name) = secret { Some(name.clone()) } else { None };
-        let named =
-            etcd.chain(postgres).chain(registries).chain(&self.notify.token).chain(self.secrets.values()).filter_map(name);
+        let named = etcd
+            .chain(postgres)
+            .chain(registries)
+            .chain(&self.notify.token)
+            .chain(self.platform9.iter().map(|platform9| &platform9.token))
+            .chain(self.secrets.values())
+            .filter_map(name);
         // libpq's own, which PostgreSQL's client honours.
         named.chain(["PGPASSWORD".to_owned()]).collect()
     }
@@ -140,6 +147,7 @@ impl ClusterFile {
         let tls = self.agents.iter_mut().filter_map(|agent| agent.tls.as_mut()).chain(discovered);
         let tls = tls.flat_map(|tls| [&mut tls.ca, &mut tls.cert, &mut tls.key]);
         let own = self.ssh.config.iter_mut().chain(&mut self.notify.ca);
+        let own = own.chain(self.platform9.iter_mut().filter_map(|platform9| platform9.ca.as_mut()));
         for path in etcd.chain(postgres.flatten()).chain(registries.flatten()).chain(tls).chain(own) {
             *path = folder.join(&*path);
         }
@@ -147,6 +155,7 @@ impl ClusterFile {
         let postgres = self.postgres.iter_mut().chain(&mut self.journal).filter_map(|postgres| postgres.password.as_mut());
         let registries = self.registries.values_mut().filter_map(|registry| registry.password.as_mut());
         let own = self.notify.token.iter_mut().chain(self.secrets.values_mut());
+        let own = own.chain(self.platform9.iter_mut().map(|platform9| &mut platform9.token));
         for secret in etcd.chain(postgres).chain(registries).chain(own) {
             if let Secret::File(path) = secret {
                 *path = folder.join(&*path);
@@ -214,6 +223,22 @@ pub struct Postgres {
     /// A client certificate, where the server asks for one.
     pub cert: Option<PathBuf>,
     pub key: Option<PathBuf>,
+}
+
+/// The cluster API of Platform9 (Qbert).
+#[derive(Clone, Debug, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Platform9Config {
+    /// Its management plane: `https://account.platform9.net`.
+    pub url: String,
+    /// UUID of the project.
+    pub project: String,
+    /// UUID of the cluster.
+    pub cluster: String,
+    /// A token of its Keystone, sent as `X-Auth-Token`.
+    pub token: Secret,
+    /// Without it the system's own authorities are asked.
+    pub ca: Option<PathBuf>,
 }
 
 /// Notices of a run: a question is open, a step failed, the run is over.

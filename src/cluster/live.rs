@@ -1,6 +1,7 @@
 //! The real cluster, put together from its clients.
 //! It holds no state of the cluster: every question is asked anew.
 
+mod fetch;
 mod machines;
 mod reading;
 
@@ -13,6 +14,7 @@ use super::{
     guard::{Guard, Order},
     host::{backup::Backups, client::HostClient},
     manager::ManagerClient,
+    platform9::Platform9Client,
     postgres::PostgresClient,
     registry::RegistryClient,
     secret,
@@ -45,6 +47,7 @@ pub struct Live {
     /// Those of the cluster file, and those asked for since.
     registries: Mutex<BTreeMap<String, Arc<RegistryClient>>>,
     machines: BTreeMap<String, Arc<HostClient>>,
+    platform9: Option<Platform9Client>,
     guard: Option<Guard>,
     /// Of files of hosts; without it none is changed.
     backups: Option<Backups>,
@@ -74,6 +77,7 @@ impl Cluster for Live {
                 self.engine(host).await?.standing(change).await
             }
             Change::Configure { .. } | Change::Unit { .. } => self.configure_standing(change).await,
+            Change::Platform9 { cluster, before, after, .. } => self.platform9()?.standing(cluster, before, after).await,
         }
     }
 
@@ -99,6 +103,7 @@ impl Cluster for Live {
             Change::Tag { host, image, from, id, before } => self.engine(host).await?.tag(image, from, id, before.as_ref()).await,
             Change::Remove { host, image, id, .. } => self.engine(host).await?.remove(image, id).await,
             Change::Configure { .. } | Change::Unit { .. } => self.configure(change, report).await,
+            Change::Platform9 { .. } => self.platform9()?.apply(change, &self.file.secrets, report).await,
         }
     }
 
@@ -144,6 +149,7 @@ impl Cluster for Live {
                 self.engine(host).await?.undo_remove(&wanted, twin.as_ref(), credentials, report).await
             }
             Change::Configure { .. } | Change::Unit { .. } => self.unconfigure(change, report).await,
+            Change::Platform9 { .. } => self.platform9()?.undo(change, report).await,
         }
     }
 
@@ -183,9 +189,23 @@ impl Live {
         let registries = file.registries.iter().map(registry).collect::<Result<_, Fault>>()?;
         let machine = |config: HostConfig| Ok((config.name.clone(), Arc::new(HostClient::new(config, &sessions)?)));
         let machines = file.machines().into_iter().map(machine).collect::<Result<_, Fault>>()?;
+        let platform9 = file.platform9.as_ref().map(Platform9Client::new).transpose()?;
         let (etcd, postgres) = (OnceCell::new(), OnceCell::new());
         let (engines, registries) = (Mutex::new(engines), Mutex::new(registries));
-        Ok(Self { file, now, sessions, etcd, postgres, managers, engines, registries, machines, guard: None, backups: None })
+        Ok(Self {
+            file,
+            now,
+            sessions,
+            etcd,
+            postgres,
+            managers,
+            engines,
+            registries,
+            machines,
+            platform9,
+            guard: None,
+            backups: None,
+        })
     }
 
     /// How the guard of a brown-out is started; without it no brown-out begins.
@@ -277,6 +297,10 @@ impl Live {
     async fn postgres(&self) -> Result<&PostgresClient, Fault> {
         let config = self.file.postgres.as_ref().ok_or_else(|| unnamed("PostgreSQL", "[postgres]"))?;
         self.postgres.get_or_try_init(|| PostgresClient::new(config)).await
+    }
+
+    pub(super) fn platform9(&self) -> Result<&Platform9Client, Fault> {
+        self.platform9.as_ref().ok_or_else(|| unnamed("Platform9", "[platform9]"))
     }
 
     fn manager(&self, name: &str) -> Result<&ManagerClient, Fault> {

@@ -11,6 +11,7 @@ pub mod host;
 pub mod init;
 pub mod live;
 pub mod manager;
+pub mod platform9;
 pub mod postgres;
 pub mod reach;
 pub mod registry;

@@ -112,6 +112,7 @@ fn is_unread(change: &Change, inventory: &Inventory) -> bool {
         Change::Pull { .. } | Change::Tag { .. } | Change::Remove { .. } | Change::Configure { .. } | Change::Unit { .. } => {
             false
         }
+        Change::Platform9 { .. } => silent(Part::Platform9),
     }
 }
 

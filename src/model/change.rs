@@ -1,7 +1,7 @@
 //! One atomic difference to the cluster, completely described: nothing is decided when it is applied.
 //! The grain of a change is the unit of undo.
 
-use super::{Digest, Era, FileDiff, ImageRef, Proof, Row, TakesUp, configure, text};
+use super::{Digest, Era, FileDiff, ImageRef, Proof, Row, TakesUp, configure, platform9, text};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, fmt};
 
@@ -135,6 +135,15 @@ pub enum Change {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         proof: Option<Proof>,
     },
+    /// The mirror of a cluster of Platform9, put by its cluster API, which writes the files of the nodes itself.
+    Platform9 {
+        /// UUID and name of the cluster.
+        cluster: String,
+        name: String,
+        /// The seven parameters. A password that is there is `(hidden)`, one that is put `(secret NAME)`.
+        before: Row,
+        after: Row,
+    },
 }
 
 /// An image as Backend.AI's metadata knows it.
@@ -186,6 +195,7 @@ impl Change {
             Self::Tag { .. } => "tag",
             Self::Remove { .. } => "remove",
             Self::Configure { .. } => "configure",
+            Self::Platform9 { .. } => "platform9",
         }
     }
 
@@ -194,6 +204,7 @@ impl Change {
         match self {
             Self::Keys { .. } | Self::Rows { .. } => "write",
             Self::Alias { .. } => "point",
+            Self::Platform9 { .. } => "put",
             other => other.kind(),
         }
     }
@@ -209,6 +220,13 @@ impl Change {
             Self::Service { .. } | Self::Unit { .. } | Self::Alias { .. } | Self::BrownOut { .. } => '~',
             Self::Rescan { .. } | Self::Pull { .. } | Self::Tag { .. } => '+',
             Self::Remove { .. } => '-',
+            Self::Platform9 { before, .. } => {
+                if before.get("customRegistryUrl").is_none_or(serde_json::Value::is_null) {
+                    '+'
+                } else {
+                    '~'
+                }
+            }
             Self::Configure { files, .. } => {
                 of(files.iter().any(|d| d.before.is_some()), files.is_empty() || files.iter().any(|d| d.after.is_some()))
             }
@@ -243,10 +261,11 @@ impl Change {
             Self::Pull { image, .. } | Self::Tag { image, .. } => image.to_string(),
             Self::Remove { image, .. } => image.familiar(),
             Self::Configure { files, .. } => configure::subject(files),
+            Self::Platform9 { name, .. } => format!("mirror of cluster {name}"),
         }
     }
 
-    /// Where it happens: a host, a manager, `etcd` or `postgres`.
+    /// Where it happens: a host, a manager, `etcd`, `postgres` or `platform9`.
     pub fn place(&self) -> &str {
         match self {
             Self::Service { manager, .. } | Self::Rescan { manager, .. } => manager,
@@ -257,6 +276,7 @@ impl Change {
             | Self::Remove { host, .. }
             | Self::Configure { host, .. }
             | Self::Unit { host, .. } => host,
+            Self::Platform9 { .. } => platform9::PLACE,
         }
     }
 
@@ -312,6 +332,7 @@ impl Change {
             }
             Self::Remove { id, image, .. } => (format!("{} image {}", image.familiar(), id.short()), "(not there)".to_owned()),
             Self::Configure { files, daemon, .. } => configure::sides(files, daemon.as_ref()),
+            Self::Platform9 { before, after, .. } => platform9::sides(before, after),
         }
     }
 
@@ -335,6 +356,7 @@ impl Change {
                     WayBack::Whole
                 }
             }
+            Self::Platform9 { before, after, .. } => platform9::way_back(before, after),
             Self::Remove { twin: None, digest: None, .. } => {
                 WayBack::None("no registry serves this very image, and no other name on the host keeps it".to_owned())
             }

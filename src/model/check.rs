@@ -1,10 +1,11 @@
 //! A pure question to the inventory. The answer is a list of problems, each naming who and why.
 
 use super::backend_ai::too_old;
+use super::containerd_config;
 use super::daemon_json::{self, Finding, Matters};
 use super::world::users;
 use super::{
-    Digest, ImageRef, Inventory, Machine, MachineWants, Part, Prover, Reach, ReachWant, Wants, image::canonical_registry,
+    Cri, Digest, ImageRef, Inventory, Machine, MachineWants, Part, Prover, Reach, ReachWant, Wants, image::canonical_registry,
     machine::HOST, registries_conf, text,
 };
 use serde::{Deserialize, Serialize};
@@ -334,6 +335,13 @@ fn lint(of: Prover, restart: bool, machine: &Machine) -> Vec<Problem> {
             daemon_json::lint(docker, text(&docker.config)).into_iter().filter(stops).map(|finding| finding.problem).collect()
         }
         (Prover::Podman, _) => registries_conf::unreadable(machine),
+        (Prover::Containerd, _) => match &machine.containerd {
+            // Without its CRI plugin nothing reads `config_path`, and the file is left alone.
+            Some(daemon) if daemon.cri != Cri::Absent => {
+                containerd_config::conflicts(text(&daemon.config).unwrap_or_default(), daemon)
+            }
+            _ => vec![],
+        },
         _ => vec![],
     }
 }

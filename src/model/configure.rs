@@ -138,6 +138,8 @@ impl TakesUp {
                 None => silent("containerd"),
                 Some(found) if found.config_path == *after => Standing::After,
                 Some(found) if found.config_path == *before => Standing::Before,
+                // Its file was changed, and it was not restarted since.
+                Some(found) if found.config_path.is_empty() => Standing::Midway,
                 Some(found) => Standing::Neither(format!("its containerd reads `{}`", found.config_path)),
             }),
             Self::Unit { .. } => None,
@@ -145,7 +147,7 @@ impl TakesUp {
     }
 
     /// Both sides are the same: it only has to stand so.
-    fn is_equal(&self) -> bool {
+    pub fn is_equal(&self) -> bool {
         match self {
             Self::Docker { before, after, .. } => before == after,
             Self::Containerd { before, after } => before == after,
@@ -232,7 +234,10 @@ impl Machine {
         // A file that stays as it is keeps its bytes.
         let after = after && !diff.is_equal();
         let state = if after { diff.after.as_ref().map(written) } else { diff.before.clone() };
-        self.files.insert(diff.path.clone(), state);
+        match state {
+            Some(state) => drop(self.files.insert(diff.path.clone(), Some(state))),
+            None => drop(self.files.remove(&diff.path)),
+        }
     }
 
     fn take_up(&mut self, daemon: Option<&TakesUp>, after: bool) {
@@ -307,7 +312,8 @@ pub(super) fn undo_requests(host: &str, files: &[FileDiff], daemon: Option<&Take
 pub(super) fn sides(files: &[FileDiff], daemon: Option<&TakesUp>) -> (String, String) {
     let mut out = (String::new(), String::new());
     let of_files = files.iter().filter(|diff| !diff.is_equal()).map(FileDiff::sides);
-    for (before, after) in of_files.chain(daemon.map(TakesUp::sides)) {
+    let daemon = daemon.filter(|daemon| !daemon.is_equal()).map(TakesUp::sides);
+    for (before, after) in of_files.chain(daemon) {
         out.0.push_str(&before);
         out.1.push_str(&after);
     }

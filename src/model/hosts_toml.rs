@@ -7,7 +7,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-pub use files::{files, shadows};
+pub use files::{files, folder, shadows, underlined};
 pub use lint::lint;
 pub use read::parse;
 
@@ -95,6 +95,24 @@ impl Settings {
     fn has_tls(&self) -> bool {
         !self.ca.is_empty() || !self.client.is_empty() || self.skip_verify.is_some()
     }
+}
+
+/// Whether two files ask the same for a registry; what a header hides counts as the same.
+pub fn same(a: &str, b: &str, registry: &str) -> bool {
+    let (Ok(a), Ok(b)) = (parse(a), parse(b)) else { return false };
+    let (a, b) = (a.asked(registry), b.asked(registry));
+    let header = |a: &Asked, b: &Asked| {
+        let pairs = || a.header.iter().zip(&b.header);
+        let values = |a: &[String], b: &[String]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| alike(a, b));
+        a.header.len() == b.header.len() && pairs().all(|(a, b)| a.0 == b.0 && values(a.1, b.1))
+    };
+    let rest = |asked: &Asked| Asked { header: BTreeMap::new(), ..asked.clone() };
+    a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| header(a, b) && rest(a) == rest(b))
+}
+
+/// Of two values of a header; one that is hidden is as good as any other.
+fn alike(a: &str, b: &str) -> bool {
+    a == b || [a, b].iter().all(|value| value.contains("(hidden ") || value.contains("(basic ") || value.contains("(secret "))
 }
 
 /// The registry's own endpoint, as containerd finds it.

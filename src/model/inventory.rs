@@ -1,7 +1,7 @@
 //! What the cluster was seen to be, as data. A test fixture is an inventory; so is a rehearsal.
 //! It never holds a secret: passwords are read as `Value::Hidden`.
 
-use super::{Digest, Era, ImageRef, Machine, MachineWants, Value};
+use super::{Digest, Era, ImageRef, Machine, MachineWants, Platform9Cluster, Value};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +26,11 @@ pub struct Inventory {
     /// The same hosts, and others, as machines: files and daemons.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub machines: BTreeMap<String, Machine>,
+    /// Certificate authorities that castoff fetched, to be written on hosts: URL to PEM.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub fetched: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform9: Option<Platform9Cluster>,
     /// etcd: whole key (`/sorna/local/…`) to value; only the folders a runbook can touch.
     pub keys: BTreeMap<String, Value>,
     /// PostgreSQL: table to rows, whole rows where a runbook can delete them.
@@ -230,6 +235,7 @@ pub enum Part {
     Registries,
     Refusals,
     Machines,
+    Platform9,
 }
 
 /// What to read: parts of the cluster, and what to ask of registries.
@@ -288,6 +294,7 @@ impl Inventory {
                 Part::Registries => self.registries.clone_from(&newer.registries),
                 Part::Refusals => self.refusals.clone_from(&newer.refusals),
                 Part::Machines => self.machines.clone_from(&newer.machines),
+                Part::Platform9 => self.platform9.clone_from(&newer.platform9),
             }
         }
         if newer.backend_ai.is_some() {

@@ -98,6 +98,15 @@ pub struct ContainerdDaemon {
     /// Files of `imports`, each of which may set `config_path` too.
     #[serde(default)]
     pub imports: Vec<String>,
+    /// Its folder of `hosts.toml` files: `config_path` where that is one folder, else the one of the cluster file.
+    #[serde(default)]
+    pub certs: String,
+    /// Those on the way to it, and itself, that are not there; outermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub absent: Vec<String>,
+    /// Folders in it, each with the names of its files.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub folders: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,6 +192,9 @@ pub struct MachineWants {
     pub podman: bool,
     #[serde(default)]
     pub reach: BTreeSet<ReachWant>,
+    /// `https://…`: texts that castoff itself fetches, to be written on hosts.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub fetch: BTreeSet<String>,
 }
 
 impl Reach {
@@ -226,12 +238,19 @@ impl MachineWants {
         self.files.iter().map(move |path| path.replace(HOST, host))
     }
 
+    /// What has to be fetched: what is asked for, and the authorities by which mirrors are reached.
+    pub fn fetched(&self) -> BTreeSet<String> {
+        let of_reach = self.reach.iter().filter_map(|want| want.ca.clone()).filter(|ca| !ca.starts_with('/'));
+        self.fetch.iter().cloned().chain(of_reach).collect()
+    }
+
     /// Both.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.files.extend(other.files);
         self.units.extend(other.units);
         self.reach.extend(other.reach);
+        self.fetch.extend(other.fetch);
         self.docker |= other.docker;
         self.containerd |= other.containerd;
         self.podman |= other.podman;
@@ -253,7 +272,8 @@ pub struct ReachWant {
     /// Do not verify TLS.
     #[serde(default)]
     pub insecure: bool,
-    /// Path of a CA file on the host; where it is not there the system's authorities are asked.
+    /// Path of a CA file on the host, or a URL that castoff fetches it from; where it is not there the system's authorities
+    /// are asked.
     #[serde(default)]
     pub ca: Option<String>,
 }

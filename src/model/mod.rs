@@ -64,6 +64,7 @@ pub use need::{Need, need, question};
 pub use pace::Pace;
 pub use place::Mistake;
 pub use plan::{Ask, ChangeId, Gate, Kept, Plan, PlannedChange, PlannedStep, Totals};
+pub use platform9::Platform9Cluster;
 pub use projection::{End, Loads, Projection};
 pub use run::{ChangeState, Entry, Next, Outcome, Stamped, State, Status, StepState, Stop};
 pub use wave::{Aside, CANARY_SENTENCE, Hold, WaveState, Waves};

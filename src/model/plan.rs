@@ -213,6 +213,9 @@ pub struct Totals {
     /// Hosts to configure.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub hosts: u64,
+    /// Clusters of Platform9 whose mirror is put.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub clusters: u64,
     pub gates: u64,
     /// Changes with no way back, or not a whole one.
     pub irreversible: u64,

@@ -1,6 +1,11 @@
 //! The choice of a mirror as the cluster API of Platform9 takes it.
 //! It never sends anything, and never holds the password: its name stands in the body until it is sent.
 
+mod cluster;
+
+pub use cluster::{PASSWORD, PLACE, Platform9Cluster, fields, standing, taken_back};
+pub(super) use cluster::{requests, sides, way_back};
+
 use super::Problem;
 use super::mirror_choice::{Login, MirrorChoice, absolute, plain_url, told};
 use serde::{Deserialize, Serialize};
@@ -140,7 +145,7 @@ mod tests {
 
     const CERTS: &str = "/etc/containerd/certs.d";
 
-    fn sound() -> Platform9Choice {
+    pub(super) fn sound() -> Platform9Choice {
         Platform9Choice {
             url: "https://10.101.101.100:443".into(),
             repo_path: "infra/k8s".into(),

@@ -2,7 +2,7 @@
 //! Never a secret: what is hidden in a change is hidden here. `@` and twelve digits stand for a whole digest.
 
 use super::change::key_column;
-use super::{Change, Digest, Era, ImageRef, RowDiff, Service, Value, configure};
+use super::{Change, Digest, Era, ImageRef, RowDiff, Service, Value, configure, platform9};
 
 impl Change {
     /// The requests that apply it, in their order. What only looks stands first.
@@ -36,6 +36,7 @@ impl Change {
                 format!("{host}: DELETE /images/{} (without force)", image.familiar()),
             ],
             Self::Configure { host, files, daemon, proof } => configure::requests(host, files, daemon.as_ref(), proof.as_ref()),
+            Self::Platform9 { cluster, before, after, .. } => platform9::requests(cluster, before, after),
         }
     }
 
@@ -78,6 +79,7 @@ impl Change {
             ],
             Self::Remove { .. } => vec![],
             Self::Configure { host, files, daemon, .. } => configure::undo_requests(host, files, daemon.as_ref()),
+            Self::Platform9 { cluster, before, after, .. } => platform9::requests(cluster, after, &platform9::taken_back(before)),
         }
     }
 }

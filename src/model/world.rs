@@ -5,7 +5,7 @@ use super::backend_ai::{images_key, quote};
 use super::change::{HIDDEN, key_column};
 use super::{
     Change, Container, Digest, Era, FileDiff, Host, ImageRef, Inventory, KeyDiff, Known, LocalImage, Manager, Row, RowDiff,
-    Service, Standing, TakesUp, Value, configure, inventory::Layer,
+    Service, Standing, TakesUp, Value, configure, inventory::Layer, platform9,
 };
 use std::collections::BTreeSet;
 
@@ -46,6 +46,12 @@ impl Inventory {
                 Some(machine) => configure::standing(files, daemon.as_ref(), machine),
                 None => Standing::Neither(format!("there is no host `{host}`")),
             },
+            Change::Platform9 { cluster, before, after, .. } => {
+                match self.platform9.as_ref().filter(|found| found.uuid == *cluster) {
+                    Some(found) => platform9::standing(before, after, &found.mirror),
+                    None => Standing::Neither(format!("there is no cluster `{cluster}`")),
+                }
+            }
         }
     }
 
@@ -79,6 +85,7 @@ impl Inventory {
                 }
             }
             Change::Configure { host, files, daemon, .. } => self.configure(host, files, daemon.as_ref(), true),
+            Change::Platform9 { after, .. } => self.set_platform9(after),
         }
     }
 
@@ -135,6 +142,13 @@ impl Inventory {
                 }
             }
             Change::Configure { host, files, daemon, .. } => self.configure(host, files, daemon.as_ref(), false),
+            Change::Platform9 { before, .. } => self.set_platform9(before),
+        }
+    }
+
+    fn set_platform9(&mut self, fields: &Row) {
+        if let Some(cluster) = &mut self.platform9 {
+            cluster.mirror = platform9::fields(fields);
         }
     }
 

@@ -78,7 +78,8 @@ fn change(out: &mut String, planned: &PlannedChange, width: usize) {
     if planned.found {
         return;
     }
-    let shows_lines = matches!(planned.kind.as_str(), "keys" | "rows" | "block" | "unblock" | "alias" | "rescan" | "configure");
+    let shows_lines =
+        matches!(planned.kind.as_str(), "keys" | "rows" | "block" | "unblock" | "alias" | "rescan" | "configure" | "platform9");
     if shows_lines {
         for (sign, side) in [('-', &planned.before), ('+', &planned.after)] {
             for line in side.lines() {
@@ -124,6 +125,7 @@ pub fn sum(plan: &Plan) -> String {
     part(t.keys, format!("{} to write", text::count(t.keys, "key")));
     part(t.rows, format!("{} to write", text::count(t.rows, "row")));
     part(t.hosts, format!("{} to configure", text::count(t.hosts, "host")));
+    part(t.clusters, format!("{} to change", text::count(t.clusters, "cluster")));
     part(t.removals, format!("{} to remove", text::count(t.removals, "image")));
     let undo = match t.irreversible {
         0 => "Every change has a way back.".to_owned(),

@@ -16,6 +16,7 @@ use toml::Spanned;
 pub const SHIPPED: &[(&str, &str)] = &[
     ("backend-ai", include_str!("../../runbooks/backend-ai.toml")),
     ("brown-out", include_str!("../../runbooks/brown-out.toml")),
+    ("containerd-mirror", include_str!("../../runbooks/containerd-mirror.toml")),
     ("docker-mirror", include_str!("../../runbooks/docker-mirror.toml")),
     ("podman-mirror", include_str!("../../runbooks/podman-mirror.toml")),
 ];

@@ -29,6 +29,7 @@ pub fn verb(kind: &str) -> Verb {
         "tag" => ("tag", "tagging", "tagged"),
         "remove" => ("remove", "removing", "removed"),
         "configure" => ("configure", "configuring", "configured"),
+        "platform9" => ("put", "putting", "put"),
         _ => ("write", "writing", "wrote"),
     };
     Verb { would, doing, done }

@@ -8,7 +8,7 @@ use castoff::{
     cluster::{
         config::{ContainerdConfig, DockerConfig, PodmanConfig},
         docker::DockerEngine,
-        host::{containerd, docker, podman},
+        host::{containerd, docker, docker_validate::validate, podman},
         ssh::{Place, Sessions},
     },
     model::{Cri, FaultKind},
@@ -102,6 +102,30 @@ fn a_docker_daemon_is_found_by_its_socket() {
         assert_eq!((found.config, found.mirrors), (at("own.json"), vec!["https://m.example/".to_owned()]));
         assert_eq!((found.insecure, found.live_restore, found.rootless), (vec!["10.9.0.0/16".to_owned()], true, false));
         assert_eq!((&found.flags[0], found.running.len()), (&"--config-file".to_owned(), 0));
+    });
+}
+
+#[test]
+fn a_new_text_is_validated_together_with_the_flags_of_the_daemon() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    // In its place: the one of Debian cannot validate yet, which is told apart below.
+    let told = at("told");
+    let script = format!(
+        "printf '%s|' \"$@\" > {told}; for word; do case $word in --config-file=*) cat \"${{word#*=}}\" >> {told};; esac; done; echo no such key >&2; exit 1"
+    );
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let stand_in = DockerConfig { dockerd: words(&["sh", "-c", &script, "dockerd"]), ..DockerConfig::default() };
+    let flags = words(&["--config-file", "/etc/docker/daemon.json", "-H", "fd://", "--config-file=/x", "--label", "a b"]);
+    let places = Places::open(&["plain"]);
+    run(async {
+        for place in ["local", "plain"] {
+            let refused = validate(&places.at(place), &stand_in, &flags, "{\"a\": \"it's\"}").await.unwrap();
+            assert_eq!(refused.as_deref(), Some("no such key"), "{place}");
+            let heard = fs::read_to_string(&told).unwrap();
+            assert_eq!(heard, "--validate|--config-file=/dev/stdin|-H|fd://|--label|a b|{\"a\": \"it's\"}", "{place}");
+        }
+        assert_eq!(validate(&places.at("local"), &DockerConfig::default(), &[], "{]").await.unwrap(), None);
     });
 }
 

@@ -4,9 +4,9 @@
 //! `make test` sets everything up; by hand: `lab/up --for mirrors`, then
 //! `CASTOFF_LAB_MIRRORS=$PWD/lab/.state/default cargo test --test mirrors`.
 
+mod containerd;
 mod docker;
 #[path = "../support/mirrors.rs"]
-#[expect(dead_code, reason = "the traps need more of it")]
 mod mirrors;
 mod podman;
 mod scene;

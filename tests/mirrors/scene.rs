@@ -33,7 +33,7 @@ impl Scene {
         let (head, rest) = text.split_once("[[hosts]]").expect("hosts");
         let (hosts, tail) = rest.split_once("\n[secrets]").expect("secrets");
         let wanted = |host: &&str| nodes.iter().any(|node| host.contains(&format!("name = \"{node}\"")));
-        let hosts: String = hosts.split("[[hosts]]").filter(wanted).map(|host| format!("[[hosts]]{host}")).collect();
+        let hosts: String = hosts.split("[[hosts]]").filter(wanted).flat_map(|host| ["[[hosts]]", host]).collect();
         scene.cluster = scene.write("castoff.toml", &format!("{head}{hosts}\n[secrets]{tail}")).into();
         scene
     }

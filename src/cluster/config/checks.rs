@@ -80,6 +80,7 @@ pub(super) fn all(file: &ClusterFile) -> Vec<Problem> {
     checks.discover(file);
     checks.registries(file);
     checks.notify(file);
+    checks.platform9(file);
     checks.named_secrets(file);
     checks.problems
 }
@@ -362,6 +363,29 @@ impl Checks {
         if notify.token.is_some() {
             self.named(&["notify"], notify.token.as_ref(), "token");
         }
+    }
+
+    fn platform9(&mut self, file: &ClusterFile) {
+        let Some(platform9) = &file.platform9 else { return };
+        let at = |field: &'static str| ["platform9", field];
+        let host = platform9.url.strip_prefix("http://").map(|rest| rest.split(['/', ':']).next().unwrap_or_default());
+        if !has_scheme(&platform9.url, &["http", "https"]) || platform9.url.contains(['?', '#', '@']) {
+            let message = format!("`{}` is no address of a management plane", platform9.url);
+            self.wrong(&at("url"), message, "`https://account.platform9.net`");
+        } else if host.is_some_and(|host| host != "localhost" && !host.starts_with("127.")) {
+            let hint = "write `https://`";
+            self.wrong(&at("url"), "the token would go over the network for everybody to read", hint);
+        } else if host.is_some() && platform9.ca.is_some() {
+            self.wrong(&at("ca"), "a certificate authority is of no use with `http://`", "write `https://`, or take it out");
+        }
+        for (field, uuid) in [("project", &platform9.project), ("cluster", &platform9.cluster)] {
+            // They stand in a path: nothing else may lead out of it.
+            if uuid.is_empty() || !uuid.chars().all(|c| c.is_ascii_hexdigit() || c == '-') {
+                let hint = "as the address of the cluster's page shows it: `a1b2c3d4-…`";
+                self.wrong(&at(field), format!("`{uuid}` is no UUID"), hint);
+            }
+        }
+        self.named(&["platform9"], Some(&platform9.token), "token");
     }
 
     fn login(&mut self, path: &[&str], username: Option<&String>, password: Option<&Secret>) {

@@ -54,8 +54,13 @@ impl HostClient {
         Ok(Self { config, runner, engine })
     }
 
-    /// What is wanted of it. A daemon whose section the cluster file does not have is not looked for.
+    /// What is wanted of it, without authorities that castoff would have to fetch.
     pub async fn read(&self, wants: &MachineWants) -> Result<Machine, Fault> {
+        self.read_with(wants, &BTreeMap::new()).await
+    }
+
+    /// What is wanted of it; `fetched` are the authorities that castoff fetched. A daemon whose section the cluster file does not have is not looked for.
+    pub async fn read_with(&self, wants: &MachineWants, fetched: &BTreeMap<String, String>) -> Result<Machine, Fault> {
         let mut machine = Machine::default();
         let mut paths: Vec<String> = wants.paths(&self.config.name).collect();
         if let Some(config) = self.config.docker.as_ref().filter(|_| wants.docker) {
@@ -67,8 +72,9 @@ impl HostClient {
             machine.docker = Some(docker);
         }
         if let Some(config) = self.config.containerd.as_ref().filter(|_| wants.containerd) {
-            let containerd = containerd::read(&self.runner, config).await?;
+            let mut containerd = containerd::read(&self.runner, config).await?;
             paths.push(containerd.config.clone());
+            paths.extend(containerd::look(&self.runner, &mut containerd).await?);
             machine.containerd = Some(containerd);
         }
         if let Some(config) = self.config.podman.as_ref().filter(|_| wants.podman) {
@@ -84,10 +90,13 @@ impl HostClient {
         }
         for want in &wants.reach {
             let ca = match want.ca.clone().or_else(|| self.trusted_by_docker(want, machine.docker.as_ref())) {
-                Some(path) => files::read(&self.runner, std::slice::from_ref(&path)).await?.remove(&path).flatten(),
+                Some(url) if !url.starts_with('/') => fetched.get(&url).map(|pem| pem.as_bytes().to_vec()),
+                Some(path) => {
+                    files::read(&self.runner, std::slice::from_ref(&path)).await?.remove(&path).flatten().map(|raw| raw.bytes)
+                }
                 None => None,
             };
-            let found = reach(&self.runner, want, ca.as_ref().map(|raw| raw.bytes.as_slice())).await;
+            let found = reach(&self.runner, want, ca.as_deref()).await;
             machine.reach.insert(want.mirror.clone(), found);
         }
         Ok(machine)
@@ -166,7 +175,9 @@ impl HostClient {
                 let mirrors = if forward { after } else { before };
                 self.docker_takes_up(*restart, Wanted { mirrors, debug: None }, report).await
             }
-            TakesUp::Containerd { .. } => Err(self.without("containerd")),
+            TakesUp::Containerd { before, after } => {
+                self.containerd_takes_up(before != after, if forward { after } else { before }, report).await
+            }
             TakesUp::Unit { unit, restart } => self.unit_takes_up(unit, *restart, report).await,
         }
     }
@@ -175,7 +186,7 @@ impl HostClient {
         match (proof.by, files) {
             (Prover::Docker, _) => self.docker_pulls(Some(proof), report).await,
             (Prover::Podman, _) => self.podman_proves(proof, report).await,
-            _ => Err(self.without("proof")),
+            (Prover::Containerd, files) => self.containerd_proves(proof, files, report).await,
         }
     }
 

@@ -1,12 +1,16 @@
 //! containerd as it runs on a host: its version, how its CRI plugin fares, and the folder that it looks for mirrors in.
 //! A configuration that the process has not taken up yet is never told as its own.
 
-use super::{files::script, program};
+use super::{
+    cri,
+    files::{self, script},
+    program,
+};
 use crate::{
     cluster::{config::ContainerdConfig, ssh::Runner},
     model::{ContainerdDaemon, Cri, Fault, FaultKind, containerd_config, text},
 };
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 /// The plugins that serve CRI: one in 1.x, and two more in 2.x.
@@ -25,18 +29,59 @@ pub async fn read(runner: &Runner, config: &ContainerdConfig) -> Result<Containe
     let dump = program(runner, &config.containerd, &["--config", &config.config, "config", "dump"]).await?;
     let dumped = containerd_config::dumped(&dump)
         .map_err(|why| Fault::new(FaultKind::Lasting, format!("`containerd config dump` of `{}`", config.config), why))?;
-    let asked = runner.run(&script(TAKEN_UP, [config.socket.as_str(), config.config.as_str()]), None, DEADLINE).await?;
-    let config_path = if asked.code == Some(0) { dumped.config_path } else { String::new() };
+    let cri = health(&plugins);
+    let asked = match cri {
+        Cri::Ok => used(runner, &config.socket).await,
+        _ => None,
+    };
+    let config_path = match asked {
+        Some(path) => path,
+        None if taken_up(runner, config).await? => dumped.config_path,
+        None => String::new(),
+    };
+    let config_path = text::clean(&config_path);
+    let single = config_path.starts_with('/') && !config_path.contains(':');
+    let certs = if single { config_path.trim_end_matches('/') } else { config.certs.as_str() }.to_owned();
     Ok(ContainerdDaemon {
         version: text::clean(&version),
         config: config.config.clone(),
-        config_path: text::clean(&config_path),
-        cri: cri(&plugins),
+        config_path,
+        cri,
         format: dumped.format,
         mirrors: dumped.mirrors.iter().map(|name| text::clean(name)).collect(),
         tls: dumped.tls.iter().map(|name| text::clean(name)).collect(),
         imports: dumped.imports.iter().filter(|path| **path != config.config).map(|path| text::clean(path)).collect(),
+        certs,
+        ..ContainerdDaemon::default()
     })
+}
+
+/// What the process itself says, where its CRI plugin can be asked; 2.0 and later do not say.
+async fn used(runner: &Runner, socket: &str) -> Option<String> {
+    let socket = runner.forward(socket).await.ok()?;
+    cri::Service::open(&socket).await?.config_path().await
+}
+
+/// Whether it was started after its configuration was last changed.
+async fn taken_up(runner: &Runner, config: &ContainerdConfig) -> Result<bool, Fault> {
+    let words = script(TAKEN_UP, [config.socket.as_str(), config.config.as_str()]);
+    Ok(runner.run(&words, None, DEADLINE).await?.code == Some(0))
+}
+
+/// Looks into its folder of `hosts.toml` files, and says which of the files there are to be read.
+pub async fn look(runner: &Runner, daemon: &mut ContainerdDaemon) -> Result<Vec<String>, Fault> {
+    let (folders, absent) = files::folders(runner, &daemon.certs).await?;
+    let plain = |name: &String| text::clean(name) == *name;
+    let folders: BTreeMap<String, Vec<String>> = folders.into_iter().filter(|(name, _)| plain(name)).collect();
+    let read = |(folder, names): (&String, &Vec<String>)| {
+        let known = names.iter().filter(|name| matches!(name.as_str(), "hosts.toml" | "castoff-ca.pem"));
+        known.map(|name| format!("{}/{folder}/{name}", daemon.certs)).collect::<Vec<_>>()
+    };
+    let paths = folders.iter().flat_map(read).collect();
+    let cleaned = |names: Vec<String>| names.iter().map(|name| text::clean(name)).collect();
+    daemon.folders = folders.into_iter().map(|(folder, names)| (folder, cleaned(names))).collect();
+    daemon.absent = absent;
+    Ok(paths)
 }
 
 fn server_version(said: &str) -> Option<String> {
@@ -45,7 +90,7 @@ fn server_version(said: &str) -> Option<String> {
 }
 
 /// Of `ctr plugins ls --detailed`: one block for each plugin.
-fn cri(plugins: &str) -> Cri {
+fn health(plugins: &str) -> Cri {
     let mut found = Cri::Absent;
     for block in plugins.split("Type:").skip(1) {
         let kind = block.lines().next().unwrap_or_default().trim();
@@ -79,7 +124,7 @@ mod tests {
         );
         let other = "Type:          io.containerd.grpc.v1\nID:            version\n              \n";
         let broken = "Type:          io.containerd.snapshotter.v1\nID:            btrfs\nError:\n              Code:        Unknown\n              Message:     skip plugin\n";
-        assert_eq!(cri(&format!("{other}{own}{broken}")), *expect, "{own}");
+        assert_eq!(health(&format!("{other}{own}{broken}")), *expect, "{own}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub const MOST_BYTES: usize = 1 << 20;
 
 const DEADLINE: Duration = Duration::from_mins(1);
 const READ: &str = include_str!("read.sh");
+const FOLDERS: &str = include_str!("certs.sh");
 const LIST: &str = include_str!("list.sh");
 const WRITE: &str = include_str!("write.sh");
 
@@ -92,6 +93,34 @@ pub async fn list(runner: &Runner, folder: &str) -> Result<Option<Vec<String>>, 
         joined.split_terminator('/').filter(|name| !name.starts_with(".castoff-")).map(str::to_owned).collect();
     names.sort();
     Ok(Some(names))
+}
+
+/// The folders in a folder, each with the names in it, without those that castoff itself left; and which folders on the way
+/// to it, and itself, are not there, outermost first.
+pub async fn folders(runner: &Runner, folder: &str) -> Result<(BTreeMap<String, Vec<String>>, Vec<String>), Fault> {
+    whole(folder)?;
+    let what = format!("cannot read folder `{folder}`{}", on(runner));
+    let output = runner.run_with(&script(FOLDERS, [folder]), &[], DEADLINE).await?;
+    match output.stdout.trim_end().lines().last() {
+        Some("=denied") => return Err(denied(runner, &what, "permission denied")),
+        Some("=file") => return Err(Fault::new(FaultKind::Lasting, what, "it is no folder")),
+        _ => {}
+    }
+    let (missing, rest) = finished(&output, &what)?.split_once("=folders\n").ok_or_else(|| garbled(&what))?;
+    let missing = missing.lines().filter_map(|line| line.strip_prefix("=missing ")).map(str::to_owned).collect();
+    let joined = decoded(rest).ok_or_else(|| garbled(&what))?;
+    let joined = String::from_utf8_lossy(&joined);
+    let mut folders: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (folder, file) in joined.split_terminator('\0').filter_map(|path| path.split_once('/')) {
+        let files = folders.entry(folder.to_owned()).or_default();
+        files.extend(Some(file.to_owned()).filter(|file| !file.is_empty() && !is_temporary(file)));
+    }
+    Ok((folders, missing))
+}
+
+/// Left by an attempt that was killed.
+fn is_temporary(name: &str) -> bool {
+    name.strip_prefix(".castoff-").is_some_and(|rest| rest.len() == 32)
 }
 
 /// Puts a file in place by a temporary one and a rename, or takes it away. A symbolic link is followed; owner, mode and

@@ -4,6 +4,8 @@
 pub mod backup;
 pub mod client;
 pub mod containerd;
+mod containerd_proof;
+mod cri;
 pub mod docker;
 mod docker_log;
 mod docker_proof;

@@ -80,6 +80,8 @@ impl Files<'_> {
         for diff in diffs.iter().rev().filter(|diff| !diff.is_equal()) {
             let raw = found.get(&diff.path).and_then(Option::as_ref);
             match standing(diff, raw)? {
+                // An attempt that was cut off may have left its folder, which would stand before `_default`.
+                Standing::Before if diff.before.is_none() && !diff.folders.is_empty() => {}
                 Standing::Before => continue,
                 Standing::Neither(why) => return Err(self.drift(diff, &why)),
                 Standing::After | Standing::Midway => self.only_ours(diff, raw).await?,
@@ -135,7 +137,7 @@ impl Files<'_> {
             secrets.insert(name, value);
         }
         let bytes = self.before_values(diff, raw)?;
-        let values = bytes.map_or_else(Vec::new, |bytes| veil::veil(&String::from_utf8_lossy(&bytes)).values);
+        let values = bytes.map_or_else(|| of_ours(diff, raw), |bytes| veil::veil(&String::from_utf8_lossy(&bytes)).values);
         veil::unveil(text, &values, |name| secrets.get(name).map(|value| value.expose_secret().to_owned()))
             .map_err(|why| fault(&why))
     }
@@ -192,4 +194,12 @@ impl Files<'_> {
     fn drift(&self, diff: &FileDiff, why: &str) -> Fault {
         Fault::new(FaultKind::Drift, format!("cannot change `{}` on `{}`", diff.path, self.host), why)
     }
+}
+
+/// What the file that is there hides, where it is a text of the change that keeps all of it in its order: for a machine that
+/// has no bytes of the file before.
+fn of_ours(diff: &FileDiff, raw: Option<&Raw>) -> Vec<String> {
+    let Some(veiled) = raw.map(|raw| veil::veil(&String::from_utf8_lossy(&raw.bytes))) else { return vec![] };
+    let mut texts = diff.after.iter().map(|after| &after.text).chain(&diff.between);
+    if texts.any(|text| *text == veiled.text) { veiled.values } else { vec![] }
 }

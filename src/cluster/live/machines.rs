@@ -1,7 +1,7 @@
 //! The hosts of a cluster as machines: what of them is wanted is read, and a change of their files is made and taken back.
 //! Nothing is written that does not stand as planned.
 
-use super::{Live, reading, unnamed};
+use super::{Live, fetch, reading, unnamed};
 use crate::cluster::{
     Report,
     host::client::{HostClient, Means},
@@ -12,14 +12,21 @@ use std::{collections::BTreeMap, sync::Arc};
 
 impl Live {
     /// Those hosts on which the cluster file has any of the daemons that are asked for.
-    pub(super) async fn read_machines(&self, wants: &Wants) -> (BTreeMap<String, Machine>, Vec<Unanswered>) {
+    pub(super) async fn read_machines(
+        &self,
+        wants: &Wants,
+    ) -> ((BTreeMap<String, Machine>, BTreeMap<String, String>), Vec<Unanswered>) {
         let wants = &wants.machines;
+        let (fetched, mut missing) = fetch::all(&wants.fetched()).await;
+        let fetched = &fetched;
         let asked = self.machines.iter().filter(|(_, host)| host.has_any(wants)).map(|(name, host)| {
             let (name, host) = (name.clone(), Arc::clone(host));
-            async move { (name, reading::within(reading::DEADLINE, host.read(wants)).await) }
+            async move { (name, reading::within(reading::DEADLINE, host.read_with(wants, fetched)).await) }
         });
         let answers = stream::iter(asked.collect::<Vec<_>>()).buffer_unordered(reading::HOSTS_AT_ONCE).collect().await;
-        reading::sorted(answers, Part::Machines, "host")
+        let (machines, silent) = reading::sorted(answers, Part::Machines, "host");
+        missing.extend(silent);
+        ((machines, fetched.clone()), missing)
     }
 
     pub(super) async fn configure_standing(&self, change: &Change) -> Result<Standing, Fault> {

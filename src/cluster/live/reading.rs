@@ -5,8 +5,8 @@ use super::Live;
 use crate::{
     cluster::registry::RegistryClient,
     model::{
-        BackendAi, Fault, FaultKind, Host, ImageRef, Inventory, Manager, Part, Refusal, Registry, Row, Service, Session,
-        Unanswered, Value, Wants,
+        BackendAi, Fault, FaultKind, Host, ImageRef, Inventory, Manager, Part, Platform9Cluster, Refusal, Registry, Row, Service,
+        Session, Unanswered, Value, Wants,
     },
 };
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
@@ -34,7 +34,7 @@ impl Live {
         let mut inventory = Inventory::new(&self.file.name, (self.now)());
         let wanted = |part| wants.parts.contains(&part);
         let about = wanted(Part::Tables) || wanted(Part::Managers);
-        let (keys, tables, sessions, managers, hosts, registries, refusals, machines, backend_ai) = tokio::join!(
+        let (keys, tables, sessions, managers, hosts, registries, refusals, machines, platform9, backend_ai) = tokio::join!(
             when(wanted(Part::Keys), self.read_keys()),
             when(wanted(Part::Tables), self.read_tables()),
             when(wanted(Part::Sessions), self.read_sessions()),
@@ -43,6 +43,7 @@ impl Live {
             when(wanted(Part::Registries), self.read_registries(wants)),
             when(wanted(Part::Refusals), self.read_refusals()),
             when(wanted(Part::Machines), self.read_machines(wants)),
+            when(wanted(Part::Platform9), self.read_platform9()),
             when(about, self.read_backend_ai(wanted(Part::Tables))),
         );
         let unanswered = &mut inventory.unanswered;
@@ -54,7 +55,7 @@ impl Live {
                 }
             }
         };
-        [keys.1, tables.1, sessions.1, managers.1, hosts.1, registries.1, refusals.1, machines.1, backend_ai.1]
+        [keys.1, tables.1, sessions.1, managers.1, hosts.1, registries.1, refusals.1, machines.1, platform9.1, backend_ai.1]
             .into_iter()
             .for_each(&mut take);
         inventory.keys = keys.0;
@@ -64,13 +65,18 @@ impl Live {
         inventory.hosts = hosts.0;
         inventory.registries = registries.0;
         inventory.refusals = refusals.0;
-        inventory.machines = machines.0;
+        (inventory.machines, inventory.fetched) = machines.0;
+        inventory.platform9 = platform9.0;
         inventory.backend_ai = backend_ai.0;
         inventory
     }
 
     async fn read_keys(&self) -> Read<BTreeMap<String, Value>> {
         one(Part::Keys, &self.etcd_name(), async { self.etcd().await?.read().await }).await
+    }
+
+    async fn read_platform9(&self) -> Read<Option<Platform9Cluster>> {
+        one(Part::Platform9, "platform9", async { self.platform9()?.read().await.map(Some) }).await
     }
 
     /// Who did not answer is told with its address: `etcd http://10.0.0.3:2379`.

@@ -93,7 +93,7 @@ impl<'a> Way<'a> {
     }
 
     async fn curl(&self, method: &Method, url: &Url, accept: &str, insecure: bool) -> Result<Answer, Lost> {
-        let ca = self.want.ca.as_deref().filter(|_| self.ca && !insecure);
+        let ca = self.want.ca.as_deref().filter(|ca| self.ca && !insecure && ca.starts_with('/'));
         curl::ask(self.runner, curl::Question { method, url, accept, insecure, ca }).await
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// Twelve hosts with Docker, three with containerd, one with podman.
 pub fn machines() -> BTreeMap<String, Machine> {
     let docker = (1..=12).map(|n| (format!("gpu-{n:02}"), with_docker(n)));
-    let containerd = (1..=3).map(|n| (format!("node-{n:02}"), with_containerd()));
+    let containerd = (1..=3).map(|n| (format!("node-{n:02}"), with_containerd(n)));
     docker.chain(containerd).chain([("build-01".to_owned(), with_podman())]).collect()
 }
 
@@ -34,21 +34,41 @@ fn with_docker(n: usize) -> Machine {
         running: (1..=n % 4).map(|c| format!("session-{n}{c}")).collect(),
         ..DockerDaemon::default()
     };
-    let files = [(config.to_owned(), text.map(file))].into();
+    let files = text.map(|text| (config.to_owned(), Some(file(text)))).into_iter().collect();
     Machine { files, docker: Some(docker), ..Machine::default() }
 }
 
-fn with_containerd() -> Machine {
+/// As they are found: one that reads no folder yet, one with a file that somebody wrote by hand, one of a Docker Engine, whose
+/// containerd has no CRI plugin.
+fn with_containerd(n: usize) -> Machine {
     let config = "/etc/containerd/config.toml";
-    let text = "version = 2\n\n[plugins.\"io.containerd.grpc.v1.cri\"]\n  sandbox_image = \"registry.k8s.io/pause:3.6\"\n";
+    let certs = "/etc/containerd/certs.d";
+    let head = "version = 2\n\n[plugins.\"io.containerd.grpc.v1.cri\"]\n  sandbox_image = \"registry.k8s.io/pause:3.6\"\n";
+    let registry = "\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n  config_path = \"/etc/containerd/certs.d\"\n";
+    let by_hand = "[host.\"https://old-mirror.example\"]\n  capabilities = [\"pull\"]\n";
+    let text = match n {
+        1 => head.to_owned(),
+        2 => format!("{head}{registry}"),
+        _ => "disabled_plugins = [\"cri\"]\n".to_owned(),
+    };
+    let reads = n == 2;
+    let folders: BTreeMap<String, Vec<String>> =
+        if reads { [("docker.io".to_owned(), vec!["hosts.toml".to_owned()])].into() } else { BTreeMap::new() };
     let containerd = ContainerdDaemon {
         version: "1.6.20".to_owned(),
         config: config.to_owned(),
-        cri: Cri::Ok,
+        config_path: if reads { certs.to_owned() } else { String::new() },
+        cri: if n == 3 { Cri::Absent } else { Cri::Ok },
         format: 2,
+        certs: certs.to_owned(),
+        absent: if reads { vec![] } else { vec![certs.to_owned()] },
+        folders,
         ..ContainerdDaemon::default()
     };
-    let files = [(config.to_owned(), Some(file(text)))].into();
+    let mut files: BTreeMap<String, Option<FileState>> = [(config.to_owned(), Some(file(&text)))].into();
+    if reads {
+        files.insert(format!("{certs}/docker.io/hosts.toml"), Some(file(by_hand)));
+    }
     Machine { files, containerd: Some(containerd), ..Machine::default() }
 }
 

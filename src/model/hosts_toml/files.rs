@@ -94,8 +94,14 @@ pub fn shadows(listing: &BTreeMap<String, Vec<String>>, registries: &[String]) -
     out
 }
 
+/// The folder whose `hosts.toml` is read for a registry, of those that are there.
+pub fn folder(listing: &BTreeMap<String, Vec<String>>, registry: &str) -> String {
+    let other = underlined(registry);
+    if listing.contains_key(&other) { other } else { registry.to_owned() }
+}
+
 /// `m:443` as `m_443_`, which containerd looks for first.
-pub(super) fn underlined(registry: &str) -> String {
+pub fn underlined(registry: &str) -> String {
     match registry.rsplit_once(':') {
         Some((host, port)) if !host.is_empty() => format!("{host}_{port}_"),
         _ => registry.to_owned(),
