@@ -83,7 +83,7 @@ impl Action for MirrorContainerd {
 }
 
 /// The text of the authority that castoff fetched, if it is one to be fetched.
-fn authority(world: &Inventory, mirror: &Mirror) -> Result<Option<String>, String> {
+pub(super) fn authority(world: &Inventory, mirror: &Mirror) -> Result<Option<String>, String> {
     let Some(url) = mirror.ca.as_ref().filter(|ca| !ca.starts_with('/')) else { return Ok(None) };
     match world.fetched.get(url) {
         Some(pem) => Ok(Some(pem.clone())),

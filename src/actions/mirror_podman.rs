@@ -1,7 +1,7 @@
 //! `mirror-podman`: podman, buildah, skopeo and CRI-O ask the mirror first. One drop-in of their own says so; no other file is
 //! touched, and no daemon is needed. A login is never written: they take that of the mirror from their own `auth.json`.
 
-use super::{About, Action, Drawn, Mirror, mirror};
+use super::{About, Action, Drawn, Mirror, mirror, mirror_containerd};
 use crate::model::{
     Change, Check, FileDiff, FileText, Inventory, Login, Machine, MachineWants, MirrorChoice, Part, Podman, Problem, Proof,
     Prover, TakesUp, Wants, mirror_choice, registries_conf, text,
@@ -15,7 +15,11 @@ pub struct MirrorPodman {}
 impl Action for MirrorPodman {
     fn wants(&self, about: &About<'_>) -> Wants {
         // With the mirror its folder of certificates is looked at.
-        let machines = MachineWants { reach: [about.mirror().reach()].into(), ..mirror::wants(Prover::Podman) };
+        let machines = MachineWants {
+            reach: [about.mirror().reach()].into(),
+            fetch: about.mirror().fetch(),
+            ..mirror::wants(Prover::Podman)
+        };
         Wants { parts: [Part::Machines].into(), machines, ..Wants::default() }
     }
 
@@ -30,11 +34,13 @@ impl Action for MirrorPodman {
             return Err(format!("`image` of `[mirror]`, {}, is of none of its `registries`: {registries}", mirror.image));
         }
         let hosts: Vec<String> = mirror::hosts(world, Prover::Podman).into_iter().map(str::to_owned).collect();
+        let fetched = mirror_containerd::authority(world, mirror)?;
         let mut drawn = Drawn { notes: of_choice(&choice), ..Drawn::default() };
         for host in &hosts {
             let machine = &world.machines[host];
             let Some(podman) = &machine.podman else { continue };
-            let files = files(machine, podman, mirror, &choice).map_err(|why| format!("host `{host}`: {why}"))?;
+            let files =
+                files(machine, podman, mirror, &choice, fetched.as_deref()).map_err(|why| format!("host `{host}`: {why}"))?;
             drawn.notes.extend(of_host(host, machine, mirror));
             let daemon = podman.crio.then(|| TakesUp::Unit { unit: "crio".to_owned(), restart: false });
             let place = registries_conf::drop_in(&choice).registries[0].mirrors[0].location.clone();
@@ -70,23 +76,29 @@ fn choice(mirror: &Mirror) -> MirrorChoice {
 }
 
 /// In the order in which they are written: the authority, then who needs it.
-fn files(machine: &Machine, podman: &Podman, mirror: &Mirror, choice: &MirrorChoice) -> Result<Vec<FileDiff>, String> {
+fn files(
+    machine: &Machine,
+    podman: &Podman,
+    mirror: &Mirror,
+    choice: &MirrorChoice,
+    fetched: Option<&str>,
+) -> Result<Vec<FileDiff>, String> {
     let mut out = vec![];
     let found = |path: &str| machine.files.get(path).cloned().flatten();
     let missing = |folder: &str| podman.missing.iter().find(|missing| *missing == folder).cloned();
     let authority = podman.authority(choice.host());
     match &mirror.ca {
-        Some(ca) if !ca.starts_with('/') => {
-            return Err(format!("podman takes the authority of a mirror from a file of the host: `ca = \"{ca}\"` is no path"));
-        }
         Some(ca) if *ca != authority => {
-            let state = found(ca).ok_or_else(|| format!("`{ca}`, the `ca` of `[mirror]`, is not there"))?;
-            if state.text.contains("(hidden ") {
+            let text = match fetched {
+                Some(pem) => pem.to_owned(),
+                None => found(ca).ok_or_else(|| format!("`{ca}`, the `ca` of `[mirror]`, is not there"))?.text,
+            };
+            if text.contains("(hidden ") {
                 return Err(format!("`{ca}`, the `ca` of `[mirror]`, holds more than certificates: castoff copies no key"));
             }
             let folders = [&podman.certs, &format!("{}/{}", podman.certs, choice.host())];
             let folders = folders.into_iter().filter_map(|folder| missing(folder)).collect();
-            let after = Some(FileText { text: state.text, mode: None });
+            let after = Some(FileText { text, mode: None });
             out.push(FileDiff { before: found(&authority), path: authority, after, between: vec![], folders });
         }
         _ => {}
@@ -161,7 +173,7 @@ mod tests {
     #[test]
     fn what_podman_cannot_do_is_refused_or_told() {
         let refused = |mirror: &str, files: &[(&str, &str)]| planned(mirror, |_| (), files).unwrap_err();
-        assert!(refused("ca = 'https://m.example/ca.pem'", &[]).contains("is no path"));
+        assert!(refused("ca = 'https://m.example/ca.pem'", &[]).contains("it was not fetched"));
         assert!(refused("ca = '/etc/ssl/m.pem'", &[]).contains("host `build-1`: `/etc/ssl/m.pem`"));
         assert!(refused("ca = '/etc/ssl/m.pem'", &[("/etc/ssl/m.pem", "(hidden 1)")]).contains("castoff copies no key"));
         assert!(refused("registries = ['quay.io']", &[]).contains("is of none of its `registries`"));

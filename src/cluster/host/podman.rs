@@ -36,6 +36,9 @@ pub async fn read(runner: &Runner, config: &PodmanConfig, mirrors: &BTreeSet<Rea
 /// Every file that matters for a mirror: the settings of its own and its drop-ins, and the authorities of the mirrors.
 pub fn paths(podman: &Podman, mirrors: &BTreeSet<ReachWant>) -> Vec<String> {
     let drop_ins = podman.drop_ins.iter().map(|name| format!("{}/{name}", podman.folder));
-    let authorities = mirrors.iter().flat_map(|want| [Some(podman.authority(want.host())), want.ca.clone()]).flatten();
+    let authorities = mirrors
+        .iter()
+        .flat_map(|want| [Some(podman.authority(want.host())), want.ca.clone().filter(|ca| ca.starts_with('/'))])
+        .flatten();
     drop_ins.chain(podman.main().map(str::to_owned)).chain(authorities).collect()
 }
