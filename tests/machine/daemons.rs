@@ -13,11 +13,7 @@ use castoff::{
     },
     model::{Cri, FaultKind},
 };
-use std::{
-    fs,
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::{fs, path::Path};
 
 fn containerd(folder: &Path, config_path: &str) -> Vec<String> {
     let at = |name: &str| folder.join(name).display().to_string();
@@ -65,10 +61,10 @@ fn containerd_tells_what_it_has_taken_up() {
             assert_eq!((found.mirrors.len(), found.tls.len(), found.imports.len()), (0, 0, 0), "{found:?}");
             assert!(matches!(found.cri, Cri::Ok | Cri::Failed(_)), "{found:?}");
         }
-        // Changed since it was started: not its own yet.
-        let later = SystemTime::now() + Duration::from_mins(1);
-        fs::File::options().append(true).open(&config.config).unwrap().set_modified(later).unwrap();
-        assert_eq!(containerd::read(&places.at("local"), &config).await.unwrap().config_path, "");
+        // Changed since it was started: the process itself is asked, and not its file.
+        let text = fs::read_to_string(&config.config).unwrap().replace("/srv/certs.d", "/srv/later.d");
+        fs::write(&config.config, text).unwrap();
+        assert_eq!(containerd::read(&places.at("local"), &config).await.unwrap().config_path, "/srv/certs.d");
         let none = ContainerdConfig { ctr: vec!["castoff-no-ctr".to_owned()], ..config.clone() };
         for place in ["local", "plain"] {
             assert_eq!(containerd::read(&places.at(place), &none).await.unwrap_err().kind, FaultKind::Missing);
