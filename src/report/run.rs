@@ -155,7 +155,8 @@ fn left_to_do(state: &State) -> Vec<String> {
     let mut out = vec![];
     for planned in plan.steps.iter().flat_map(|step| &step.changes) {
         if let Status::Skipped(why) = &state.status(planned.id).status {
-            out.push(format!("{} {} on {}: skipped: {why}", planned.kind, planned.subject, planned.place));
+            let stands = if state.may_stand(planned) { "; what was begun there may stand" } else { "" };
+            out.push(format!("{} {} on {}: skipped: {why}{stands}", planned.kind, planned.subject, planned.place));
         }
     }
     let seen = state.steps.iter().flat_map(|step| &step.seen).filter(|problem| problem.owner.is_some());

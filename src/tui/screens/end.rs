@@ -3,7 +3,7 @@
 
 use super::steps;
 use crate::model::problems::{Together, together};
-use crate::model::{Outcome, State, Status, text};
+use crate::model::{Outcome, PlannedChange, State, Status, text};
 use crate::tui::app::App;
 use crate::tui::parts::{cut_end, lines, wrap};
 use crate::tui::theme::{Look, Tone};
@@ -122,6 +122,7 @@ fn step_line(state: &State, step: usize, look: &Look, width: usize) -> String {
 pub fn left_to_do(state: &State) -> Vec<String> {
     let Some(plan) = &state.plan else { return vec![] };
     let back = state.finished == Some(Outcome::RolledBack);
+    let stands = |change: &PlannedChange| if state.may_stand(change) { "; what was begun there may stand" } else { "" };
     let mut reasons: Vec<(String, Vec<String>)> = vec![];
     for (step, planned) in plan.steps.iter().enumerate() {
         for change in &planned.changes {
@@ -129,9 +130,9 @@ pub fn left_to_do(state: &State) -> Vec<String> {
             let why = match &now.status {
                 // After a rollback only what we did and did not undo is left.
                 Status::Skipped(_) | Status::Failed(_) if back && !now.ours => continue,
-                Status::Skipped(why) => format!("step {}, {}: left out: {}", step + 1, planned.title, why),
+                Status::Skipped(why) => format!("step {}, {}: left out: {why}{}", step + 1, planned.title, stands(change)),
                 Status::Failed(fault) | Status::UndoFailed(fault) => {
-                    format!("step {}, {}: {}", step + 1, planned.title, fault.why)
+                    format!("step {}, {}: {}{}", step + 1, planned.title, fault.why, stands(change))
                 }
                 _ => continue,
             };
