@@ -19,8 +19,8 @@ impl State {
         match (tally.done, begun) {
             (0, 0) => "changed nothing".to_owned(),
             (_, 0) => format!("changed {done} of {total}"),
-            (0, begun) => format!("began {} of {total} and ended none well", text::number(begun)),
-            (_, begun) => format!("changed {done} of {total} and began {} more", text::number(begun)),
+            (0, begun) => format!("began {} of {total}, ended none well", text::number(begun)),
+            (_, begun) => format!("changed {done} of {total}, began {} more", text::number(begun)),
         }
     }
 }
