@@ -87,15 +87,15 @@ pub fn paused() -> Story {
     }
 }
 
-/// Ended for good once the first host is done.
+/// Ended for good where a host fails each time; the run stands still until the operator says so.
 pub fn aborted() -> Story {
     Story {
-        operator: |_, _, state| {
-            let now = state.plan.is_some() && state.finished.is_none() && done(state) >= 1;
-            if now { vec![(0, Command::Abort { why: "test".to_owned() })] } else { vec![] }
-        },
+        faults: |sim| fails(sim, &std::array::from_fn::<Fault, 9, _>(|_| lasting())),
         others: mended,
-        start: several,
+        operator: |_, _, state| match state.next() {
+            Next::Stop(Stop::Failed(_)) => vec![(0, Command::Abort { why: "test".to_owned() })],
+            _ => vec![],
+        },
         ..story("in an abort", End::Aborted)
     }
 }
