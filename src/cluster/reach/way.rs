@@ -201,7 +201,7 @@ async fn resolve_there(runner: &Runner, host: &str) -> Result<(), Reach> {
         Ok(Ok(output)) if output.code == Some(2) => no_name("the resolver of the host finds no address".to_owned()),
         Ok(Ok(_)) => Ok(()),
         Ok(Err(fault)) => Err(of_fault(&fault)),
-        Err(_) => no_name(format!("the resolver of the host did not answer within {} s", CONNECT.as_secs())),
+        Err(_) => Err(failing(format!("the resolver of the host did not answer within {} s", CONNECT.as_secs()))),
     }
 }
 
