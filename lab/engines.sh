@@ -1,11 +1,14 @@
 # Three Docker engines: the cluster's agents. Sourced.
 
-# Sockets may have 107 characters at most. In a checkout far down the tree a
-# short link in /tmp stands for the lab's folder; lab.conf remembers it.
+# Sockets may have 107 characters at most, podman's --runroot 50. In a checkout
+# far down the tree a short link in /tmp stands for the lab's folder; lab.conf
+# remembers it.
 short_place() {
   if [ -z "$SHORT" ]; then
+    local most=60
+    [ "$KIND" != mirrors ] || most=35
     SHORT="$STATE"
-    [ "${#STATE}" -le 60 ] || SHORT="/tmp/castoff-lab-$(printf %s "$STATE" | cksum | cut -d' ' -f1)"
+    [ "${#STATE}" -le "$most" ] || SHORT="/tmp/castoff-lab-$(printf %s "$STATE" | cksum | cut -d' ' -f1)"
   fi
   [ "$SHORT" = "$STATE" ] || ln -sfn "$STATE" "$SHORT"
   # The manager resolves links before it makes its sockets: it needs a folder.

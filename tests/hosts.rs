@@ -6,7 +6,7 @@
 use castoff::{
     cluster::{
         Cluster,
-        config::{AgentConfig, ClusterFile, RegistryConfig},
+        config::{AgentConfig, ClusterFile, RegistryConfig, Ssh},
         live::Live,
         registry::RegistryClient,
         ssh::{Place, Runner, Sessions},
@@ -624,6 +624,37 @@ fn a_command_over_ssh_is_the_same_command() {
         assert_eq!(fault.kind, FaultKind::Passing);
         tokio::time::sleep(Duration::from_secs(11)).await;
         assert!(!mark.exists());
+    });
+}
+
+#[test]
+fn what_a_command_over_ssh_printed_arrives_whole() {
+    let lab = Lab::open();
+    run(async {
+        // On a slow line the exit code is there long before the last of what was printed.
+        let config = lab.state.join("ssh/config-slow");
+        let slow = "import os, socket, sys, threading, time\n\
+            line = socket.create_connection((sys.argv[1], int(sys.argv[2])))\n\
+            threading.Thread(target=lambda: [line.sendall(part) for part in iter(lambda: os.read(0, 65536), b'')], daemon=True).start()\n\
+            for part in iter(lambda: line.recv(16384), b''): time.sleep(0.01); os.write(1, part)\n";
+        std::fs::write(lab.state.join("ssh/slow.py"), slow).unwrap();
+        let usual = std::fs::read_to_string(lab.state.join("ssh/config")).unwrap();
+        let way = format!("ProxyCommand python3 {} %h %p\n", lab.state.join("ssh/slow.py").display());
+        std::fs::write(&config, way + &usual).unwrap();
+        let sessions = Sessions::new(&Ssh { config: Some(config) }, vec![]);
+        let runner = Runner::new(Place::parse("ssh://root@mgr-01").unwrap(), &sessions);
+        let words = ["sh", "-c", "head -c 3000000 /dev/zero | tr '\\0' x; echo over"].map(str::to_owned);
+        for round in 0..3 {
+            let output = runner.run(&words, None, Duration::from_mins(1)).await.unwrap();
+            let end = &output.stdout[output.stdout.len() - 7..];
+            assert_eq!((output.code, end), (Some(0), "xxover\n"), "round {round}");
+        }
+
+        // A daemon that it leaves behind holds nobody up, and what it prints later is not its output.
+        let words = ["sh", "-c", "(sleep 30; echo late) & echo begun"].map(str::to_owned);
+        let begun = Instant::now();
+        assert_eq!(runner.run(&words, None, Duration::from_secs(20)).await.unwrap().stdout, "begun\n");
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     });
 }
 

@@ -29,6 +29,8 @@ const REFUSAL_DEADLINE: Duration = Duration::from_secs(5);
 const PIPES_GRACE: Duration = Duration::from_millis(500);
 /// How ssh calls the far end of a way that it did not make itself.
 const BEHIND_A_JUMP: &str = "UNKNOWN port 65535";
+/// What the mark at the end of an output begins with.
+const MARK: &str = "=castoff-end-";
 /// What is kept of an output: its end.
 const OUTPUT_LIMIT: usize = 1 << 20;
 /// The same of a command that is given input: those print files.
@@ -172,7 +174,7 @@ impl Runner {
         let ended = match &self.place {
             Place::Local => timeout(deadline, self.sessions.run_local(words, working_dir, input)).await,
             Place::Ssh(destination) => {
-                let line = remote_line(words, working_dir, deadline);
+                let line = RemoteLine::new(words, working_dir, deadline);
                 timeout(deadline, self.sessions.run_remote(destination, &line, input, &what)).await
             }
         };
@@ -256,7 +258,7 @@ impl Sessions {
         }
         let mut child = command.spawn().map_err(|e| not_started(program, working_dir, &e))?;
         let group = Group::of(&child);
-        let pipes = (drain(child.stdout.take(), limit(input)), drain(child.stderr.take(), OUTPUT_LIMIT));
+        let pipes = (drain(child.stdout.take(), limit(input), None), drain(child.stderr.take(), OUTPUT_LIMIT, None));
         let (stdout, stderr) = (tokio::spawn(pipes.0), tokio::spawn(pipes.1));
         let stdin = child.stdin.take();
         let ((), exit) = tokio::join!(feed(stdin, input), child.wait());
@@ -266,26 +268,43 @@ impl Sessions {
         Ok(Output { code: exit.code(), stdout, stderr })
     }
 
-    async fn run_remote(&self, destination: &Destination, line: &str, input: Option<&[u8]>, what: &str) -> Result<Output, Fault> {
+    async fn run_remote(
+        &self,
+        destination: &Destination,
+        line: &RemoteLine,
+        input: Option<&[u8]>,
+        what: &str,
+    ) -> Result<Output, Fault> {
         let connection = self.link(destination).await?;
         let _turn = connection.commands.acquire().await;
-        let mut command = connection.session.shell(line);
+        let mut command = connection.session.shell(&line.text);
         let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = match command.spawn().await {
             Ok(child) => child,
             Err(e) => return Err(connection.lost(&e, destination, what).await),
         };
-        let (stdout, stderr) = (drain(child.stdout().take(), limit(input)), drain(child.stderr().take(), OUTPUT_LIMIT));
         let stdin = child.stdin().take();
-        let ((), stdout, stderr, status) = tokio::join!(feed(stdin, input), stdout, stderr, child.wait());
+        let stdout = drain(child.stdout().take(), limit(input), Some(&line.mark));
+        let stderr = drain(child.stderr().take(), OUTPUT_LIMIT, Some(&line.mark));
+        // The exit code overtakes what was printed, and hearing it closes the session: whatever had not arrived by then would be
+        // lost without a word. So it is asked for when both have come to their ends.
+        let ended = async {
+            let told = tokio::join!(stdout, stderr);
+            (told, child.wait().await)
+        };
+        let ((), ((stdout, stderr), status)) = tokio::join!(feed(stdin, input), ended);
         let code = match status {
+            Ok(status) if status.success() && !(stdout.whole && stderr.whole) => {
+                let what = format!("{what} on `{destination}`");
+                return Err(Fault::new(FaultKind::Passing, what, "the end of what it printed did not arrive"));
+            }
             Ok(status) => status.code(),
             // The protocol has one word for a command that died by a signal and for a lost connection.
             Err(openssh::Error::RemoteProcessTerminated) if connection.alive().await => None,
             Err(e) => return Err(connection.lost(&e, destination, what).await),
         };
-        Ok(Output { code, stdout, stderr })
+        Ok(Output { code, stdout: stdout.text, stderr: stderr.text })
     }
 
     async fn link(&self, destination: &Destination) -> Result<Arc<Link>, Fault> {
@@ -443,12 +462,28 @@ impl Link {
 }
 
 /// One line for the remote shell: every word quoted, ended over there soon after nobody waits for it any more.
-fn remote_line(words: &[String], working_dir: Option<&str>, deadline: Duration) -> String {
-    let quoted: Vec<String> = words.iter().map(|word| quote(word)).collect();
-    let folder = working_dir.map_or_else(String::new, |folder| format!("cd -- {} && ", quote(folder)));
-    let limit = deadline.as_secs().max(1) + 5;
-    // Without coreutils' `timeout` it runs unwatched: a missing tool is no reason to fail.
-    format!("t=; command -v timeout >/dev/null 2>&1 && t='timeout -k 5 {limit}'; {folder}exec $t {}", quoted.join(" "))
+struct RemoteLine {
+    text: String,
+    /// What the shell prints last, on both pipes: by it an output is known to be whole, also where a daemon that the command
+    /// left behind holds the pipes open.
+    mark: String,
+}
+
+impl RemoteLine {
+    fn new(words: &[String], working_dir: Option<&str>, deadline: Duration) -> Self {
+        let quoted: Vec<String> = words.iter().map(|word| quote(word)).collect();
+        let folder = working_dir.map_or_else(String::new, |folder| format!("cd -- {} && ", quote(folder)));
+        let limit = deadline.as_secs().max(1) + 5;
+        let number = uuid::Uuid::now_v7().simple().to_string();
+        // Without coreutils' `timeout` it runs unwatched: a missing tool is no reason to fail.
+        let watch = format!("t=; command -v timeout >/dev/null 2>&1 && t='timeout -k 5 {limit}'");
+        // In two parts, so that a command that prints what runs here does not print the mark.
+        let end = format!("printf '%s%s\\n' {MARK} {number}");
+        // Who died by a signal is told as such.
+        let code = "[ $c -le 128 ] || kill -$((c-128)) $$ 2>/dev/null; exit $c";
+        let text = format!("{watch}; {folder}$t {}; c=$?; {end}; {end} >&2; {code}", quoted.join(" "));
+        Self { text, mark: format!("{MARK}{number}\n") }
+    }
 }
 
 /// For a POSIX shell: within single quotes nothing is special but the single quote.
@@ -539,26 +574,43 @@ fn refused_by_sudo(output: &Output) -> Option<String> {
     (output.code == Some(1) && output.stdout.is_empty()).then(|| why.to_owned())
 }
 
-async fn rest_of(mut pipe: tokio::task::JoinHandle<String>) -> String {
-    if let Ok(text) = timeout(PIPES_GRACE, &mut pipe).await {
-        return text.unwrap_or_default();
+async fn rest_of(mut pipe: tokio::task::JoinHandle<Drained>) -> String {
+    if let Ok(drained) = timeout(PIPES_GRACE, &mut pipe).await {
+        return drained.map_or_else(|_| String::new(), |drained| drained.text);
     }
     pipe.abort();
     String::new()
 }
 
-/// Reads to the end and keeps the end. A pipe that fails in between ends there: the exit code tells the rest.
-async fn drain(pipe: Option<impl AsyncRead + Unpin>, limit: usize) -> String {
+/// The end of what came out of a pipe.
+#[derive(Default)]
+struct Drained {
+    text: String,
+    /// Whether it ended with the mark, which is taken off.
+    whole: bool,
+}
+
+/// Reads to the mark or the end, and keeps the end. A pipe that fails in between ends there: the exit code tells the rest.
+async fn drain(pipe: Option<impl AsyncRead + Unpin>, limit: usize, mark: Option<&str>) -> Drained {
     let mut kept = Vec::new();
-    let Some(mut pipe) = pipe else { return String::new() };
+    let Some(mut pipe) = pipe else { return Drained::default() };
     let mut chunk = vec![0; 16 << 10];
+    let mut end = None;
     while let Ok(n @ 1..) = pipe.read(&mut chunk).await {
+        // The mark may come in pieces.
+        let fresh = kept.len().saturating_sub(mark.map_or(0, str::len));
         kept.extend_from_slice(&chunk[..n]);
+        let found = mark.and_then(|mark| kept[fresh..].windows(mark.len()).position(|part| part == mark.as_bytes()));
+        if let Some(at) = found {
+            end = Some(fresh + at);
+            break;
+        }
         if kept.len() > 2 * limit {
             kept.drain(..kept.len() - limit);
         }
     }
-    String::from_utf8_lossy(&kept).into_owned()
+    kept.truncate(end.unwrap_or(kept.len()));
+    Drained { text: String::from_utf8_lossy(&kept).into_owned(), whole: end.is_some() }
 }
 
 #[cfg(test)]
@@ -587,10 +639,38 @@ mod tests {
     #[test]
     fn words_reach_a_shell_unchanged() {
         let words = ["printf", "%s|", "", "a b", "it's", "$HOME", "`id`", "a;b&c", "\"", "\\", "!x", "한글", "*", "-n", "a\nb"];
-        let line = remote_line(&words.map(str::to_owned), Some("/tmp"), Duration::from_secs(5));
-        let output = std::process::Command::new("sh").args(["-c", &line]).output().unwrap();
+        let line = RemoteLine::new(&words.map(str::to_owned), Some("/tmp"), Duration::from_secs(5));
+        let output = std::process::Command::new("sh").args(["-c", &line.text]).output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(said.split('|').collect::<Vec<_>>()[..13], words[2..], "{line}");
+        assert_eq!(said.split('|').collect::<Vec<_>>()[..13], words[2..], "{}", line.text);
+        assert!(said.ends_with(&line.mark) && output.stderr.ends_with(line.mark.as_bytes()));
+        assert!(!line.text.contains(line.mark.trim_end()), "what shows the command shows no mark");
+    }
+
+    #[tokio::test]
+    async fn an_output_ends_at_its_mark_and_is_whole_only_with_it() {
+        let mark = "=castoff-end-1\n";
+        for (parts, expect) in [
+            (&["one\ntwo", "=castoff-end-1\nthree"][..], ("one\ntwo", true)),
+            (&["one\n=cast", "off-end-", "1\n"], ("one\n", true)),
+            (&["=castoff-end-1\n"], ("", true)),
+            (&["one\n", "=castoff-end-2\n"], ("one\n=castoff-end-2\n", false)),
+            (&[], ("", false)),
+        ] {
+            let (mut far, near) = tokio::io::duplex(5);
+            let (sent, whole) = (parts.to_vec(), expect.1);
+            tokio::spawn(async move {
+                for part in sent {
+                    let _ = far.write_all(part.as_bytes()).await;
+                }
+                // What follows the mark is not waited for: a daemon may hold the pipe.
+                if whole {
+                    std::future::pending::<()>().await;
+                }
+            });
+            let drained = drain(Some(near), 1 << 10, Some(mark)).await;
+            assert_eq!((drained.text.as_str(), drained.whole), expect, "{parts:?}");
+        }
     }
 
     #[test]

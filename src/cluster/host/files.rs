@@ -184,6 +184,7 @@ pub(super) fn finished<'a>(output: &'a Output, what: &str) -> Result<&'a str, Fa
     match output.stdout.strip_suffix("=over\n") {
         Some(text) => Ok(text),
         None if output.code.is_none() => Err(Fault::new(FaultKind::Passing, what, "the command was ended before it was done")),
+        None if output.code == Some(0) => Err(garbled(what)),
         None => Err(Fault::new(FaultKind::Lasting, what, output.last_words())),
     }
 }
