@@ -39,15 +39,18 @@ fetched_python() {
   } >"$STATE/log/python.log" 2>&1 && "$ROOT/tools/bin/uv" python find -q --managed-python --no-python-downloads "$1"
 }
 
+# The scripts in it name its place: in a checkout that was moved it is made anew.
+venv_ready() { [ "$(cat "$VENV/ready" 2>/dev/null)" = "$VENV" ]; }
+
 venv_up() {
-  [ -f "$VENV/ready" ] && return 0
+  ! venv_ready || return 0
   venv_recipe
   local python log="$STATE/log/venv.log" tools="$ROOT/tools"
   python=$(python_for "$NEED_PY") || exit 5
   mkdir -p "$STATE/log"
   (
     flock 8                                      # labs side by side share the environments
-    [ -f "$VENV/ready" ] && exit 0
+    ! venv_ready || exit 0
     uv_up
     rm -rf "$VENV"
     printf '%s\n' "${FORCE[@]}" > "$ROOT/force-$ERA.txt"
@@ -59,7 +62,7 @@ venv_up() {
     # packages whose declared bounds the forced versions break.
     [ "$ERA" != 20.09 ] || sed -i '/^Requires-Dist:/d' "$VENV"/lib/python*/site-packages/backend.ai_*.dist-info/METADATA
     "$VENV/bin/backend.ai" mgr --help >/dev/null
-    touch "$VENV/ready"
+    echo "$VENV" > "$VENV/ready"
   ) 8>"$ROOT/venv.lock" >"$log" 2>&1 || fail "the manager's environment could not be made; see $log"
 }
 

@@ -6,14 +6,17 @@
 #[path = "support/mirrors.rs"]
 #[expect(dead_code, reason = "other tests need more of the lab")]
 mod mirrors;
+#[path = "support/soak.rs"]
+mod soak;
 
 use mirrors::{Mirrors, Part, run};
+use soak::Random;
 use std::{
     collections::BTreeMap,
     fs,
     path::Path,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 const NODES: [&str; 3] = ["node-1", "node-2", "node-3"];
@@ -30,22 +33,6 @@ fn hosts(lab: &Mirrors) -> BTreeMap<&'static str, Host> {
         (node, (fs::read(lab.at(node, "docker/daemon.json")).ok(), lab.mirrors_of(node), debugs, left))
     };
     NODES.map(host).into()
-}
-
-/// Random numbers that can be had again.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
-fn of_environment(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
 }
 
 struct Castoff<'a> {
@@ -147,11 +134,8 @@ impl Castoff<'_> {
 #[test]
 #[ignore = "soak"]
 fn kill_9_of_castoff_at_random_moments_of_a_mirror_run_and_of_its_way_back() {
-    let wanted = of_environment("CASTOFF_SOAK_KILLS").unwrap_or(100);
-    let clock = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let seed = of_environment("CASTOFF_SOAK_SEED").unwrap_or_else(clock).max(1);
-    println!("seed {seed}: CASTOFF_SOAK_SEED={seed} does the same again");
-    let (mut random, from, lab) = (Random(seed), Instant::now(), Mirrors::start());
+    let (wanted, mut random) = (soak::kills(100), Random::seeded());
+    let (from, lab) = (Instant::now(), Mirrors::start());
     let mirror = format!("mirror.url=\"{}\"", lab.url(Part::Mirror));
     let (before, mut after, mut killed) = (hosts(&lab), None, BTreeMap::new());
     let (mut kills, mut rounds) = (0, 0);

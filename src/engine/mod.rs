@@ -15,8 +15,8 @@ mod worker;
 use crate::cluster::Cluster;
 use crate::journal::{Journal, JournalError};
 use crate::model::{
-    Asked, ChangeId, Command, Entry, Event, Level, Limits, Next, Outcome, Plan, Stamped, State, Status, Stop, Target, WayBack,
-    Window, run::IllegalEntry, text,
+    Asked, Change, ChangeId, Command, Entry, Event, Level, Limits, Next, Outcome, Plan, Stamped, State, Status, Stop, Target,
+    WayBack, Window, run::IllegalEntry, text,
 };
 use alike::Alike;
 use flight::{Flights, Held};
@@ -26,7 +26,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use wave::WaitWatch;
-use worker::Report;
+use worker::{Report, Worker};
 
 /// What the engine needs beside the plan.
 pub struct Setup {
@@ -336,18 +336,14 @@ impl Engine {
                 backoff: self.setup.backoff,
                 deadline: Duration::from_secs(limits.deadline_s),
             };
-            let task = worker::undo(
-                self.guard.clone(),
-                id,
-                change,
-                tries,
-                self.report_to.clone(),
-                self.setup.events.clone(),
-                self.setup.now_ms,
-            );
-            self.flights.hold(id, tokio::spawn(task));
+            self.flights.hold(id, tokio::spawn(worker::undo(self.worker(id, change), tries)));
         }
         Ok(())
+    }
+
+    fn worker(&self, id: ChangeId, change: Change) -> Worker {
+        let (guard, to, events) = (self.guard.clone(), self.report_to.clone(), self.setup.events.clone());
+        Worker { guard, id, change, to, events, now_ms: self.setup.now_ms }
     }
 
     async fn obey(&mut self, command: Command) -> Result<(), EngineError> {

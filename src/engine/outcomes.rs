@@ -95,17 +95,8 @@ impl Engine {
         self.write(entries).await?;
         let deadline = Duration::from_secs(self.state.limits.deadline_s);
         for id in to_apply {
-            let change = self.plan().change(id).change.clone();
-            let task = worker::apply(
-                self.guard.clone(),
-                id,
-                change,
-                deadline,
-                self.report_to.clone(),
-                self.setup.events.clone(),
-                self.setup.now_ms,
-            );
-            self.flights.hold(id, tokio::spawn(task));
+            let worker = self.worker(id, self.plan().change(id).change.clone());
+            self.flights.hold(id, tokio::spawn(worker::apply(worker, deadline)));
         }
         Ok(())
     }

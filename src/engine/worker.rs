@@ -50,15 +50,18 @@ pub async fn look(cluster: Arc<dyn Cluster>, id: ChangeId, change: Change, to: m
     let _ = to.send(Report::Looked { id, standing }).await;
 }
 
-pub async fn apply(
-    guard: Guard,
-    id: ChangeId,
-    change: Change,
-    deadline: Duration,
-    to: mpsc::Sender<Report>,
-    events: mpsc::Sender<Event>,
-    now_ms: fn() -> i64,
-) {
+/// One change, and whom to tell about it.
+pub struct Worker {
+    pub guard: Guard,
+    pub id: ChangeId,
+    pub change: Change,
+    pub to: mpsc::Sender<Report>,
+    pub events: mpsc::Sender<Event>,
+    pub now_ms: fn() -> i64,
+}
+
+pub async fn apply(worker: Worker, deadline: Duration) {
+    let Worker { guard, id, change, to, events, now_ms } = worker;
     let cluster = &*guard.cluster;
     let report = Watcher::new(id, events, now_ms);
     let applied = match guard.ask().await {
@@ -90,15 +93,8 @@ pub fn may_apply(standing: &Standing, change: &Change) -> bool {
     }
 }
 
-pub async fn undo(
-    guard: Guard,
-    id: ChangeId,
-    change: Change,
-    tries: Tries,
-    to: mpsc::Sender<Report>,
-    events: mpsc::Sender<Event>,
-    now_ms: fn() -> i64,
-) {
+pub async fn undo(worker: Worker, tries: Tries) {
+    let Worker { guard, id, change, to, events, now_ms } = worker;
     let report = Watcher::new(id, events, now_ms);
     let mut outcome = undo_once(&guard, &change, tries.deadline, &report).await;
     for attempt in 1..tries.attempts {

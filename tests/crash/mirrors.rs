@@ -2,7 +2,7 @@
 //! files of a host, and what the operator asks. One host of each kind meets them, so each runbook meets them once.
 
 use super::count;
-use super::stories::{busy, lasting};
+use super::stories::{back_and_again, busy, lasting};
 use super::walk::{End, Family, Story, done, small, start};
 use castoff::cluster::sim::Sim;
 use castoff::model::{
@@ -156,14 +156,7 @@ pub fn retried_back() -> Story {
                 edit(sim, plan, true);
             }
         },
-        operator: |_, entries, state| match state.next() {
-            Next::Over if state.rolling_back.is_none() => vec![(0, Command::RollBack { to: 0, why: "test".to_owned() })],
-            Next::Stop(Stop::Stuck) => {
-                let failed = count(entries, |entry| matches!(entry, Entry::UndoFailed { .. }));
-                vec![(failed, Command::Retry(Target::Failed))]
-            }
-            _ => vec![],
-        },
+        operator: back_and_again,
         ..story("in the retry of a stuck rollback", End::RolledBack)
     }
 }

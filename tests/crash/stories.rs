@@ -1,15 +1,13 @@
 //! What happens in the walks beside the run itself: faults, what others do, and what the operator asks.
 
+use super::count;
 use super::walk::{End, Story, back_after, done, now_ms, small, start};
 use castoff::cluster::sim::Sim;
 use castoff::model::{
-    Command, Entry, Fault, FaultKind, Inventory, Limit, LimitChange, Next, Outcome, Stamped, Stop, Target, WayBack, Window,
+    Command, Entry, Fault, FaultKind, Inventory, Limit, LimitChange, Next, Outcome, Plan, Stamped, State, Stop, Target, WayBack,
+    Window,
 };
 use serde_json::json;
-
-fn count(entries: &[Stamped], which: fn(&Entry) -> bool) -> usize {
-    entries.iter().filter(|stamped| which(&stamped.entry)).count()
-}
 
 pub fn busy() -> Fault {
     Fault::new(FaultKind::Passing, "cannot do it", "503")
@@ -17,6 +15,18 @@ pub fn busy() -> Fault {
 
 pub fn lasting() -> Fault {
     Fault::new(FaultKind::Lasting, "cannot do it", "it will not")
+}
+
+/// The operator who takes a run back, and asks for a second try of what a rollback cannot.
+pub fn back_and_again(_: &Plan, entries: &[Stamped], state: &State) -> Vec<(usize, Command)> {
+    match state.next() {
+        Next::Over if state.rolling_back.is_none() => vec![(0, Command::RollBack { to: 0, why: "test".to_owned() })],
+        Next::Stop(Stop::Stuck) => {
+            let failed = count(entries, |entry| matches!(entry, Entry::UndoFailed { .. }));
+            vec![(failed, Command::Retry(Target::Failed))]
+        }
+        _ => vec![],
+    }
 }
 
 pub fn forward() -> Story {
@@ -190,14 +200,7 @@ pub fn retried_back() -> Story {
                 edit(sim, "cr.backend.ai", "somebody.example");
             }
         },
-        operator: |_, entries, state| match state.next() {
-            Next::Over if state.rolling_back.is_none() => vec![(0, Command::RollBack { to: 0, why: "test".to_owned() })],
-            Next::Stop(Stop::Stuck) => {
-                let failed = count(entries, |entry| matches!(entry, Entry::UndoFailed { .. }));
-                vec![(failed, Command::Retry(Target::Failed))]
-            }
-            _ => vec![],
-        },
+        operator: back_and_again,
         ..Story::new("in the retry of a stuck rollback", End::RolledBack)
     }
 }

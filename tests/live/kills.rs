@@ -3,6 +3,7 @@
 
 use crate::{
     lab::{GATES, Lab, Watched, approvals, number},
+    soak::{self, Random},
     story::Story,
     world::{World, same},
 };
@@ -10,7 +11,7 @@ use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     process::Command,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 /// A run with all its gates answered, as often begun as it takes.
@@ -88,30 +89,10 @@ fn as_undisturbed(lab: &Lab, story: &Story) {
     assert_eq!(story.versions, lab.versions(), "no key of a registry was written twice");
 }
 
-/// Random numbers that can be had again.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
-fn of_environment(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
-}
-
 #[test]
 #[ignore = "soak"]
 fn kill_9_of_castoff_at_random_moments_and_every_run_ends_the_same() {
-    let wanted = of_environment("CASTOFF_SOAK_KILLS").unwrap_or(100);
-    let clock = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
-    let seed = of_environment("CASTOFF_SOAK_SEED").unwrap_or_else(clock).max(1);
-    println!("seed {seed}: CASTOFF_SOAK_SEED={seed} does the same again");
-    let (mut random, from) = (Random(seed), Instant::now());
+    let (wanted, mut random, from) = (soak::kills(100), Random::seeded(), Instant::now());
     let (mut kills, mut whole, mut retried) = (0, 0, 0);
     let mut steps: BTreeMap<String, usize> = BTreeMap::new();
     while kills < wanted {

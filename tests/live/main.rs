@@ -14,6 +14,8 @@ mod lab;
 mod operators;
 mod saved;
 mod secrets;
+#[path = "../support/soak.rs"]
+mod soak;
 #[path = "../operators/stall.rs"]
 #[expect(dead_code, reason = "the journal's own tests need more of it")]
 mod stall;
