@@ -291,8 +291,8 @@ pub fn headline(app: &App) -> String {
         }
         Next::Stop(Stop::Failed(step)) => {
             let done = state.changed(step);
-            let by = state.stopped_by(step).map_or_else(String::new, |why| format!(", stopped by {why},"));
-            format!("Step {} failed{by} and {done}. Nothing else starts until you choose.", step + 1)
+            let by = state.stopped_by(step).map_or_else(String::new, |why| format!(" Stopped by {why}."));
+            format!("Step {} failed and {done}. Nothing else starts until you choose.{by}", step + 1)
         }
         Next::Stop(Stop::Stuck) => "Undo failed, so the run is stuck: a human has to look. Nothing else starts.".to_owned(),
         Next::Finish(_) | Next::Over => {
