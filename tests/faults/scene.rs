@@ -65,7 +65,7 @@ pub const FAULTS: [Fault; 10] = [
     Fault::Stall,
     Fault::Garbage,
     Fault::Delay(Duration::from_millis(150)),
-    Fault::Trickle(64, Duration::from_millis(2)),
+    Fault::Trickle(256, Duration::from_millis(2)),
 ];
 
 /// What a server that speaks HTTP may meet beside those.

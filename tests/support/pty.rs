@@ -2,10 +2,15 @@
 //! Never waits by time alone: what is waited for is on the screen, with a deadline.
 
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::OFlags,
+    process::{Pid, Signal, kill_process},
+    termios::{OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr},
+};
 use std::{
     io::{Read, Write},
     num::NonZero,
+    os::unix::fs::OpenOptionsExt,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -171,8 +176,16 @@ impl Terminal {
         kill_process(self.process(), signal).expect("a child that runs");
     }
 
-    /// What a lost connection does: the other end of the terminal is closed.
+    /// What a lost connection does: the other end of the terminal is closed, and no key is pressed before.
     pub fn hang_up(&mut self) {
+        // The keyboard would type Ctrl-D when it is dropped, unless the terminal has no such key.
+        let name = self.master.as_ref().and_then(|master| master.tty_name()).expect("the name of the terminal");
+        let terminal =
+            std::fs::OpenOptions::new().read(true).custom_flags(OFlags::NOCTTY.bits().cast_signed()).open(name).unwrap();
+        let mut settings = tcgetattr(&terminal).unwrap();
+        settings.special_codes[SpecialCodeIndex::VEOF] = 0;
+        tcsetattr(&terminal, OptionalActions::Now, &settings).unwrap();
+        drop(terminal);
         self.keys = Box::new(std::io::sink());
         self.master.take();
         self.deaf.store(true, Ordering::SeqCst);
