@@ -120,8 +120,14 @@ impl HostClient {
                 Err(_) if *restart && is_written(&configure::standing(files, None, &machine)) => return Ok(Standing::Midway),
                 Err(gone) => return Err(gone),
             },
-            (Some(TakesUp::Containerd { .. }), _, Some(config)) => {
-                machine.containerd = Some(containerd::read(&self.runner, config).await?);
+            (Some(takes_up @ TakesUp::Containerd { .. }), _, Some(config)) => {
+                match containerd::read(&self.runner, config).await {
+                    Ok(found) => machine.containerd = Some(found),
+                    Err(_) if takes_up.restarts() && is_written(&configure::standing(files, None, &machine)) => {
+                        return Ok(Standing::Midway);
+                    }
+                    Err(gone) => return Err(gone),
+                }
             }
             _ => {}
         }
@@ -136,6 +142,11 @@ impl HostClient {
             return self.docker_uses(file, (*restart, after), proof.as_ref(), means, report).await;
         }
         self.files(means).put(files).await?;
+        if let Some(TakesUp::Containerd { before, after, .. }) = daemon
+            && before != after
+        {
+            self.containerd_agrees(files, after, means).await?;
+        }
         if let Some(daemon) = daemon {
             self.take_up(daemon, true, report).await?;
         }
@@ -175,9 +186,14 @@ impl HostClient {
                 let mirrors = if forward { after } else { before };
                 self.docker_takes_up(*restart, Wanted { mirrors, debug: None }, report).await
             }
-            TakesUp::Containerd { before, after } => {
-                self.containerd_takes_up(before != after, if forward { after } else { before }, report).await
+            TakesUp::Containerd { after, .. } if forward && daemon.restarts() => {
+                self.containerd_takes_up(after, forward, report).await
             }
+            // Where its configuration stays, there is nothing to forget.
+            TakesUp::Containerd { before, .. } if !forward && !daemon.is_equal() => {
+                self.containerd_takes_up(before, forward, report).await
+            }
+            TakesUp::Containerd { .. } => Ok(()),
             TakesUp::Unit { unit, restart } => self.unit_takes_up(unit, *restart, report).await,
         }
     }
