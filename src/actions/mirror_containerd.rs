@@ -141,8 +141,10 @@ impl One<'_> {
             let path = format!("{}/{folder}/hosts.toml", self.daemon.certs);
             let before = self.before(&path);
             let text = match &before {
-                // What means the same stays as somebody wrote it.
-                Some(before) if hosts_toml::same(&before.text, &wanted.text, registry) => before.text.clone(),
+                // What means the same stays as somebody wrote it, unless it may hold another login.
+                Some(before) if self.choice.login.is_none() && hosts_toml::same(&before.text, &wanted.text, registry) => {
+                    before.text.clone()
+                }
                 _ => wanted.text,
             };
             // A login is for root alone; a file without one keeps the mode it has.
@@ -255,7 +257,13 @@ impl One<'_> {
                 continue;
             }
             let registry = registries.iter().find(|registry| hosts_toml::folder(&daemon.folders, registry) == *folder);
-            if registry.is_some_and(|registry| !self.stays(registry, &state)) {
+            let stays = registry.is_none_or(|registry| self.stays(registry, &state));
+            if let Some(login) = self.choice.login.as_ref().filter(|_| stays) {
+                let why = format!("whether its login is `{}` with the secret `{}` cannot be seen here", login.user, login.secret);
+                let hint = Some("the run compares it, and writes it where it is another".to_owned());
+                out.push(Problem { hint, ..Problem::new(format!("{folder}/hosts.toml"), why) });
+            }
+            if !stays {
                 let hint = found.first().map(|flaw| format!("as it stands: {}", flaw.why));
                 let why = "is there and means something else: it is replaced, and a rollback gives it back";
                 out.push(Problem { hint, ..Problem::new(format!("{folder}/hosts.toml"), why) });

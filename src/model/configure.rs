@@ -218,18 +218,23 @@ fn containerd_standing((before, taken_up): (&str, &TakenUp), after: &str, found:
 
 /// The standing of files and a daemon together: each part before, or each after; a mixture is midway.
 pub fn standing(files: &[FileDiff], daemon: Option<&TakesUp>, machine: &Machine) -> Standing {
-    let (mut before, mut after, mut midway) = (false, false, false);
     let of_files = files.iter().map(|diff| {
         let found = machine.files.get(&diff.path).and_then(Option::as_ref);
         (diff.is_equal(), file_standing(diff, found))
     });
+    together(of_files, daemon, machine)
+}
+
+/// The same for what is known of each file: whether it is to stay as it is, and how it stands.
+pub fn together(files: impl IntoIterator<Item = (bool, Standing)>, daemon: Option<&TakesUp>, machine: &Machine) -> Standing {
+    let (mut before, mut after, mut midway) = (false, false, false);
     let of_daemon = daemon.and_then(|daemon| {
         let standing = daemon.standing(machine)?;
         // What it had not taken up yet is to be done, and not to be undone.
         let due = daemon.restarts() && standing == Standing::Before;
         Some((daemon.is_equal() && !due, standing))
     });
-    for (equal, standing) in of_files.chain(of_daemon) {
+    for (equal, standing) in files.into_iter().chain(of_daemon) {
         match standing {
             Standing::Neither(_) => return standing,
             Standing::Midway => midway = true,

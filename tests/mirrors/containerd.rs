@@ -216,6 +216,32 @@ fn path_authority_and_login_are_written_as_containerd_takes_them() {
 }
 
 #[test]
+fn another_password_is_a_change_and_the_same_is_found() {
+    let world = World::with("node-5");
+    let set = url(&world.lab, Part::Login);
+    let sets = [set.as_str(), "mirror.username=lab", "mirror.password=mirror-login", "mirror.registries=[\"docker.io\"]"];
+    let plan = world.plan(&sets).text;
+    world.run(&plan, &sets).done();
+    let written = world.tree("node-5");
+    let again = world.plan(&sets).text;
+    assert!(again.contains("whether its login is `lab` with the secret `mirror-login` cannot be seen here"), "{again}");
+    world.run(&again, &sets).done();
+    assert_eq!(world.tree("node-5"), written);
+    // As it was before the password of the mirror was changed.
+    let file = world.hosts_toml("node-5", "docker.io");
+    let text = fs::read_to_string(&file).unwrap();
+    let header = text.lines().find(|line| line.starts_with("Authorization")).expect("a header");
+    fs::write(&file, text.replace(header, "Authorization = \"Basic bGFiOm9sZA==\"")).unwrap();
+    let rotated = world.tree("node-5");
+    let again = world.plan(&sets).text;
+    let ran = world.run(&again, &sets).done();
+    assert!(ran.contains("was served by"), "{ran}");
+    assert_eq!(world.tree("node-5"), written);
+    let back = world.roll_back(&again);
+    assert_eq!(world.tree("node-5"), rotated, "{back}");
+}
+
+#[test]
 fn what_the_mirror_does_not_serve_fails_and_names_who_did() {
     let world = World::with("node-5");
     let set = url(&world.lab, Part::Mirror);
@@ -371,6 +397,9 @@ fn a_containerd_that_a_restart_brought_down_gets_its_files_back() {
         fell = fell.display()
     );
     world.reword("restart", &format!("restart = [\"sh\", \"-c\", \"{restart}\"]"));
+    // Without it `ctr` waits ten seconds for one that is down.
+    let ctr = world.lab.at("node-4", "ctr");
+    world.reword("ctr", &format!("ctr = [\"{}\", \"--connect-timeout\", \"1s\"]", ctr.display()));
     let plan = world.plan(&[&set]).text;
     let ran = world.run(&plan, &[&set]);
     assert!(ran.code != 0 && ran.text.contains("cannot restart containerd on `node-4`"), "{}", ran.text);

@@ -110,20 +110,22 @@ impl HostClient {
         of_every_host || has.iter().all(|(wanted, _)| !wanted) || has.contains(&(true, true))
     }
 
-    pub async fn standing(&self, files: &[FileDiff], daemon: Option<&TakesUp>) -> Result<Standing, Fault> {
-        let paths: Vec<String> = files.iter().map(|diff| diff.path.clone()).collect();
-        let mut machine = Machine { files: self.states(&paths).await?, ..Machine::default() };
+    pub async fn standing(&self, files: &[FileDiff], daemon: Option<&TakesUp>, means: &Means<'_>) -> Result<Standing, Fault> {
+        let files = self.files(means).standings(files).await?;
+        let mut machine = Machine::default();
         match (daemon, &self.config.docker, &self.config.containerd) {
             (Some(TakesUp::Docker { restart, .. }), Some(_), _) => match self.docker_parts()?.1.uses().await {
                 Ok(uses) => machine.docker = Some(DockerDaemon { mirrors: uses.mirrors, ..DockerDaemon::default() }),
                 // A daemon that a restart brought down: what was written is taken back, or written again.
-                Err(_) if *restart && is_written(&configure::standing(files, None, &machine)) => return Ok(Standing::Midway),
+                Err(_) if *restart && is_written(&configure::together(files.clone(), None, &machine)) => {
+                    return Ok(Standing::Midway);
+                }
                 Err(gone) => return Err(gone),
             },
             (Some(takes_up @ TakesUp::Containerd { .. }), _, Some(config)) => {
                 match containerd::read(&self.runner, config).await {
                     Ok(found) => machine.containerd = Some(found),
-                    Err(_) if takes_up.restarts() && is_written(&configure::standing(files, None, &machine)) => {
+                    Err(_) if takes_up.restarts() && is_written(&configure::together(files.clone(), None, &machine)) => {
                         return Ok(Standing::Midway);
                     }
                     Err(gone) => return Err(gone),
@@ -131,7 +133,7 @@ impl HostClient {
             }
             _ => {}
         }
-        Ok(configure::standing(files, daemon, &machine))
+        Ok(configure::together(files, daemon, &machine))
     }
 
     /// Files, then the daemon, then the proof.
