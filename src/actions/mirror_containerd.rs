@@ -8,7 +8,7 @@ use crate::model::{
     mirror_choice::{self, Login, MirrorChoice},
 };
 use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The file of an authority that castoff fetched, in the mirror's own folder. Not `*.crt`: that has a meaning there.
 const AUTHORITY: &str = "castoff-ca.pem";
@@ -151,6 +151,7 @@ impl One<'_> {
             let mode = (before.is_none() || self.choice.login.is_some()).then_some(wanted.mode);
             files.push(self.diff(path, before, Some(FileText { text, mode }), &mut made));
         }
+        self.each_is_its_own(&files)?;
         let daemon = self.takes_up();
         if daemon.as_ref().is_some_and(|daemon| !daemon.is_equal()) {
             files.push(self.config(&mut made)?);
@@ -159,6 +160,23 @@ impl One<'_> {
         let place = if mirror.path.is_empty() { String::new() } else { format!("v2/{}/", mirror.path) };
         let proof = Proof { by: Prover::Containerd, image: mirror.image.clone(), mirror: format!("{root}/{place}") };
         Ok(Change::Configure { host: self.host.to_owned(), files, daemon, proof: Some(proof) })
+    }
+
+    /// Of two that a link makes one, the second would be written over the first.
+    fn each_is_its_own(&self, files: &[FileDiff]) -> Result<(), String> {
+        let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+        for diff in files.iter().filter(|diff| !diff.is_equal()) {
+            let folder = diff.path.strip_suffix("/hosts.toml").and_then(|path| path.rsplit_once('/')).map(|(_, folder)| folder);
+            let real = folder.and_then(|folder| self.daemon.links.get(folder)).unwrap_or(&diff.path);
+            if let Some(other) = seen.insert(real.clone(), &diff.path) {
+                let path = &diff.path;
+                return Err(format!(
+                    "`{other}` and `{path}` of `{}` are one file, by a link (make each a folder of its own)",
+                    self.host
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// A `ca` that is missing, or is none, ends every pull: nobody else is asked then.

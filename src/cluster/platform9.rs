@@ -117,7 +117,7 @@ impl Platform9Client {
         self.put(&what, cluster, (before, after), body, &hidden, report).await
     }
 
-    /// Puts them as they were. A password that was there is not sent: castoff never had it.
+    /// Puts them as they were. Of a password that was there castoff has none to send: its own is taken out.
     pub async fn undo(&self, change: &Change, report: Report<'_>) -> Result<(), Fault> {
         let Change::Platform9 { cluster, before, after, .. } = change else { return Ok(()) };
         let what = format!("cannot put back the mirror of cluster `{cluster}`");

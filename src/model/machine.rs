@@ -109,6 +109,9 @@ pub struct ContainerdDaemon {
     /// Folders in it, each with the names of its files.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub folders: BTreeMap<String, Vec<String>>,
+    /// Those whose `hosts.toml` stands elsewhere, by a link, and where.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<String, String>,
 }
 
 /// Whether a process uses what its configuration says.

@@ -351,6 +351,13 @@ fn what_would_end_every_pull_is_refused_before_anything_is_written() {
     let rubbish = format!("mirror.ca={}", config.display());
     check(&start, &[&tls, &rubbish], "holds no certificate");
     check(&start, &[&tls, "mirror.ca=http://m.example/ca.crt"], "is neither a path from the root on the hosts nor `https://…`");
+    // Two folders that are one.
+    let certs = world.lab.at("node-4", "certs.d");
+    fs::create_dir_all(certs.join("quay.io")).unwrap();
+    std::os::unix::fs::symlink("quay.io", certs.join("docker.io")).unwrap();
+    check(&start, &[&set], "docker.io/hosts.toml` and `");
+    check(&start, &[&set], "quay.io/hosts.toml` of `node-4` are one file, by a link");
+    fs::remove_dir_all(&certs).unwrap();
     check(&start, &[&set, "mirror.image=quay.io/a/b:1", "mirror.registries=[\"docker.io\"]"], "proves nothing");
     assert_eq!(world.tree("node-4"), before);
 }

@@ -1,4 +1,5 @@
-# Prints which folders on the way to a folder are missing, then the folders in it, each with the names of its files.
+# Prints which folders on the way to a folder are missing, then the folders in it, each with the names of its files, then
+# where the `hosts.toml` of each leads that is elsewhere.
 LC_ALL=C PATH="$PATH:/usr/bin:/bin:/usr/sbin:/sbin"
 export LC_ALL PATH
 path= rest=${1#/}
@@ -21,5 +22,14 @@ for folder in "$1"/* "$1"/.[!.]*; do
     for file in "$folder"/* "$folder"/.[!.]*; do
         if [ -e "$file" ] || [ -L "$file" ]; then printf '%s/%s\0' "${folder##*/}" "${file##*/}"; fi
     done
+done | base64
+echo =links
+base=$(readlink -f "$1")
+for folder in "$1"/* "$1"/.[!.]*; do
+    [ -d "$folder" ] || continue
+    name=${folder##*/}
+    real=$(readlink -f "$folder/hosts.toml") || continue
+    case $real in "$base/$name/hosts.toml") continue ;; "$base"/*) real=$1/${real#"$base"/} ;; esac
+    printf '%s/%s\0' "$name" "$real"
 done | base64
 echo =over

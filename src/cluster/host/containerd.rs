@@ -3,7 +3,7 @@
 
 use super::{
     cri,
-    files::{self, script},
+    files::{self, Folders, script},
     program,
 };
 use crate::{
@@ -82,7 +82,7 @@ async fn is_older(runner: &Runner, config: &ContainerdConfig) -> Result<bool, Fa
 
 /// Looks into its folder of `hosts.toml` files, and says which of the files there are to be read.
 pub async fn look(runner: &Runner, daemon: &mut ContainerdDaemon) -> Result<Vec<String>, Fault> {
-    let (folders, absent) = files::folders(runner, &daemon.certs).await?;
+    let Folders { folders, absent, links } = files::folders(runner, &daemon.certs).await?;
     let plain = |name: &String| text::clean(name) == *name;
     let folders: BTreeMap<String, Vec<String>> = folders.into_iter().filter(|(name, _)| plain(name)).collect();
     let read = |(folder, names): (&String, &Vec<String>)| {
@@ -93,6 +93,7 @@ pub async fn look(runner: &Runner, daemon: &mut ContainerdDaemon) -> Result<Vec<
     let cleaned = |names: Vec<String>| names.iter().map(|name| text::clean(name)).collect();
     daemon.folders = folders.into_iter().map(|(folder, names)| (folder, cleaned(names))).collect();
     daemon.absent = absent;
+    daemon.links = links.into_iter().map(|(folder, path)| (text::clean(&folder), text::clean(&path))).collect();
     Ok(paths)
 }
 

@@ -95,9 +95,17 @@ pub async fn list(runner: &Runner, folder: &str) -> Result<Option<Vec<String>>, 
     Ok(Some(names))
 }
 
+/// What stands in a folder of `hosts.toml`.
+pub struct Folders {
+    pub folders: BTreeMap<String, Vec<String>>,
+    pub absent: Vec<String>,
+    /// Folders whose `hosts.toml` stands elsewhere, by a link of either, and where.
+    pub links: BTreeMap<String, String>,
+}
+
 /// The folders in a folder, each with the names in it, without those that castoff itself left; and which folders on the way
 /// to it, and itself, are not there, outermost first.
-pub async fn folders(runner: &Runner, folder: &str) -> Result<(BTreeMap<String, Vec<String>>, Vec<String>), Fault> {
+pub async fn folders(runner: &Runner, folder: &str) -> Result<Folders, Fault> {
     whole(folder)?;
     let what = format!("cannot read folder `{folder}`{}", on(runner));
     let output = runner.run_with(&script(FOLDERS, [folder]), &[], DEADLINE).await?;
@@ -107,15 +115,20 @@ pub async fn folders(runner: &Runner, folder: &str) -> Result<(BTreeMap<String, 
         _ => {}
     }
     let (missing, rest) = finished(&output, &what)?.split_once("=folders\n").ok_or_else(|| garbled(&what))?;
-    let missing = missing.lines().filter_map(|line| line.strip_prefix("=missing ")).map(str::to_owned).collect();
-    let joined = decoded(rest).ok_or_else(|| garbled(&what))?;
-    let joined = String::from_utf8_lossy(&joined);
+    let (rest, links) = rest.split_once("=links\n").ok_or_else(|| garbled(&what))?;
+    let absent = missing.lines().filter_map(|line| line.strip_prefix("=missing ")).map(str::to_owned).collect();
+    let pairs = |part: &str| {
+        let joined = decoded(part).ok_or_else(|| garbled(&what))?;
+        let joined = String::from_utf8_lossy(&joined);
+        let pairs = joined.split_terminator('\0').filter_map(|path| path.split_once('/'));
+        Ok::<Vec<_>, Fault>(pairs.map(|(folder, rest)| (folder.to_owned(), rest.to_owned())).collect())
+    };
     let mut folders: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (folder, file) in joined.split_terminator('\0').filter_map(|path| path.split_once('/')) {
-        let files = folders.entry(folder.to_owned()).or_default();
-        files.extend(Some(file.to_owned()).filter(|file| !file.is_empty() && !is_temporary(file)));
+    for (folder, file) in pairs(rest)? {
+        let files = folders.entry(folder).or_default();
+        files.extend(Some(file).filter(|file| !file.is_empty() && !is_temporary(file)));
     }
-    Ok((folders, missing))
+    Ok(Folders { folders, absent, links: pairs(links)?.into_iter().collect() })
 }
 
 /// Left by an attempt that was killed.

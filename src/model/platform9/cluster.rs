@@ -66,16 +66,17 @@ pub fn standing(before: &Row, after: &Row, found: &Row) -> Standing {
     }
 }
 
-/// The parameters that an undo sends: as they were, but for a password, which castoff never had.
+/// The parameters that an undo sends: as they were, but for a password, which castoff never had. The one that it put is taken
+/// out, for it is of another mirror.
 pub fn taken_back(before: &Row) -> Row {
-    let sent = before.iter().filter(|(_, value)| **value != HIDDEN);
-    sent.map(|(name, value)| (name.clone(), value.clone())).collect()
+    let sent = |(name, value): (&String, &Value)| (name.clone(), if *value == HIDDEN { Value::Null } else { value.clone() });
+    before.iter().map(sent).collect()
 }
 
 pub(crate) fn way_back(before: &Row, after: &Row) -> WayBack {
     let lost = before.get(PASSWORD).is_some_and(|value| value == HIDDEN) && before != after;
     if lost {
-        WayBack::Partly(format!("castoff keeps no passwords: `{PASSWORD}` must be put back by hand"))
+        WayBack::Partly(format!("castoff keeps no passwords: it takes its own out, and `{PASSWORD}` must be put back by hand"))
     } else {
         WayBack::Whole
     }
@@ -145,6 +146,6 @@ mod tests {
         assert!(matches!(way_back(&before, &after), WayBack::Partly(_)));
         assert_eq!(way_back(&fields(&Row::new()), &after), WayBack::Whole);
         let back = taken_back(&before);
-        assert!(!back.contains_key(PASSWORD) && back["customRegistryUsername"] == "lee");
+        assert!(back[PASSWORD].is_null() && back["customRegistryUsername"] == "lee");
     }
 }
