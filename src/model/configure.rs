@@ -313,8 +313,16 @@ pub(super) fn requests(host: &str, files: &[FileDiff], daemon: Option<&TakesUp>,
 
 pub(super) fn undo_requests(host: &str, files: &[FileDiff], daemon: Option<&TakesUp>) -> Vec<String> {
     let mut out = vec![];
-    if let Some(TakesUp::Docker { cleared: Some(_), .. }) = daemon {
-        out.push(format!("{host}: write an empty list of mirrors and reload, for a reload keeps what a file does not name"));
+    if let Some(TakesUp::Docker { cleared: Some(_), restart, before, .. }) = daemon {
+        let had = if before.is_empty() { "an empty list of mirrors" } else { "the list of mirrors that it used" };
+        let (verb, why) = if *restart {
+            ("restart", "its old file names others")
+        } else if before.is_empty() {
+            ("reload", "a reload keeps what a file does not name")
+        } else {
+            ("reload", "its old file does not name them")
+        };
+        out.push(format!("{host}: write {had} and {verb}, for {why}"));
     }
     let written = files.iter().rev().filter(|diff| !diff.is_equal());
     out.extend(written.map(|diff| match &diff.before {

@@ -51,6 +51,9 @@ pub struct DockerDaemon {
     pub version: String,
     /// The path of its `daemon.json`: `--config-file` of the running process, or the usual place.
     pub config: String,
+    /// Folders on the way to it that are not there, outermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub absent: Vec<String>,
     /// Its folder of certificates, and of `hosts.toml` where it reads them.
     #[serde(default)]
     pub certs: String,

@@ -85,6 +85,9 @@ impl HostClient {
         paths.sort();
         paths.dedup();
         machine.files = self.states(&paths).await?;
+        if let Some(docker) = machine.docker.as_mut().filter(|docker| machine.files.get(&docker.config) == Some(&None)) {
+            docker.absent = docker::absent(&self.runner, &docker.config).await?;
+        }
         for unit in &wants.units {
             machine.units.insert(unit.clone(), self.runs(unit).await?);
         }
@@ -150,12 +153,12 @@ impl HostClient {
     pub async fn undo(&self, change: &Change, means: &Means<'_>, report: Report<'_>) -> Result<(), Fault> {
         let Change::Configure { files, daemon, .. } = change else { return Ok(()) };
         report.progress("writing", 0, 0);
-        if let (Some(TakesUp::Docker { before, after, .. }), [file]) = (daemon, files.as_slice()) {
+        if let (Some(TakesUp::Docker { restart, before, after, .. }), [file]) = (daemon, files.as_slice()) {
             // It never took up what was written: nothing has to be forgotten.
             if before != after && self.docker_still_uses(file, before).await {
                 return self.files(means).restore(files).await;
             }
-            self.docker_calms(file, after, means, report).await?;
+            self.docker_calms(file, (*restart, after), means, report).await?;
         }
         if let (Some(TakesUp::Docker { cleared: Some(cleared), .. }), [file, ..]) = (daemon, files.as_slice()) {
             self.files(means).put_between(file, cleared).await?;

@@ -124,7 +124,8 @@ impl Files<'_> {
         self.backups.note(self.host, &diff.path, before, after.as_ref())?;
         // A text in between is no reason to change the mode of a file that is there.
         let mode = diff.after.as_ref().and_then(|after| after.mode);
-        let write = Write { path: &diff.path, bytes: bytes.as_deref(), expect: present, mode, owner: None, folders: &diff.folders };
+        let write =
+            Write { path: &diff.path, bytes: bytes.as_deref(), expect: present, mode, owner: None, folders: &diff.folders };
         files::write(self.runner, &write).await
     }
 
