@@ -48,6 +48,7 @@ impl HostClient {
             Ok(()) => self.docker_pulls(proof, report).await,
             Err(fault) => Err(fault),
         };
+        let pulled = proven.is_ok();
         let settled = async {
             let uses = self.docker_parts()?.1.uses().await;
             let calm = Wanted { mirrors, debug: Some(false) };
@@ -56,6 +57,11 @@ impl HostClient {
                 Ok(uses) if restart && uses.is_hurt_by_reload() => {
                     files.put_over(file, held, text).await?;
                     self.docker_takes_up(true, calm, report).await
+                }
+                // One that is down reads it when it starts.
+                Err(gone) if restart => {
+                    files.put_over(file, held, text).await?;
+                    if pulled { Err(gone) } else { Ok(()) }
                 }
                 // One that does not answer at the moment may debug.
                 _ => {
@@ -150,8 +156,7 @@ impl HostClient {
 fn unsettled(host: &str, path: &str, proven: Option<Fault>, left: Fault) -> Fault {
     let why = format!("the daemon of `{host}` may still debug: {left}");
     let fault = match proven {
-        // Whether trying again may help is said by what is left: the proof is asked for again in any case.
-        Some(proven) => Fault { kind: left.kind, why: format!("{}; and {why}", proven.why), ..proven },
+        Some(proven) => Fault { why: format!("{}; and {why}", proven.why), ..proven },
         None => Fault { what: format!("cannot end the proof on `{host}`"), why, ..left },
     };
     fault.hint(format!("put `\"debug\": false` into `{path}`, reload Docker, then take it out again"))
@@ -168,7 +173,7 @@ mod tests {
         let lost = fault(FaultKind::Lasting, "cannot prove the mirror on `web-1`", "busybox came from elsewhere").hint("doctor");
         for proven in [None, Some(lost)] {
             let told = unsettled("web-1", "/etc/docker/daemon.json", proven.clone(), full.clone());
-            assert_eq!(told.kind, FaultKind::Space);
+            assert_eq!(told.kind, proven.as_ref().map_or(FaultKind::Space, |proven| proven.kind));
             let words = told.to_string();
             assert!(words.contains("the daemon of `web-1` may still debug") && words.contains("No space left"), "{words}");
             assert_eq!(words.contains("came from elsewhere"), proven.is_some(), "{words}");
