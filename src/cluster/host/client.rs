@@ -201,7 +201,8 @@ impl HostClient {
         let certs = daemon.map_or(&config.certs, |daemon| &daemon.certs);
         let folder = format!("{certs}/{}", want.host());
         let names = files::list(&self.runner, &folder).await?.unwrap_or_default();
-        let paths: Vec<_> = names.iter().filter(|name| name.ends_with(".crt")).map(|name| format!("{folder}/{name}")).collect();
+        let is_authority = |name: &&String| name.rsplit_once('.').is_some_and(|(_, end)| end == "crt");
+        let paths: Vec<_> = names.iter().filter(is_authority).map(|name| format!("{folder}/{name}")).collect();
         let found = files::read(&self.runner, &paths).await?.into_values().flatten();
         let joined = found.map(|raw| raw.bytes).collect::<Vec<_>>().join(&b'\n');
         Ok(Some(joined).filter(|_| !paths.is_empty()))
