@@ -89,7 +89,7 @@ impl HostClient {
             docker.absent = docker::absent(&self.runner, &docker.config).await?;
         }
         for unit in &wants.units {
-            machine.units.insert(unit.clone(), self.runs(unit).await?);
+            machine.units.insert(unit.clone(), self.unit_state(unit).await?);
         }
         for want in &wants.reach {
             let ca = match &want.ca {
@@ -100,7 +100,7 @@ impl HostClient {
                 None => self.trusted_by_docker(want, machine.docker.as_ref()).await?,
             };
             let found = reach(&self.runner, want, ca.as_deref()).await;
-            machine.reach.insert(want.mirror.clone(), found);
+            machine.reach.insert(want.name(), found);
         }
         Ok(machine)
     }
