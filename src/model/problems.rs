@@ -31,9 +31,9 @@ pub fn together<'a>(problems: impl IntoIterator<Item = &'a Problem>) -> Vec<Toge
         let from = problem.subject.strip_suffix(place).filter(|_| !place.is_empty()).and_then(|head| head.strip_suffix(" from "));
         let (subject, joint) = from.map_or((problem.subject.as_str(), " on "), |subject| (subject, " from "));
         let told = from.is_none() && names(subject, place);
-        let same = |(known, by, other, _): &&mut (&str, &str, &Problem, Vec<&str>)| {
+        let same = |(known, by, other, places): &&mut (&str, &str, &Problem, Vec<&str>)| {
             let words = |problem: &Problem| (problem.why.clone(), problem.hint.clone(), problem.owner.clone(), problem.since_ms);
-            !told && *known == subject && *by == joint && words(other) == words(problem)
+            !told && !places.is_empty() && *known == subject && *by == joint && words(other) == words(problem)
         };
         match out.iter_mut().find(same) {
             Some((.., places)) => places.push(place),
