@@ -11,20 +11,31 @@ use ratatui::{Frame, layout::Rect, text::Line};
 use std::fmt::Write as _;
 use unicode_width::UnicodeWidthStr;
 
+/// Column in which what is said of the run begins: ` undo     `.
+const LABEL: usize = 10;
+
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let page = end_page(&app.state, &app.run, &app.journal, &app.look, area.width, &app.again);
     // A rehearsal ends with its process: there is nothing that could be undone later.
     let page = page.into_iter().filter(|line| !(app.simulated && line.starts_with(" undo")));
+    let page = page.flat_map(|line| folded(line, area.width as usize));
     let out = page.map(|line| {
         let heading = line.starts_with(" LEFT TO DO") || line.starts_with(" STEPS");
         let tone = if heading { Tone::Strong } else { Tone::Plain };
         Line::styled(line, app.look.style(tone))
     });
     let mut out: Vec<Line<'_>> = out.skip(2).collect();
-    out.push(Line::styled(" This page stays in your scrollback after you leave. q leaves.", app.look.style(Tone::Dim)));
+    out.push(Line::styled(" This page stays in your scrollback. q leaves.", app.look.style(Tone::Dim)));
     let first = app.scroll.min(out.len().saturating_sub(area.height as usize));
     out.drain(..first);
     lines(frame, area, out, &app.look);
+}
+
+/// A command that is longer than a small screen is wide goes on in the next line.
+fn folded(line: String, width: usize) -> Vec<String> {
+    let Some((label, words)) = line.split_at_checked(LABEL).filter(|_| line.width() > width) else { return vec![line] };
+    let parts = wrap(words, width.saturating_sub(LABEL)).into_iter().enumerate();
+    parts.map(|(n, part)| format!("{:<LABEL$}{part}", if n == 0 { label } else { "" })).collect()
 }
 
 /// The end of a run as plain lines of at most `width` columns; a command is never cut. `again` makes commands whole.
