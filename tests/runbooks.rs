@@ -63,6 +63,23 @@ fn the_plan_as_json_keeps_its_contract() {
 }
 
 #[test]
+fn a_step_that_is_called_as_a_table_is_set_by_its_own_fields() {
+    for (name, text) in SHIPPED.iter().filter(|(name, _)| name.ends_with("-mirror")) {
+        let sets = ["mirror.url=https://m.example", "mirror.gate.ask=name"].map(str::to_owned);
+        Runbook::parse(name, text, &sets).unwrap();
+        let refused = Runbook::parse(name, text, &["mirror.nonsense=1".to_owned()]).err().unwrap().to_string();
+        assert!(refused.contains("nonsense"), "{refused}");
+    }
+    let text = SHIPPED.iter().find(|(name, _)| *name == "docker-mirror").unwrap().1;
+    let sets = ["mirror.url=https://m.example", "mirror.restart=true"].map(str::to_owned);
+    let (plan, _) = Runbook::parse("docker-mirror", text, &sets).unwrap().plan(&demo(1_800_000_000_000)).unwrap();
+    assert!(plan.steps.iter().flat_map(|step| &step.changes).all(|planned| match &planned.change {
+        castoff::model::Change::Configure { daemon, .. } => daemon.as_ref().unwrap().restarts(),
+        _ => true,
+    }));
+}
+
+#[test]
 fn every_mistake_has_its_place_and_what_is_allowed() {
     insta::assert_snapshot!("unknown field", mistake("registry = \"cr.backend.ai\"\ntype", "registri = \"cr.backend.ai\"\ntype"));
     insta::assert_snapshot!("unknown action", mistake("action = \"pull-images\"", "action = \"pull-image\""));

@@ -265,7 +265,12 @@ impl Change {
     /// Reading back does not tell all of it: whether a proof was given, or a unit was reloaded, is known to the attempt alone.
     /// So it is done only by an attempt that ended well.
     pub fn told_by_attempt(&self) -> bool {
-        matches!(self, Self::Configure { proof: Some(_), .. } | Self::Configure { daemon: Some(TakesUp::Unit { .. }), .. })
+        matches!(self, Self::Configure { proof: Some(_), .. }) || self.way_back_told_by_attempt()
+    }
+
+    /// The same of its way back: a unit does not show which text it took up, so it is told again.
+    pub fn way_back_told_by_attempt(&self) -> bool {
+        matches!(self, Self::Configure { daemon: Some(TakesUp::Unit { .. }), .. })
     }
 }
 

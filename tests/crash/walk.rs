@@ -8,7 +8,9 @@ use castoff::cluster::{
 };
 use castoff::engine::{Ending, Engine, Setup};
 use castoff::journal::Journal;
-use castoff::model::{Command, Entry, Event, Inventory, Next, Outcome, Plan, Row, Stamped, State, Status, Waves, Window};
+use castoff::model::{
+    Command, Entry, Event, Inventory, Next, Outcome, Plan, Row, Service, Stamped, State, Status, Waves, Window,
+};
 use castoff::runbook::{Runbook, SHIPPED};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -383,8 +385,7 @@ fn in_their_turn(entries: &[Stamped], at: &str) {
 pub fn with_units() -> Inventory {
     let mut world = small();
     for machine in world.machines.values_mut() {
-        machine.units =
-            [("chronyd", true), ("docker", true), ("puppet", true)].map(|(unit, runs)| (unit.to_owned(), runs)).into();
+        machine.units = ["chronyd", "docker", "puppet"].map(|unit| (unit.to_owned(), Some(Service::Running))).into();
     }
     world
 }

@@ -86,7 +86,7 @@ impl HostClient {
         paths.dedup();
         machine.files = self.states(&paths).await?;
         for unit in &wants.units {
-            machine.units.insert(unit.clone(), self.runs(unit).await?);
+            machine.units.insert(unit.clone(), self.unit_state(unit).await?);
         }
         for want in &wants.reach {
             let ca = match want.ca.clone().or_else(|| self.trusted_by_docker(want, machine.docker.as_ref())) {
@@ -97,7 +97,7 @@ impl HostClient {
                 None => None,
             };
             let found = reach(&self.runner, want, ca.as_deref()).await;
-            machine.reach.insert(want.mirror.clone(), found);
+            machine.reach.insert(want.name(), found);
         }
         Ok(machine)
     }
