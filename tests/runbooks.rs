@@ -32,7 +32,10 @@ fn the_shipped_plan_is_the_reviewed_one() {
 fn the_sum_of_a_plan_counts_each_host_once_and_units_too() {
     let mut world = demo(1_800_000_000_000);
     world.machines.retain(|name, _| ["gpu-01", "gpu-02"].contains(&name.as_str()));
-    world.machines.values_mut().for_each(|machine| _ = machine.units.insert("puppet".to_owned(), true));
+    world
+        .machines
+        .values_mut()
+        .for_each(|machine| _ = machine.units.insert("puppet".to_owned(), Some(castoff::model::Service::Running)));
     let file = |id: &str| format!("[[step]]\nid = \"{id}\"\naction = \"write-file\"\npath = \"/etc/{id}\"\ntext = \"x\"\n");
     let unit = "[[step]]\nid = \"stop\"\naction = \"set-unit\"\nunit = \"puppet\"\nstate = \"stopped\"\n";
     let sum = |steps: &str| {

@@ -275,7 +275,10 @@ async fn a_host_that_does_not_answer_has_neither_left_nor_changed() {
     let text = "name = \"own\"\ntitle = \"Units\"\n[[step]]\nid = \"stop\"\naction = \"set-unit\"\nunit = \"puppet\"\nstate = \"stopped\"\n";
     let runbook = Runbook::parse("own", text, &[]).unwrap();
     let mut world = Sim::new(start(), Pace::Instant).read(&runbook.wants()).await;
-    world.machines.values_mut().for_each(|machine| _ = machine.units.insert("puppet".to_owned(), true));
+    world
+        .machines
+        .values_mut()
+        .for_each(|machine| _ = machine.units.insert("puppet".to_owned(), Some(castoff::model::Service::Running)));
     let plan = runbook.plan(&world).unwrap().0;
     let entry = Entry::Planned { plan: plan.into(), by: "test".to_owned() };
     let state = State::fold(&[Stamped { seq: 1, at_ms: now_ms(), entry }]).unwrap();
