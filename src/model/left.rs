@@ -81,7 +81,7 @@ impl State {
         if begun > 0 {
             let _ = write!(out, "; {} {} begun and may stand", text::number(begun), of(begun, "was", "were"));
         }
-        let not_made = open - begun;
+        let not_made = open.saturating_sub(begun);
         let _ = match begun {
             0 => write!(out, "; {} {} not made", text::count(not_made, "change"), of(not_made, "is", "are")),
             _ if not_made > 0 => write!(out, "; {} {} not made", text::number(not_made), of(not_made, "is", "are")),
