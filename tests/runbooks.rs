@@ -29,6 +29,25 @@ fn the_shipped_plan_is_the_reviewed_one() {
 }
 
 #[test]
+fn the_sum_of_a_plan_counts_each_host_once_and_units_too() {
+    let mut world = demo(1_800_000_000_000);
+    world.machines.retain(|name, _| ["gpu-01", "gpu-02"].contains(&name.as_str()));
+    world
+        .machines
+        .values_mut()
+        .for_each(|machine| _ = machine.units.insert("puppet".to_owned(), Some(castoff::model::Service::Running)));
+    let file = |id: &str| format!("[[step]]\nid = \"{id}\"\naction = \"write-file\"\npath = \"/etc/{id}\"\ntext = \"x\"\n");
+    let unit = "[[step]]\nid = \"stop\"\naction = \"set-unit\"\nunit = \"puppet\"\nstate = \"stopped\"\n";
+    let sum = |steps: &str| {
+        let text = format!("name = \"own\"\ntitle = \"Own\"\n{steps}");
+        report::sum(&Runbook::parse("own.toml", &text, &[]).unwrap().plan(&world).unwrap().0)
+    };
+    let whole = sum(&format!("{}{}{unit}", file("one"), file("two")));
+    assert!(whole.starts_with("Plan: 2 hosts to configure, 2 units to stop or start; "), "{whole}");
+    assert!(sum(unit).starts_with("Plan: 2 units to stop or start; "), "{}", sum(unit));
+}
+
+#[test]
 fn the_plan_as_json_keeps_its_contract() {
     let (plan, _) = Runbook::parse(SHIPPED[0].0, shipped(), &[]).unwrap().plan(&demo(1_800_000_000_000)).unwrap();
     let json = serde_json::to_value(&plan).unwrap();

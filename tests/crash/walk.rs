@@ -303,8 +303,8 @@ pub async fn walk(runbook: &Runbook, story: &Story, crashes: &[usize]) -> Walked
     for fuse in &fuses {
         ending = stage.whole_process(story, fuse, at).await;
         // Left at a safe point, or over before the question of a rollback came: the next process goes on.
-        let finished = Some(Ending::Finished(Outcome::Done));
-        while ending == Some(Ending::Stopped) || (story.end == End::RolledBack && ending == finished) {
+        let finished = [Outcome::Done, Outcome::DoneWithSkips].map(|outcome| Some(Ending::Finished(outcome)));
+        while ending == Some(Ending::Stopped) || (story.end == End::RolledBack && finished.contains(&ending)) {
             ending = stage.whole_process(story, fuse, at).await;
         }
         if ending.is_some() {
