@@ -4,7 +4,7 @@
 use super::{About, Action, Drawn, Mirror, mirror};
 use crate::model::{
     Change, Check, ContainerdDaemon, Cri, FileDiff, FileState, FileText, Inventory, Machine, MachineWants, Part, Problem, Proof,
-    Prover, TakesUp, Wants, containerd_config, hosts_toml,
+    Prover, TakenUp, TakesUp, Wants, containerd_config, hosts_toml,
     mirror_choice::{self, Login, MirrorChoice},
 };
 use serde::Deserialize;
@@ -43,7 +43,7 @@ impl Action for MirrorContainerd {
             match one.change(mirror) {
                 Ok(change) => {
                     if let Change::Configure { daemon: Some(takes_up), .. } = &change
-                        && !takes_up.is_equal()
+                        && takes_up.restarts()
                     {
                         restarted.push(*host);
                     }
@@ -141,8 +141,10 @@ impl One<'_> {
             let path = format!("{}/{folder}/hosts.toml", self.daemon.certs);
             let before = self.before(&path);
             let text = match &before {
-                // What means the same stays as somebody wrote it.
-                Some(before) if hosts_toml::same(&before.text, &wanted.text, registry) => before.text.clone(),
+                // What means the same stays as somebody wrote it, unless it may hold another login.
+                Some(before) if self.choice.login.is_none() && hosts_toml::same(&before.text, &wanted.text, registry) => {
+                    before.text.clone()
+                }
                 _ => wanted.text,
             };
             // A login is for root alone; a file without one keeps the mode it has.
@@ -172,8 +174,11 @@ impl One<'_> {
 
     /// Without its CRI plugin nothing reads `config_path`.
     fn takes_up(&self) -> Option<TakesUp> {
-        let (before, after) = (self.daemon.config_path.clone(), self.daemon.certs.clone());
-        (self.daemon.cri != Cri::Absent).then_some(TakesUp::Containerd { before, after })
+        let before = self.daemon.config_path.clone();
+        // A `/` at its end makes no other folder.
+        let after = if before.trim_end_matches('/') == self.daemon.certs { &before } else { &self.daemon.certs }.clone();
+        let taken_up = self.daemon.taken_up.clone();
+        (self.daemon.cri != Cri::Absent).then_some(TakesUp::Containerd { before, after, taken_up })
     }
 
     fn config(&self, made: &mut BTreeSet<String>) -> Result<FileDiff, String> {
@@ -213,7 +218,23 @@ impl One<'_> {
             let hint = "its config.toml is left as it is; Docker 28 and later reads such files in its own folder of certificates";
             let why = format!("has no CRI plugin: of what stands in {} only `ctr --hosts-dir` takes notice", daemon.certs);
             out.push(Problem { hint: Some(hint.to_owned()), ..Problem::new("containerd", why) });
-        } else if daemon.config_path.contains(':') {
+        }
+        if self.takes_up().is_some_and(|takes_up| !takes_up.is_equal()) {
+            let text = self.before(&daemon.config).map(|state| state.text).unwrap_or_default();
+            out.extend(containerd_config::lint(&text, daemon));
+        }
+        let stale = match &daemon.taken_up {
+            TakenUp::Yes => None,
+            TakenUp::Uses(path) if path.is_empty() => Some("reads no folder: it".to_owned()),
+            TakenUp::Uses(path) => Some(format!("goes on with `{path}`: it")),
+            TakenUp::Unknown => Some("does not say what it uses, and".to_owned()),
+        };
+        if let Some(stale) = stale.filter(|_| daemon.cri != Cri::Absent) {
+            let why = format!("{stale} was not restarted since {} was changed", daemon.config);
+            let hint = "the run restarts it; a rollback leaves it so".to_owned();
+            out.push(Problem { hint: Some(hint), ..Problem::new("containerd", why) });
+        }
+        if daemon.cri != Cri::Absent && daemon.config_path.contains(':') {
             let why = format!("reads the list `{}`, and then {} alone", daemon.config_path, daemon.certs);
             let hint = "move over what is needed of the other folders".to_owned();
             out.push(Problem { hint: Some(hint), ..Problem::new("containerd", why) });
@@ -236,7 +257,13 @@ impl One<'_> {
                 continue;
             }
             let registry = registries.iter().find(|registry| hosts_toml::folder(&daemon.folders, registry) == *folder);
-            if registry.is_some_and(|registry| !self.stays(registry, &state)) {
+            let stays = registry.is_none_or(|registry| self.stays(registry, &state));
+            if let Some(login) = self.choice.login.as_ref().filter(|_| stays) {
+                let why = format!("whether its login is `{}` with the secret `{}` cannot be seen here", login.user, login.secret);
+                let hint = Some("the run compares it, and writes it where it is another".to_owned());
+                out.push(Problem { hint, ..Problem::new(format!("{folder}/hosts.toml"), why) });
+            }
+            if !stays {
                 let hint = found.first().map(|flaw| format!("as it stands: {}", flaw.why));
                 let why = "is there and means something else: it is replaced, and a rollback gives it back";
                 out.push(Problem { hint, ..Problem::new(format!("{folder}/hosts.toml"), why) });

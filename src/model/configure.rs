@@ -1,7 +1,7 @@
 //! The files of one host that make a mirror used, the daemon that takes them up, and the pull that proves it: where a
 //! host stands towards them. Pure; the texts it compares are veiled, so it never holds a secret.
 
-use super::{Change, Digest, FileState, ImageRef, Machine, Standing, text, veil};
+use super::{Change, ContainerdDaemon, Cri, Digest, FileState, ImageRef, Machine, Standing, TakenUp, text, veil};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -43,8 +43,14 @@ pub enum TakesUp {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cleared: Option<String>,
     },
-    /// containerd, which has to restart when its `config_path` changes; `before` and `after` are folders.
-    Containerd { before: String, after: String },
+    /// containerd, which has to restart when its `config_path` changes; `before` and `after` are what its configuration says.
+    Containerd {
+        before: String,
+        after: String,
+        /// Of `before`: if not, it has to restart even where both are the same.
+        #[serde(default, skip_serializing_if = "TakenUp::is_so")]
+        taken_up: TakenUp,
+    },
     /// Any unit; whether it took the files up cannot be seen.
     Unit { unit: String, restart: bool },
 }
@@ -134,13 +140,9 @@ impl TakesUp {
                 let docker = machine.docker.as_ref();
                 Some(docker.map_or_else(|| silent("Docker daemon"), |docker| of(&docker.mirrors, before, after)))
             }
-            Self::Containerd { before, after } => Some(match &machine.containerd {
+            Self::Containerd { before, after, taken_up } => Some(match &machine.containerd {
                 None => silent("containerd"),
-                Some(found) if found.config_path == *after => Standing::After,
-                Some(found) if found.config_path == *before => Standing::Before,
-                // Its file was changed, and it was not restarted since.
-                Some(found) if found.config_path.is_empty() => Standing::Midway,
-                Some(found) => Standing::Neither(format!("its containerd reads `{}`", found.config_path)),
+                Some(found) => containerd_standing((before, taken_up), after, found),
             }),
             Self::Unit { .. } => None,
         }
@@ -150,7 +152,7 @@ impl TakesUp {
     pub fn is_equal(&self) -> bool {
         match self {
             Self::Docker { before, after, .. } => before == after,
-            Self::Containerd { before, after } => before == after,
+            Self::Containerd { before, after, .. } => before == after,
             Self::Unit { .. } => true,
         }
     }
@@ -163,7 +165,7 @@ impl TakesUp {
         };
         match self {
             Self::Docker { before, after, .. } => (used(before), used(after)),
-            Self::Containerd { before, after } => {
+            Self::Containerd { before, after, .. } => {
                 let reads = |path: &str| {
                     if path.is_empty() {
                         "containerd reads no hosts.toml\n".to_owned()
@@ -181,7 +183,7 @@ impl TakesUp {
     pub fn restarts(&self) -> bool {
         match self {
             Self::Docker { restart, .. } | Self::Unit { restart, .. } => *restart,
-            Self::Containerd { .. } => !self.is_equal(),
+            Self::Containerd { taken_up, .. } => !self.is_equal() || !taken_up.is_so(),
         }
     }
 
@@ -190,7 +192,7 @@ impl TakesUp {
         match self {
             Self::Docker { restart: true, .. } => "restarts Docker".to_owned(),
             Self::Docker { restart: false, .. } => "reloads Docker, which goes on running".to_owned(),
-            Self::Containerd { .. } if self.is_equal() => "containerd reads it on each pull, without a restart".to_owned(),
+            Self::Containerd { .. } if !self.restarts() => "containerd reads it on each pull, without a restart".to_owned(),
             Self::Containerd { .. } => "restarts containerd; containers go on".to_owned(),
             Self::Unit { unit, restart: true } => format!("restarts {unit}"),
             Self::Unit { unit, restart: false } => format!("reloads {unit}"),
@@ -198,15 +200,41 @@ impl TakesUp {
     }
 }
 
+/// What it has not taken up it has neither before nor after, but for what it had not taken up in the beginning.
+fn containerd_standing((before, taken_up): (&str, &TakenUp), after: &str, found: &ContainerdDaemon) -> Standing {
+    let failed = matches!(found.cri, Cri::Failed(_)) && before != after;
+    match (found.config_path.as_str(), &found.taken_up) {
+        (path, _) if path != before && path != after => {
+            Standing::Neither(format!("the configuration of its containerd says `{path}`"))
+        }
+        // What it runs with has ended its CRI plugin: only a restart brings that back.
+        _ if failed => Standing::Midway,
+        (path, TakenUp::Yes) if path == after => Standing::After,
+        (path, TakenUp::Yes) if path == before => Standing::Before,
+        (path, found) if path == before && found == taken_up => Standing::Before,
+        _ => Standing::Midway,
+    }
+}
+
 /// The standing of files and a daemon together: each part before, or each after; a mixture is midway.
 pub fn standing(files: &[FileDiff], daemon: Option<&TakesUp>, machine: &Machine) -> Standing {
-    let (mut before, mut after, mut midway) = (false, false, false);
     let of_files = files.iter().map(|diff| {
         let found = machine.files.get(&diff.path).and_then(Option::as_ref);
         (diff.is_equal(), file_standing(diff, found))
     });
-    let of_daemon = daemon.and_then(|daemon| Some((daemon.is_equal(), daemon.standing(machine)?)));
-    for (equal, standing) in of_files.chain(of_daemon) {
+    together(of_files, daemon, machine)
+}
+
+/// The same for what is known of each file: whether it is to stay as it is, and how it stands.
+pub fn together(files: impl IntoIterator<Item = (bool, Standing)>, daemon: Option<&TakesUp>, machine: &Machine) -> Standing {
+    let (mut before, mut after, mut midway) = (false, false, false);
+    let of_daemon = daemon.and_then(|daemon| {
+        let standing = daemon.standing(machine)?;
+        // What it had not taken up yet is to be done, and not to be undone.
+        let due = daemon.restarts() && standing == Standing::Before;
+        Some((daemon.is_equal() && !due, standing))
+    });
+    for (equal, standing) in files.into_iter().chain(of_daemon) {
         match standing {
             Standing::Neither(_) => return standing,
             Standing::Midway => midway = true,
@@ -253,8 +281,9 @@ impl Machine {
             (Some(TakesUp::Docker { before, after: new, .. }), Some(docker), _) => {
                 (if after { new } else { before }).clone_into(&mut docker.mirrors);
             }
-            (Some(TakesUp::Containerd { before, after: new }), _, Some(containerd)) => {
+            (Some(TakesUp::Containerd { before, after: new, .. }), _, Some(containerd)) => {
                 (if after { new } else { before }).clone_into(&mut containerd.config_path);
+                containerd.taken_up = TakenUp::Yes;
             }
             _ => {}
         }
@@ -334,6 +363,9 @@ pub(super) fn undo_requests(host: &str, files: &[FileDiff], daemon: Option<&Take
         Some(before) => format!("{host}: {} as it was, byte for byte (sha256 {})", diff.path, before.sha256.short()),
         None => format!("{host}: remove {}, which was not there", diff.path),
     }));
+    // A restart that was due anyway is not taken back.
+    let concerned = |daemon: &&TakesUp| !matches!(daemon, TakesUp::Containerd { .. }) || !daemon.is_equal() || !daemon.restarts();
+    let daemon = daemon.filter(concerned);
     out.extend(daemon.map(|daemon| format!("{host}: castoff {}, and it is asked what it uses", daemon.words())));
     out
 }
@@ -351,4 +383,52 @@ pub(super) fn sides(files: &[FileDiff], daemon: Option<&TakesUp>) -> (String, St
 
 fn ended(text: &str) -> String {
     if text.is_empty() || text.ends_with('\n') { text.to_owned() } else { format!("{text}\n") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of one file and containerd: `written` is whether the file stands as after.
+    fn check(change: (&str, &str, TakenUp), written: bool, found: (&str, TakenUp), cri: Cri, expect: &Standing) {
+        let (before, after, taken_up) = change;
+        let state =
+            |text: &str| FileState { text: text.to_owned(), sha256: Digest::of(text), mode: 0o644, owner: "0:0".to_owned() };
+        let path = "/etc/containerd/certs.d/docker.io/hosts.toml".to_owned();
+        let after_text = Some(FileText { text: "new".to_owned(), mode: None });
+        let diff =
+            FileDiff { path: path.clone(), before: Some(state("old")), after: after_text, between: vec![], folders: vec![] };
+        let daemon = TakesUp::Containerd { before: before.to_owned(), after: after.to_owned(), taken_up };
+        let files = [(path, Some(state(if written { "new" } else { "old" })))].into();
+        let (config_path, taken_up) = (found.0.to_owned(), found.1);
+        let containerd = Some(ContainerdDaemon { config_path, taken_up, cri, ..ContainerdDaemon::default() });
+        let machine = Machine { files, containerd, ..Machine::default() };
+        assert_eq!(standing(&[diff], Some(&daemon), &machine), *expect, "{daemon:?} {written} {:?}", machine.containerd);
+    }
+
+    #[test]
+    fn what_containerd_has_not_taken_up_is_neither_before_nor_after() {
+        let uses = |path: &str| TakenUp::Uses(path.to_owned());
+        let change = || ("", "/c", TakenUp::Yes);
+        check(change(), false, ("", TakenUp::Yes), Cri::Ok, &Standing::Before);
+        check(change(), true, ("/c", TakenUp::Yes), Cri::Ok, &Standing::After);
+        check(change(), true, ("/c", TakenUp::Unknown), Cri::Ok, &Standing::Midway);
+        // Given back, and not restarted since.
+        check(change(), false, ("", TakenUp::Unknown), Cri::Ok, &Standing::Midway);
+        check(change(), false, ("", uses("/c")), Cri::Ok, &Standing::Midway);
+        check(change(), false, ("", TakenUp::Yes), Cri::Failed("bad".to_owned()), &Standing::Midway);
+        // As it was before castoff came.
+        let change = || ("/a:/b", "/c", uses(""));
+        check(change(), false, ("/a:/b", uses("")), Cri::Ok, &Standing::Before);
+        check(change(), false, ("/a:/b", TakenUp::Yes), Cri::Ok, &Standing::Before);
+        check(change(), false, ("/a:/b", uses("/c")), Cri::Ok, &Standing::Midway);
+        // Its configuration says so already: a restart is due, and is not taken back.
+        let change = || ("/c", "/c", TakenUp::Unknown);
+        check(change(), false, ("/c", TakenUp::Unknown), Cri::Ok, &Standing::Before);
+        check(change(), true, ("/c", TakenUp::Unknown), Cri::Ok, &Standing::Midway);
+        check(change(), true, ("/c", TakenUp::Yes), Cri::Ok, &Standing::After);
+        check(change(), false, ("/c", TakenUp::Yes), Cri::Ok, &Standing::Before);
+        let other = Standing::Neither("the configuration of its containerd says `/d`".to_owned());
+        check(change(), false, ("/d", TakenUp::Yes), Cri::Ok, &other);
+    }
 }

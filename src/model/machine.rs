@@ -86,8 +86,10 @@ pub struct ContainerdDaemon {
     pub version: String,
     /// The path of its `config.toml`.
     pub config: String,
-    /// `config_path` that the running process uses (asked of its CRI plugin), or, where it has none, that of `containerd config dump`.
+    /// `config_path` of its configuration as it is now (`containerd config dump`): what it uses, or would after a restart.
     pub config_path: String,
+    #[serde(default, skip_serializing_if = "TakenUp::is_so")]
+    pub taken_up: TakenUp,
     /// How its CRI plugin fares.
     pub cri: Cri,
     /// Version of the configuration format as `containerd config dump` gives it: 2 or 3.
@@ -110,6 +112,24 @@ pub struct ContainerdDaemon {
     /// Folders in it, each with the names of its files.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub folders: BTreeMap<String, Vec<String>>,
+}
+
+/// Whether a process uses what its configuration says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TakenUp {
+    #[default]
+    Yes,
+    /// It goes on with this `config_path`; empty: it reads no folder.
+    Uses(String),
+    /// It was not restarted since the last change, and does not say what it uses.
+    Unknown,
+}
+
+impl TakenUp {
+    pub fn is_so(&self) -> bool {
+        *self == Self::Yes
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -63,7 +63,7 @@ pub use inventory::{
 };
 pub use ledger::{LedgerLine, Verdict};
 pub use limits::{Limit, LimitChange, Limits};
-pub use machine::{ContainerdDaemon, Cri, DockerDaemon, FileState, Machine, MachineWants, Podman, Reach, ReachWant};
+pub use machine::{ContainerdDaemon, Cri, DockerDaemon, FileState, Machine, MachineWants, Podman, Reach, ReachWant, TakenUp};
 pub use mirror_choice::{FileToWrite, Login, MirrorChoice};
 pub use need::{Need, need, question};
 pub use pace::Pace;

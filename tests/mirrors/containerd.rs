@@ -42,6 +42,17 @@ impl World {
         world
     }
 
+    /// Another line for a key of the one host.
+    fn reword(&mut self, key: &str, line: &str) {
+        let text = fs::read_to_string(&self.cluster).unwrap();
+        let old = text.lines().find(|line| line.starts_with(&format!("{key} = "))).expect("the key").to_owned();
+        fs::write(&self.cluster, text.replace(&old, line)).unwrap();
+    }
+
+    fn lab_name(&self) -> String {
+        self.lab.state.file_name().expect("a name").to_string_lossy().into_owned()
+    }
+
     fn castoff(&self, arguments: &[&str]) -> Command {
         let mut castoff = Command::new(CASTOFF);
         castoff.args(arguments).arg("--cluster").arg(&self.cluster).arg("--state").arg(self.state());
@@ -205,6 +216,32 @@ fn path_authority_and_login_are_written_as_containerd_takes_them() {
 }
 
 #[test]
+fn another_password_is_a_change_and_the_same_is_found() {
+    let world = World::with("node-5");
+    let set = url(&world.lab, Part::Login);
+    let sets = [set.as_str(), "mirror.username=lab", "mirror.password=mirror-login", "mirror.registries=[\"docker.io\"]"];
+    let plan = world.plan(&sets).text;
+    world.run(&plan, &sets).done();
+    let written = world.tree("node-5");
+    let again = world.plan(&sets).text;
+    assert!(again.contains("whether its login is `lab` with the secret `mirror-login` cannot be seen here"), "{again}");
+    world.run(&again, &sets).done();
+    assert_eq!(world.tree("node-5"), written);
+    // As it was before the password of the mirror was changed.
+    let file = world.hosts_toml("node-5", "docker.io");
+    let text = fs::read_to_string(&file).unwrap();
+    let header = text.lines().find(|line| line.starts_with("Authorization")).expect("a header");
+    fs::write(&file, text.replace(header, "Authorization = \"Basic bGFiOm9sZA==\"")).unwrap();
+    let rotated = world.tree("node-5");
+    let again = world.plan(&sets).text;
+    let ran = world.run(&again, &sets).done();
+    assert!(ran.contains("was served by"), "{ran}");
+    assert_eq!(world.tree("node-5"), written);
+    let back = world.roll_back(&again);
+    assert_eq!(world.tree("node-5"), rotated, "{back}");
+}
+
+#[test]
 fn what_the_mirror_does_not_serve_fails_and_names_who_did() {
     let world = World::with("node-5");
     let set = url(&world.lab, Part::Mirror);
@@ -343,6 +380,113 @@ fn a_crash_in_the_middle_is_resumed_and_given_back() {
         let back = world.roll_back(&plan);
         assert_eq!(world.tree("node-4"), before, "{back}");
     }
+}
+
+#[test]
+fn a_containerd_that_a_restart_brought_down_gets_its_files_back() {
+    let mut world = World::with("node-4");
+    let set = url(&world.lab, Part::Mirror);
+    let before = world.tree("node-4");
+    let fell = world.kept.path().join("fell");
+    // The first restart leaves it down.
+    let daemon = |verb: &str| format!("{}/lab/daemon --name {} node-4 {verb}", env!("CARGO_MANIFEST_DIR"), world.lab_name());
+    let restart = format!(
+        "if [ -e {fell} ]; then {}; else touch {fell}; {}; exit 1; fi",
+        daemon("restart"),
+        daemon("stop"),
+        fell = fell.display()
+    );
+    world.reword("restart", &format!("restart = [\"sh\", \"-c\", \"{restart}\"]"));
+    // Without it `ctr` waits ten seconds for one that is down.
+    let ctr = world.lab.at("node-4", "ctr");
+    world.reword("ctr", &format!("ctr = [\"{}\", \"--connect-timeout\", \"1s\"]", ctr.display()));
+    let plan = world.plan(&[&set]).text;
+    let ran = world.run(&plan, &[&set]);
+    assert!(ran.code != 0 && ran.text.contains("cannot restart containerd on `node-4`"), "{}", ran.text);
+    let back = world.roll_back(&plan);
+    assert_eq!(world.tree("node-4"), before, "{back}");
+    assert_eq!(world.cri("node-4"), "ok");
+}
+
+#[test]
+fn where_nobody_says_what_the_process_uses_the_way_back_restarts_it() {
+    let mut world = World::with("node-4");
+    let set = url(&world.lab, Part::Mirror);
+    let before = world.tree("node-4");
+    // A socket that castoff may not open, as with `sudo`: made anew with each start.
+    let socket = world.kept.path().join("socket");
+    fs::write(&socket, "").unwrap();
+    let ctr = world.kept.path().join("ctr");
+    fs::write(&ctr, format!("#!/bin/sh\nshift 2\nexec {} \"$@\"\n", world.lab.at("node-4", "ctr").display())).unwrap();
+    let daemon = format!("{}/lab/daemon --name {} node-4 restart", env!("CARGO_MANIFEST_DIR"), world.lab_name());
+    world.reword("restart", &format!("restart = [\"sh\", \"-c\", \"{daemon} && touch {}\"]", socket.display()));
+    world.reword("socket", &format!("socket = \"{}\"", socket.display()));
+    world.reword("ctr", &format!("ctr = [\"sh\", \"{}\"]", ctr.display()));
+    let plan = world.plan(&[&set]).text;
+    let ran = world.run(&plan, &[&set]).done();
+    assert!(ran.contains("; its CRI plugin could not be asked to pull it"), "{ran}");
+    let pid = world.pid("node-4");
+    let back = world.roll_back(&plan);
+    assert_eq!(world.tree("node-4"), before, "{back}");
+    assert_ne!(world.pid("node-4"), pid);
+    let used = |plan: &str| plan.contains("was not restarted since");
+    assert!(!used(&plan) && !used(&world.plan(&[&set]).text));
+}
+
+#[test]
+fn a_configuration_that_was_never_taken_up_is_taken_up_and_stays() {
+    let world = World::with("node-4");
+    let set = url(&world.lab, Part::Mirror);
+    let config = world.lab.at("node-4", "config.toml");
+    let certs = world.lab.at("node-4", "certs.d");
+    // With a `/` at its end, which makes no other folder.
+    let registry = format!("\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\nconfig_path = \"{}/\"\n", certs.display());
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text + &registry).unwrap();
+    let (before, pid) = (world.tree("node-4"), world.pid("node-4"));
+    let plan = world.plan(&[&set]).text;
+    assert!(plan.contains("was not restarted since") && plan.contains("each is restarted"), "{plan}");
+    let ran = world.run(&plan, &[&set]).done();
+    assert!(ran.contains("its CRI plugin pulls it as well"), "{ran}");
+    let restarted = world.pid("node-4");
+    assert_ne!(restarted, pid);
+    let again = world.plan(&[&set]).text;
+    assert!(again.contains("Nothing to do") && !again.contains("was not restarted since"), "{again}");
+    let back = world.roll_back(&plan);
+    assert_eq!((world.tree("node-4"), world.pid("node-4")), (before, restarted), "{back}");
+
+    // An image of that name that the host has already is not moved.
+    let image = "docker.io/library/busybox:1";
+    let plan = world.plan(&[&set]).text;
+    let mut runs = world.runs(&plan, &[&set]);
+    let fetched = ["-n", "k8s.io", "images", "pull", "--plain-http"];
+    let own = format!("{}/library/busybox:1", world.lab.address(Part::Mirror));
+    world.lab.ctr("node-4", &[&fetched[..], &[&own]].concat()).done();
+    world.lab.ctr("node-4", &["-n", "k8s.io", "images", "tag", &own, image]).done();
+    let ran = run(&mut runs).done();
+    assert!(ran.contains("; its CRI plugin was not asked to pull it: the host has an image of that name"), "{ran}");
+    let names = world.lab.ctr("node-4", &["-n", "k8s.io", "images", "ls", "-q"]).done();
+    assert!(names.lines().any(|name| name == image), "{names}");
+    world.roll_back(&plan);
+}
+
+#[test]
+fn an_import_that_takes_the_folder_away_is_seen_before_the_restart() {
+    let world = World::with("node-4");
+    let set = url(&world.lab, Part::Mirror);
+    let config = world.lab.at("node-4", "config.toml");
+    let import = world.kept.path().join("own.toml");
+    // A section of an import replaces the whole one.
+    fs::write(&import, "version = 2\n[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"pause:1\"\n").unwrap();
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("version = 2", &format!("version = 2\nimports = [\"{}\"]", import.display()))).unwrap();
+    world.lab.daemon("node-4", "restart");
+    let (before, pid) = (world.tree("node-4"), world.pid("node-4"));
+    let plan = world.plan(&[&set]).text;
+    assert!(plan.contains("each of which may set `config_path` too"), "{plan}");
+    let ran = world.run(&plan, &[&set]);
+    assert!(ran.code != 0 && ran.text.contains("nothing was restarted"), "{}", ran.text);
+    assert_eq!((world.tree("node-4"), world.pid("node-4")), (before, pid));
 }
 
 /// A web server by TLS that gives one file, ended with it.

@@ -113,22 +113,30 @@ impl HostClient {
         of_every_host || has.iter().all(|(wanted, _)| !wanted) || has.contains(&(true, true))
     }
 
-    pub async fn standing(&self, files: &[FileDiff], daemon: Option<&TakesUp>) -> Result<Standing, Fault> {
-        let paths: Vec<String> = files.iter().map(|diff| diff.path.clone()).collect();
-        let mut machine = Machine { files: self.states(&paths).await?, ..Machine::default() };
+    pub async fn standing(&self, files: &[FileDiff], daemon: Option<&TakesUp>, means: &Means<'_>) -> Result<Standing, Fault> {
+        let files = self.files(means).standings(files).await?;
+        let mut machine = Machine::default();
         match (daemon, &self.config.docker, &self.config.containerd) {
             (Some(TakesUp::Docker { restart, .. }), Some(_), _) => match self.docker_parts()?.1.uses().await {
                 Ok(uses) => machine.docker = Some(DockerDaemon { mirrors: uses.mirrors, ..DockerDaemon::default() }),
                 // A daemon that a restart brought down: what was written is taken back, or written again.
-                Err(_) if *restart && is_written(&configure::standing(files, None, &machine)) => return Ok(Standing::Midway),
+                Err(_) if *restart && is_written(&configure::together(files.clone(), None, &machine)) => {
+                    return Ok(Standing::Midway);
+                }
                 Err(gone) => return Err(gone),
             },
-            (Some(TakesUp::Containerd { .. }), _, Some(config)) => {
-                machine.containerd = Some(containerd::read(&self.runner, config).await?);
+            (Some(takes_up @ TakesUp::Containerd { .. }), _, Some(config)) => {
+                match containerd::read(&self.runner, config).await {
+                    Ok(found) => machine.containerd = Some(found),
+                    Err(_) if takes_up.restarts() && is_written(&configure::together(files.clone(), None, &machine)) => {
+                        return Ok(Standing::Midway);
+                    }
+                    Err(gone) => return Err(gone),
+                }
             }
             _ => {}
         }
-        Ok(configure::standing(files, daemon, &machine))
+        Ok(configure::together(files, daemon, &machine))
     }
 
     /// Files, then the daemon, then the proof.
@@ -139,6 +147,11 @@ impl HostClient {
             return self.docker_uses(file, (*restart, after), proof.as_ref(), means, report).await;
         }
         self.files(means).put(files).await?;
+        if let Some(TakesUp::Containerd { before, after, .. }) = daemon
+            && before != after
+        {
+            self.containerd_agrees(files, after, means).await?;
+        }
         if let Some(daemon) = daemon {
             self.take_up(daemon, true, report).await?;
         }
@@ -178,9 +191,14 @@ impl HostClient {
                 let mirrors = if forward { after } else { before };
                 self.docker_takes_up(*restart, Wanted { mirrors, debug: None }, report).await
             }
-            TakesUp::Containerd { before, after } => {
-                self.containerd_takes_up(before != after, if forward { after } else { before }, report).await
+            TakesUp::Containerd { after, .. } if forward && daemon.restarts() => {
+                self.containerd_takes_up(after, forward, report).await
             }
+            // Where its configuration stays, there is nothing to forget.
+            TakesUp::Containerd { before, .. } if !forward && !daemon.is_equal() => {
+                self.containerd_takes_up(before, forward, report).await
+            }
+            TakesUp::Containerd { .. } => Ok(()),
             TakesUp::Unit { unit, restart } => self.unit_takes_up(unit, *restart, report).await,
         }
     }

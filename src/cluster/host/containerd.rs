@@ -1,5 +1,5 @@
 //! containerd as it runs on a host: its version, how its CRI plugin fares, and the folder that it looks for mirrors in.
-//! A configuration that the process has not taken up yet is never told as its own.
+//! What its configuration says is never told as its own where the process has not taken it up.
 
 use super::{
     cri,
@@ -8,7 +8,11 @@ use super::{
 };
 use crate::{
     cluster::{config::ContainerdConfig, ssh::Runner},
-    model::{ContainerdDaemon, Cri, Fault, FaultKind, containerd_config, text},
+    model::{
+        ContainerdDaemon, Cri, Fault, FaultKind, TakenUp,
+        containerd_config::{self, Dumped},
+        text,
+    },
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -17,7 +21,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 const CRI: [(&str, &str); 3] =
     [("io.containerd.grpc.v1", "cri"), ("io.containerd.cri.v1", "images"), ("io.containerd.cri.v1", "runtime")];
 /// A socket is made anew with each start. Ends with 0 if that was not before the configuration's last change.
-const TAKEN_UP: &str = "[ ! -e \"$2\" ] || [ \"$(stat -L -c %Y \"$1\")\" -ge \"$(stat -L -c %Y \"$2\")\" ]";
+const TAKEN_UP: &str = "[ -e \"$1\" ] && ! [ \"$2\" -nt \"$1\" ]";
 
 /// Reads the containerd behind the socket of its section.
 pub async fn read(runner: &Runner, config: &ContainerdConfig) -> Result<ContainerdDaemon, Fault> {
@@ -26,26 +30,27 @@ pub async fn read(runner: &Runner, config: &ContainerdConfig) -> Result<Containe
     let version = server_version(&version)
         .ok_or_else(|| Fault::new(FaultKind::Lasting, "`ctr version`", "it names no version of the server"))?;
     let plugins = program(runner, &config.ctr, &[&at[..], &["plugins", "ls", "--detailed"]].concat()).await?;
-    let dump = program(runner, &config.containerd, &["--config", &config.config, "config", "dump"]).await?;
-    let dumped = containerd_config::dumped(&dump)
-        .map_err(|why| Fault::new(FaultKind::Lasting, format!("`containerd config dump` of `{}`", config.config), why))?;
+    let dumped = dump(runner, config).await?;
     let cri = health(&plugins);
     let asked = match cri {
         Cri::Ok => used(runner, &config.socket).await,
         _ => None,
     };
-    let config_path = match asked {
-        Some(path) => path,
-        None if taken_up(runner, config).await? => dumped.config_path,
-        None => String::new(),
+    let taken_up = match asked {
+        Some(path) if path == dumped.config_path => TakenUp::Yes,
+        Some(path) => TakenUp::Uses(text::clean(&path)),
+        None if is_older(runner, config).await? => TakenUp::Yes,
+        None => TakenUp::Unknown,
     };
-    let config_path = text::clean(&config_path);
-    let single = config_path.starts_with('/') && !config_path.contains(':');
-    let certs = if single { config_path.trim_end_matches('/') } else { config.certs.as_str() }.to_owned();
+    let config_path = text::clean(&dumped.config_path);
+    let folder = config_path.trim_end_matches('/');
+    let single = folder.starts_with('/') && !folder.contains(':');
+    let certs = if single { folder } else { config.certs.as_str() }.to_owned();
     Ok(ContainerdDaemon {
         version: text::clean(&version),
         config: config.config.clone(),
         config_path,
+        taken_up,
         cri,
         format: dumped.format,
         mirrors: dumped.mirrors.iter().map(|name| text::clean(name)).collect(),
@@ -56,14 +61,21 @@ pub async fn read(runner: &Runner, config: &ContainerdConfig) -> Result<Containe
     })
 }
 
+/// What its configuration says with all that it imports, whatever runs.
+pub async fn dump(runner: &Runner, config: &ContainerdConfig) -> Result<Dumped, Fault> {
+    let dump = program(runner, &config.containerd, &["--config", &config.config, "config", "dump"]).await?;
+    containerd_config::dumped(&dump)
+        .map_err(|why| Fault::new(FaultKind::Lasting, format!("`containerd config dump` of `{}`", config.config), why))
+}
+
 /// What the process itself says, where its CRI plugin can be asked; 2.0 and later do not say.
-async fn used(runner: &Runner, socket: &str) -> Option<String> {
+pub async fn used(runner: &Runner, socket: &str) -> Option<String> {
     let socket = runner.forward(socket).await.ok()?;
     cri::Service::open(&socket).await?.config_path().await
 }
 
-/// Whether it was started after its configuration was last changed.
-async fn taken_up(runner: &Runner, config: &ContainerdConfig) -> Result<bool, Fault> {
+/// Whether its configuration was not changed since it was started.
+async fn is_older(runner: &Runner, config: &ContainerdConfig) -> Result<bool, Fault> {
     let words = script(TAKEN_UP, [config.socket.as_str(), config.config.as_str()]);
     Ok(runner.run(&words, None, DEADLINE).await?.code == Some(0))
 }

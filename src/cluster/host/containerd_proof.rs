@@ -2,10 +2,13 @@
 //! CRI plugin and never its unit, which stays active without it. No image of anybody is touched: the pull has a namespace of
 //! its own.
 
-use super::{client::HostClient, containerd, cri, program};
+use super::{
+    client::{HostClient, Means},
+    containerd, cri, program,
+};
 use crate::{
     cluster::{Report, config::ContainerdConfig, ssh::Output},
-    model::{ContainerdDaemon, Cri, Fault, FaultKind, FileDiff, Proof, containerd_config::at_least, text},
+    model::{ContainerdDaemon, Cri, Fault, FaultKind, FileDiff, Proof, TakenUp, containerd_config::at_least, text},
 };
 use std::{collections::BTreeSet, time::Duration};
 use tokio::time::{Instant, sleep};
@@ -22,18 +25,46 @@ const NAMESPACE: &str = "castoff-proof";
 const OF_CRI: &str = "k8s.io";
 
 impl HostClient {
-    /// Restarts it if what it reads from the start has changed, and waits until it answers, its CRI plugin is well, and it uses
-    /// this folder.
-    pub(super) async fn containerd_takes_up(&self, changes: bool, wanted: &str, report: Report<'_>) -> Result<(), Fault> {
+    /// Asks, before a restart, what a configuration that was just written comes to with all that it imports. What would not be
+    /// used, or would end the CRI plugin, is given back.
+    pub(super) async fn containerd_agrees(&self, files: &[FileDiff], wanted: &str, means: &Means<'_>) -> Result<(), Fault> {
         let config = self.containerd_config()?;
-        if !changes {
-            return Ok(());
-        }
+        let fault = |why: String| {
+            let what = format!("`{}` of `{}` as castoff wrote it", config.config, self.config.name);
+            Fault::new(FaultKind::Lasting, what, format!("{why}; the files are as they were, and nothing was restarted"))
+        };
+        let refused = match containerd::dump(&self.runner, config).await {
+            Ok(dumped) if dumped.config_path != wanted => {
+                let why =
+                    format!("`containerd config dump` goes on with `{}` as `config_path`", text::clean(&dumped.config_path));
+                fault(why).hint("a file that it imports sets it too: take it out there, then plan again")
+            }
+            Ok(dumped) if !dumped.mirrors.is_empty() => {
+                let mirrors = dumped.mirrors.join(", ");
+                fault(format!("`mirrors` are set for {mirrors}: together with `config_path` the CRI plugin refuses to start"))
+            }
+            Ok(_) => return Ok(()),
+            Err(why) if why.kind == FaultKind::Lasting => fault(why.why),
+            Err(why) => return Err(why),
+        };
+        self.files(means).restore(files).await?;
+        Err(refused)
+    }
+
+    /// Restarts it, and waits until it answers, its CRI plugin is well, and it uses this folder. On the way back only what the
+    /// process itself says spares it that: its file was written a moment ago.
+    pub(super) async fn containerd_takes_up(&self, wanted: &str, forward: bool, report: Report<'_>) -> Result<(), Fault> {
+        let config = self.containerd_config()?;
         let what = format!("cannot restart containerd on `{}`", self.config.name);
         let fault = |why: String| Fault::new(FaultKind::Lasting, &what, why);
-        let uses = |found: &ContainerdDaemon| found.config_path == wanted && found.cri == Cri::Ok;
+        let uses = |found: &ContainerdDaemon| found.config_path == wanted && found.taken_up.is_so();
         // An attempt that was cut off may have been far enough.
-        if containerd::read(&self.runner, config).await.is_ok_and(|found| uses(&found)) {
+        let already = if forward {
+            containerd::read(&self.runner, config).await.is_ok_and(|found| uses(&found) && found.cri == Cri::Ok)
+        } else {
+            containerd::used(&self.runner, &config.socket).await.as_deref() == Some(wanted)
+        };
+        if already {
             return Ok(());
         }
         report.progress("restarting", 0, 0);
@@ -47,15 +78,20 @@ impl HostClient {
             let late = Instant::now() >= until;
             match found {
                 Ok(found) => match &found.cri {
-                    Cri::Ok if found.config_path == wanted => return Ok(()),
+                    Cri::Ok if uses(&found) => return Ok(()),
                     // Plugins are loaded before it answers: what has failed stays so until the next start.
                     Cri::Failed(why) => {
                         return Err(fault(format!("it runs, but its CRI plugin has failed: {why}"))
                             .hint("kubelet has no image service now: roll back, which restarts it with the file as it was"));
                     }
                     Cri::Ok if late => {
-                        let why = format!("it goes on with `{}` as `config_path`", found.config_path);
-                        return Err(fault(why).hint("another file that it imports may set it: containerd config dump"));
+                        let used = match &found.taken_up {
+                            TakenUp::Yes => found.config_path.as_str(),
+                            TakenUp::Uses(path) => path,
+                            TakenUp::Unknown => return Err(fault("its socket is older than its configuration".to_owned())),
+                        };
+                        return Err(fault(format!("it goes on with `{used}` as `config_path`"))
+                            .hint("another file that it imports may set it: containerd config dump"));
                     }
                     Cri::Absent if late => return Err(fault("it runs without its CRI plugin".to_owned())),
                     _ => {}
@@ -137,13 +173,17 @@ impl HostClient {
         ctr(&["namespaces", "rm", NAMESPACE]).await;
     }
 
-    /// The same image by the CRI plugin, which reads `config_path` by itself. What the pull adds is taken away again, by name.
+    /// The same image by the CRI plugin, which reads `config_path` by itself. What the pull adds is taken away again, by name;
+    /// where the host has that name already, a pull might move it, so there is none.
     async fn cri_pulls(&self, config: &ContainerdConfig, proof: &Proof) -> Result<&'static str, Fault> {
         let what = format!("cannot prove the mirror on `{}`", self.config.name);
         let Ok(socket) = self.runner.forward(&config.socket).await else { return Ok(NOT_ASKED) };
         let Some(service) = cri::Service::open(&socket).await else { return Ok(NOT_ASKED) };
         let image = proof.image.to_string();
         let before = self.names(config).await?;
+        if before.contains(&image) {
+            return Ok(THERE);
+        }
         let pulled = service.pull(&image).await;
         let digests = format!("{}/{}@", proof.image.registry, proof.image.repository);
         let id = pulled.as_ref().map_or("", String::as_str);
@@ -175,6 +215,7 @@ impl HostClient {
 
 /// Its socket belongs to root, and whoever castoff is there is not.
 const NOT_ASKED: &str = "; its CRI plugin could not be asked to pull it";
+const THERE: &str = "; its CRI plugin was not asked to pull it: the host has an image of that name";
 
 /// Who gave anything, out of the lines of one pull.
 #[derive(Debug, Default, PartialEq, Eq)]

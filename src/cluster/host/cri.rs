@@ -21,6 +21,12 @@ pub struct Service {
 }
 
 #[derive(Clone, PartialEq, Message)]
+struct VersionRequest {}
+
+#[derive(Clone, PartialEq, Message)]
+struct VersionResponse {}
+
+#[derive(Clone, PartialEq, Message)]
 struct ImageSpec {
     #[prost(string, tag = "1")]
     image: String,
@@ -51,11 +57,13 @@ struct StatusResponse {
 }
 
 impl Service {
-    /// `None`: this user may not, or nothing listens.
+    /// `None`: this user may not, nothing listens, or it does not answer. A way through ssh opens whatever the rights behind
+    /// it, so it is asked something.
     pub async fn open(socket: &Path) -> Option<Self> {
         let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display())).ok()?.connect_timeout(CONNECT);
-        let channel = endpoint.connect().await.ok()?;
-        Some(Self { grpc: Grpc::new(channel) })
+        let service = Self { grpc: Grpc::new(endpoint.connect().await.ok()?) };
+        let _: VersionResponse = service.ask("/runtime.v1.RuntimeService/Version", VersionRequest {}, CONNECT).await.ok()?;
+        Some(service)
     }
 
     /// The id of the image.
@@ -91,5 +99,25 @@ impl Service {
             Ok(Err(status)) => Err(status.message().to_owned()),
             Err(_) => Err(format!("no answer within {} s", deadline.as_secs())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::UnixListener;
+
+    #[tokio::test]
+    async fn a_way_that_is_cut_at_once_is_no_service() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s0");
+        let listener = UnixListener::bind(&path).unwrap();
+        // As ssh does where sshd may not reach the socket.
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                drop(stream);
+            }
+        });
+        assert!(Service::open(&path).await.is_none());
     }
 }

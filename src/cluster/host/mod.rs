@@ -12,6 +12,7 @@ mod docker_proof;
 mod docker_reload;
 pub mod docker_validate;
 pub mod files;
+mod named;
 pub mod podman;
 mod podman_proof;
 mod put;

@@ -30,7 +30,7 @@ pub fn state(path: &str, raw: &Raw) -> Result<FileState, Fault> {
 }
 
 /// How one file stands, for what was read.
-fn standing(diff: &FileDiff, raw: Option<&Raw>) -> Result<Standing, Fault> {
+pub(super) fn standing(diff: &FileDiff, raw: Option<&Raw>) -> Result<Standing, Fault> {
     let found = raw.map(|raw| state(&diff.path, raw)).transpose()?;
     Ok(file_standing(diff, found.as_ref()))
 }
@@ -42,7 +42,7 @@ impl Files<'_> {
         for diff in diffs.iter().filter(|diff| !diff.is_equal()) {
             let raw = found.get(&diff.path).and_then(Option::as_ref);
             let text = diff.after.as_ref().map(|after| after.text.as_str());
-            match standing(diff, raw)? {
+            match self.standing(diff, raw).await?.1 {
                 Standing::After => {}
                 Standing::Neither(why) => return Err(self.drift(diff, &why)),
                 Standing::Before => self.write(diff, raw, text).await?,
@@ -86,7 +86,7 @@ impl Files<'_> {
         let found = self.found(diffs).await?;
         for diff in diffs.iter().rev() {
             let raw = found.get(&diff.path).and_then(Option::as_ref);
-            match standing(diff, raw)? {
+            match self.standing(diff, raw).await?.1 {
                 // What stays as it is may stand midway too, for the daemon's sake.
                 Standing::After if diff.is_equal() => continue,
                 // An attempt that was cut off may have left its folder, which would stand before `_default`.
@@ -105,7 +105,7 @@ impl Files<'_> {
         Ok(())
     }
 
-    async fn found(&self, diffs: &[FileDiff]) -> Result<BTreeMap<String, Option<Raw>>, Fault> {
+    pub(super) async fn found(&self, diffs: &[FileDiff]) -> Result<BTreeMap<String, Option<Raw>>, Fault> {
         let paths: Vec<String> = diffs.iter().map(|diff| diff.path.clone()).collect();
         files::read(self.runner, &paths).await
     }
@@ -130,7 +130,7 @@ impl Files<'_> {
     }
 
     /// The text with its markers filled: what it hides of the file before, and named secrets.
-    async fn filled(&self, diff: &FileDiff, raw: Option<&Raw>, text: &str) -> Result<String, Fault> {
+    pub(super) async fn filled(&self, diff: &FileDiff, raw: Option<&Raw>, text: &str) -> Result<String, Fault> {
         let fault = |why: &str| Fault::new(FaultKind::Lasting, format!("cannot write `{}` on `{}`", diff.path, self.host), why);
         let names = std::cell::RefCell::new(BTreeSet::new());
         let any = |name: &str| {

@@ -32,7 +32,7 @@ impl Live {
     pub(super) async fn configure_standing(&self, change: &Change) -> Result<Standing, Fault> {
         let machine = self.machine(change.place())?;
         match change {
-            Change::Configure { files, daemon, .. } => machine.standing(files, daemon.as_ref()).await,
+            Change::Configure { files, daemon, .. } => machine.standing(files, daemon.as_ref(), &self.means()?).await,
             Change::Unit { unit, after, .. } => machine.unit_standing(unit, *after).await,
             _ => Ok(Standing::After),
         }

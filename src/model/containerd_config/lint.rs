@@ -1,4 +1,4 @@
-//! What in a `config.toml` keeps a `hosts.toml` from being read, or would make containerd's CRI plugin refuse.
+//! What in a `config.toml` would make containerd's CRI plugin refuse, and what may keep a new `config_path` from being used.
 //! It never changes a file.
 
 use super::{CRI_2, CRI_3, at_least, configs_with, disabled, document, format, imports, names, no_version, path_of, registry};
@@ -51,9 +51,9 @@ pub fn conflicts(written: &str, daemon: &ContainerdDaemon) -> Vec<Problem> {
     out
 }
 
-/// The conflicts, and what a `config_path` of one folder puts right.
+/// What has to be known beside the conflicts before `config_path` is written.
 pub fn lint(written: &str, daemon: &ContainerdDaemon) -> Vec<Problem> {
-    let mut out = conflicts(written, daemon);
+    let mut out = vec![];
     let Ok(document) = document(written) else { return out };
     let Ok(format) = format(&document) else { return out };
     let format = format.unwrap_or(i64::from(daemon.format.max(2)));
@@ -61,28 +61,9 @@ pub fn lint(written: &str, daemon: &ContainerdDaemon) -> Vec<Problem> {
     let version = text::clean(&daemon.version);
     let mut tell = |why: String, hint: &str| out.push(told(subject.as_str(), why, hint));
     let own = registry(&document, format);
-    let written_path = own.and_then(path_of);
-    let used = if daemon.config_path.is_empty() { written_path.clone().unwrap_or_default() } else { daemon.config_path.clone() };
-    if used.is_empty() {
-        tell(
-            "`config_path` is empty: no `hosts.toml` is read".to_owned(),
-            "one folder: config_path = \"/etc/containerd/certs.d\"",
-        );
-    } else if used.contains(':') {
-        let why = if at_least(&daemon.version, (2, 1, 0)) {
-            format!(
-                "`config_path` is the list `{used}`, which containerd {version} takes for the name of one folder: no mirror is used"
-            )
-        } else {
-            format!(
-                "`config_path` is the list `{used}`: `ctr` takes one folder, and from containerd 2.1 on nothing in a list is found"
-            )
-        };
-        tell(why, "one folder: config_path = \"/etc/containerd/certs.d\"");
-    }
-    if let Some(written_path) = written_path.filter(|path| !daemon.config_path.is_empty() && *path != daemon.config_path) {
-        let why = format!("`config_path` is `{written_path}`, and containerd uses `{}`", daemon.config_path);
-        tell(why, "it was not restarted since, or an imported file sets it too");
+    if let Some(own) = own.and_then(path_of).filter(|own| *own != daemon.config_path) {
+        let why = format!("says `{own}` as `config_path`, and a file that it imports `{}`", daemon.config_path);
+        tell(why, "what is really used: `containerd config dump`");
     }
     let others: BTreeSet<String> =
         imports(&document).into_iter().chain(daemon.imports.iter().cloned()).filter(|path| *path != daemon.config).collect();
