@@ -317,6 +317,7 @@ fn totals(steps: &[PlannedStep]) -> Totals {
         gates: steps.iter().filter(|s| s.gate.as_ref().is_some_and(|g| g.ask != Ask::Nothing)).count() as u64,
         ..Totals::default()
     };
+    let mut hosts = BTreeSet::new();
     for planned in steps.iter().flat_map(|step| &step.changes) {
         if planned.found {
             totals.found += 1;
@@ -336,11 +337,13 @@ fn totals(steps: &[PlannedStep]) -> Totals {
             }
             Change::Tag { .. } => totals.tags += 1,
             Change::Remove { .. } => totals.removals += 1,
-            Change::Configure { .. } => totals.hosts += 1,
+            Change::Configure { host, .. } => _ = hosts.insert(host),
+            Change::Unit { .. } => totals.units += 1,
             Change::Platform9 { .. } => totals.clusters += 1,
-            Change::Service { .. } | Change::Unit { .. } | Change::Rescan { .. } => {}
+            Change::Service { .. } | Change::Rescan { .. } => {}
         }
     }
+    totals.hosts = hosts.len() as u64;
     totals
 }
 

@@ -15,7 +15,9 @@ here=$(dirname "$0")
 [ "$2" = -- ] || exit 64
 [ "$1" = is-active ] || echo "$1 $3" >> "$here/asked"
 case "$1" in
-  is-active) [ -e "$here/$3.runs" ] || exit 3 ;;
+  is-active)
+    [ ! -e "$here/$3.word" ] || { cat "$here/$3.word"; exit 3; }
+    [ -e "$here/$3.runs" ] || exit 3 ;;
   start) touch "$here/$3.runs" ;;
   stop) rm -f "$here/$3.runs" ;;
   reload | restart) [ -e "$here/$3.runs" ] || { echo "$3 is not active, cannot $1" >&2; exit 1; } ;;
@@ -219,6 +221,34 @@ fn a_unit_that_cannot_reload_fails_the_step_and_a_file_that_somebody_changed_sto
     let back = scene.roll_back();
     assert_eq!(back.code, 17, "{}", back.text);
     assert_eq!(fs::read_to_string(scene.at("alpha/web.conf")).unwrap(), "of somebody else\n");
+}
+
+#[test]
+fn a_unit_that_did_not_take_its_old_file_up_again_is_told_once_more() {
+    let scene = Scene::new();
+    assert_eq!(scene.run().code, 0);
+    fs::remove_file(scene.at("beta/web.runs")).unwrap();
+    let back = scene.roll_back();
+    assert_eq!(back.code, 17, "{}", back.text);
+    assert!(back.text.contains("web is not active, cannot reload"), "{}", back.text);
+    // Its file is as it was before; only the unit knows that it has not read it.
+    fs::write(scene.at("beta/web.runs"), "").unwrap();
+    let again = scene.castoff(&["resume", "--headless", "--retry"]);
+    assert_eq!(again.code, 16, "{}", again.text);
+    assert_eq!(scene.asked("beta").matches("reload web").count(), 3, "there, in vain, and back: {}", scene.asked("beta"));
+}
+
+#[test]
+fn a_unit_between_two_tries_to_start_is_neither_stopped_nor_running() {
+    let scene = Scene::new();
+    fs::remove_file(scene.at("beta/agent.runs")).unwrap();
+    fs::write(scene.at("beta/agent.word"), "activating\n").unwrap();
+    let plan = scene.plan();
+    let stops = plan["steps"].as_array().unwrap().iter().find(|step| step["id"] == "quiet").unwrap();
+    assert_eq!(stops["changes"].as_array().unwrap().len(), 2, "it would start again: {stops}");
+    scene.write_runbook(&RUNBOOK.replace("units = [\"web\"]", "units = [\"agent\"]\nstate = \"stopped\""));
+    let blockers = scene.plan()["blockers"].to_string();
+    assert!(blockers.contains("is starting or stopping"), "{blockers}");
 }
 
 /// Whether any file below a folder holds a text.

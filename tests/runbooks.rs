@@ -29,6 +29,25 @@ fn the_shipped_plan_is_the_reviewed_one() {
 }
 
 #[test]
+fn the_sum_of_a_plan_counts_each_host_once_and_units_too() {
+    let mut world = demo(1_800_000_000_000);
+    world.machines.retain(|name, _| ["gpu-01", "gpu-02"].contains(&name.as_str()));
+    world
+        .machines
+        .values_mut()
+        .for_each(|machine| _ = machine.units.insert("puppet".to_owned(), Some(castoff::model::Service::Running)));
+    let file = |id: &str| format!("[[step]]\nid = \"{id}\"\naction = \"write-file\"\npath = \"/etc/{id}\"\ntext = \"x\"\n");
+    let unit = "[[step]]\nid = \"stop\"\naction = \"set-unit\"\nunit = \"puppet\"\nstate = \"stopped\"\n";
+    let sum = |steps: &str| {
+        let text = format!("name = \"own\"\ntitle = \"Own\"\n{steps}");
+        report::sum(&Runbook::parse("own.toml", &text, &[]).unwrap().plan(&world).unwrap().0)
+    };
+    let whole = sum(&format!("{}{}{unit}", file("one"), file("two")));
+    assert!(whole.starts_with("Plan: 2 hosts to configure, 2 units to stop or start; "), "{whole}");
+    assert!(sum(unit).starts_with("Plan: 2 units to stop or start; "), "{}", sum(unit));
+}
+
+#[test]
 fn the_plan_as_json_keeps_its_contract() {
     let (plan, _) = Runbook::parse(SHIPPED[0].0, shipped(), &[]).unwrap().plan(&demo(1_800_000_000_000)).unwrap();
     let json = serde_json::to_value(&plan).unwrap();
@@ -44,6 +63,23 @@ fn the_plan_as_json_keeps_its_contract() {
     }
     let back: castoff::model::Plan = serde_json::from_value(json).unwrap();
     assert_eq!(back, plan);
+}
+
+#[test]
+fn a_step_that_is_called_as_a_table_is_set_by_its_own_fields() {
+    for (name, text) in SHIPPED.iter().filter(|(name, _)| name.ends_with("-mirror")) {
+        let sets = ["mirror.url=https://m.example", "mirror.gate.ask=name"].map(str::to_owned);
+        Runbook::parse(name, text, &sets).unwrap();
+        let refused = Runbook::parse(name, text, &["mirror.nonsense=1".to_owned()]).err().unwrap().to_string();
+        assert!(refused.contains("nonsense"), "{refused}");
+    }
+    let text = SHIPPED.iter().find(|(name, _)| *name == "docker-mirror").unwrap().1;
+    let sets = ["mirror.url=https://m.example", "mirror.restart=true"].map(str::to_owned);
+    let (plan, _) = Runbook::parse("docker-mirror", text, &sets).unwrap().plan(&demo(1_800_000_000_000)).unwrap();
+    assert!(plan.steps.iter().flat_map(|step| &step.changes).all(|planned| match &planned.change {
+        castoff::model::Change::Configure { daemon, .. } => daemon.as_ref().unwrap().restarts(),
+        _ => true,
+    }));
 }
 
 #[test]

@@ -175,3 +175,117 @@ async fn a_host_whose_files_others_changed_is_told_of_and_one_that_left_only_onc
     told(&changed, "/etc/docker/daemon.json", "holds something else");
     assert_eq!(changed.len(), 2, "{changed:#?}");
 }
+
+/// A run of Docker's mirror, with what each of these hosts went through and the world as that left it.
+struct Mirrors {
+    plan: Arc<Plan>,
+    entries: Vec<Entry>,
+    world: Inventory,
+}
+
+impl Mirrors {
+    async fn begun() -> Self {
+        let (_, text) = SHIPPED.iter().find(|(name, _)| *name == "docker-mirror").unwrap();
+        let runbook = Runbook::parse("docker-mirror", text, &["waves.canary=0".to_owned()]).unwrap();
+        let world = Sim::new(start(), Pace::Instant).read(&runbook.wants()).await;
+        let plan = Arc::new(runbook.plan(&world).unwrap().0);
+        let step = plan.steps.iter().position(|step| step.waves.is_some()).unwrap();
+        let waves = plan.steps[step].waves.as_ref().unwrap().hosts.len();
+        let mut entries = vec![Entry::Planned { plan: plan.clone(), by: "test".to_owned() }];
+        entries.extend((0..waves).map(|wave| Entry::WaveReached { step, wave }));
+        Self { plan, entries, world }
+    }
+
+    fn of(&self, host: &str) -> castoff::model::PlannedChange {
+        let mut changes = self.plan.steps.iter().flat_map(|step| &step.changes);
+        changes.find(|change| change.place == host && matches!(change.change, Change::Configure { .. })).unwrap().clone()
+    }
+
+    fn done(&mut self, host: &str) {
+        let change = self.of(host);
+        self.world.apply(&change.change);
+        self.entries.extend([Entry::Started { change: change.id }, Entry::Done { change: change.id }]);
+    }
+
+    /// Written, taken up, and not proven.
+    fn failed(&mut self, host: &str) -> castoff::model::ChangeId {
+        let change = self.of(host);
+        self.world.apply(&change.change);
+        let fault = castoff::model::Fault::new(castoff::model::FaultKind::Lasting, "cannot prove it", "the mirror answers 502");
+        self.entries.extend([Entry::Started { change: change.id }, Entry::Failed { change: change.id, fault }]);
+        change.id
+    }
+
+    /// The files as they were before, and the daemon with what it took up.
+    fn put_back_by_others(&mut self, host: &str) {
+        let Change::Configure { files, .. } = self.of(host).change else { unreachable!() };
+        let machine = self.world.machines.get_mut(host).unwrap();
+        files.iter().for_each(|diff| machine.put(diff, false));
+    }
+
+    fn state(&self) -> State {
+        let stamped = |(entry, seq): (&Entry, u64)| Stamped { seq, at_ms: now_ms(), entry: entry.clone() };
+        State::fold(&self.entries.iter().zip(1..).map(stamped).collect::<Vec<_>>()).unwrap()
+    }
+
+    async fn verdicts(&self) -> (Vec<String>, Vec<Problem>) {
+        let survey = survey(&Sim::new(self.world.clone(), Pace::Instant), &self.state()).await;
+        (survey.lines.into_iter().filter(|line| !line.agrees).map(|line| line.verdict).collect(), survey.changed)
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_and_not_proven_is_never_called_taken_as_it_is() {
+    let mut run = Mirrors::begun().await;
+    run.done("gpu-01");
+    let failed = [run.failed("gpu-04"), run.failed("gpu-05")];
+    assert_eq!(run.verdicts().await, (vec!["2 written and not proven: a retry proves them".to_owned()], vec![]));
+    let again = |change| Entry::Retried { change, why: "asked by test".to_owned(), after_ms: 0 };
+    run.entries.extend(failed.map(again));
+    assert_eq!(run.verdicts().await.0, ["2 written and not proven: tried again"]);
+    let skipped = |change| Entry::Skipped { change, why: "not needed".to_owned(), by: "test".to_owned() };
+    run.entries.extend(failed.map(skipped));
+    assert_eq!(run.verdicts().await.0, ["2 left out stand all the same"]);
+    // Nobody has begun this one, and it is so: that is found, and taken as it is.
+    run.world.apply(&run.of("gpu-06").change);
+    assert_eq!(run.verdicts().await.0, ["1 more than the journal: taken as they are, 2 left out stand all the same"]);
+}
+
+#[tokio::test]
+async fn what_others_took_back_in_part_is_told_of() {
+    let mut run = Mirrors::begun().await;
+    run.done("gpu-01");
+    run.put_back_by_others("gpu-01");
+    let (verdicts, changed) = run.verdicts().await;
+    assert_eq!(verdicts, ["1 done no longer stand: see what changed"]);
+    assert!(changed.len() == 1 && changed[0].is_undone() && changed[0].place.as_deref() == Some("gpu-01"), "{changed:#?}");
+    // One that this run has not begun is no more as it was planned either; one that it has begun is its own work.
+    run.world.apply(&run.of("gpu-02").change);
+    run.put_back_by_others("gpu-02");
+    run.failed("gpu-04");
+    run.put_back_by_others("gpu-04");
+    let (verdicts, changed) = run.verdicts().await;
+    assert_eq!(verdicts, ["1 done no longer stand: see what changed, 1 stands otherwise now"]);
+    told(&changed, "/etc/docker/daemon.json", "a part of it is so already");
+    assert_eq!(changed.len(), 2, "{changed:#?}");
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_answer_has_neither_left_nor_changed() {
+    let text = "name = \"own\"\ntitle = \"Units\"\n[[step]]\nid = \"stop\"\naction = \"set-unit\"\nunit = \"puppet\"\nstate = \"stopped\"\n";
+    let runbook = Runbook::parse("own", text, &[]).unwrap();
+    let mut world = Sim::new(start(), Pace::Instant).read(&runbook.wants()).await;
+    world
+        .machines
+        .values_mut()
+        .for_each(|machine| _ = machine.units.insert("puppet".to_owned(), Some(castoff::model::Service::Running)));
+    let plan = runbook.plan(&world).unwrap().0;
+    let entry = Entry::Planned { plan: plan.into(), by: "test".to_owned() };
+    let state = State::fold(&[Stamped { seq: 1, at_ms: now_ms(), entry }]).unwrap();
+    world.machines.remove("gpu-02");
+    let (subject, why) = ("host gpu-02".to_owned(), "no answer for 5 s".to_owned());
+    world.unanswered.push(castoff::model::Unanswered { part: castoff::model::Part::Machines, subject, why, hint: None });
+    let survey = survey(&Sim::new(world, Pace::Instant), &state).await;
+    assert_eq!(survey.changed, []);
+    assert_eq!((survey.lines[0].verdict.as_str(), survey.unanswered.len()), ("1 not read", 1));
+}

@@ -10,7 +10,7 @@ use castoff::model::{
     Change, Command, Entry, Event, Fault, FaultKind, Inventory, Limits, Next, Outcome, Plan, Stamped, Standing, State, Status,
     Stop, Target, Wants, Waves,
 };
-use castoff::runbook::Runbook;
+use castoff::runbook::{Runbook, SHIPPED};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -337,6 +337,28 @@ async fn a_canary_of_which_nothing_was_done_proves_nothing() {
     let ran = run(&plan, cluster, &[], &mut script).await;
     assert_eq!(ran.state.waves(0).unwrap().hold, castoff::model::Hold::Prove);
     assert_eq!(State::fold(&ran.entries[..ran.entries.len() - 1]).unwrap().next(), Next::Canary(0), "a person has to say so");
+}
+
+#[tokio::test]
+async fn a_canary_that_somebody_else_has_configured_has_not_proved_the_mirror() {
+    let (name, text) = SHIPPED.iter().find(|(name, _)| *name == "docker-mirror").unwrap();
+    let sets = ["mirror.url=https://mirror.example:5000".to_owned()];
+    let plan = Runbook::parse(name, text, &sets).unwrap().plan(&demo(1_800_000_000_000)).unwrap().0;
+    let step = plan.steps.iter().position(|step| !step.changes.is_empty()).unwrap();
+    let cluster = Watched::new(12, Duration::ZERO);
+    let canary = plan.steps[step].waves.as_ref().unwrap().hosts[0].clone();
+    for planned in plan.steps[step].changes.iter().filter(|planned| canary.contains(&planned.change.place().to_owned())) {
+        cluster.sim.meddle(|world| world.apply(&planned.change));
+    }
+    let ids = plan.steps.iter().flat_map(|step| [step.id.clone(), format!("{}.canary", step.id)]).collect::<Vec<_>>();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let ran = run(&plan, cluster, &ids, &mut |_: &Event, _: &State| vec![]).await;
+    assert_eq!(ran.ending, Ending::Finished(Outcome::Done));
+    let passed = ran.entries.iter().find_map(|stamped| match &stamped.entry {
+        Entry::WavePassed { by, .. } => Some(by.as_str()),
+        _ => None,
+    });
+    assert_eq!(passed, Some("kim"), "a person has to say so");
 }
 
 #[tokio::test]

@@ -41,6 +41,8 @@ pub struct Seen {
     pub machine: Machine,
     /// Why its Docker daemon could not be asked.
     pub silent: Option<Fault>,
+    /// Why the mirror could not be asked from it.
+    pub unreached: Option<Fault>,
     /// Lines of its Docker daemon, oldest first.
     pub log: Vec<String>,
 }
@@ -64,11 +66,12 @@ pub async fn mirror(common: &Common, options: &MirrorOptions) -> Result<Exit, Fa
 /// Prints the findings of every host; something bad is something left to do.
 pub fn show(seen: &[Seen], mirror: &str, format: Format) -> Exit {
     let of = |seen: &Seen| {
-        let Seen { host, machine, silent, log, .. } = seen;
-        if !seen.has_docker {
-            return findings_without_docker(host, machine, mirror);
+        let Seen { host, machine, silent, unreached, log, .. } = seen;
+        let mut found =
+            if seen.has_docker { findings(host, machine, mirror, log) } else { findings_without_docker(host, machine, mirror) };
+        if let Some((fault, way)) = unreached.as_ref().zip(found.iter_mut().find(|finding| finding.check == "connection")) {
+            *way = Finding::unreached(fault);
         }
-        let mut found = findings(host, machine, mirror, log);
         if let Some((fault, daemon)) = silent.as_ref().zip(found.iter_mut().find(|finding| finding.check == "daemon")) {
             *daemon = Finding::silent(fault);
         }
@@ -140,9 +143,15 @@ async fn look(host: &HostConfig, client: &HostClient, runner: &Runner, options: 
         // Its file is there without it.
         Err(fault) => (file_of(host, client).await, Some(fault)),
     };
-    machine.reach = reach.map(|machine| machine.reach).unwrap_or_default();
+    let unreached = match reach {
+        Ok(asked) => {
+            machine.reach = asked.reach;
+            None
+        }
+        Err(fault) => Some(fault),
+    };
     let log = log.map_or_else(Vec::new, |output| output.stdout.lines().map(str::to_owned).collect());
-    Seen { host: host.name.clone(), has_docker: host.docker.is_some(), machine, silent, log }
+    Seen { host: host.name.clone(), has_docker: host.docker.is_some(), machine, silent, unreached, log }
 }
 
 async fn file_of(host: &HostConfig, client: &HostClient) -> Machine {

@@ -35,7 +35,10 @@ impl Engine {
         for unanswered in &survey.unanswered {
             self.say(Level::Warn, &unanswered.subject, &unanswered.why).await;
         }
-        let _ = self.setup.events.send(Event::Changed(survey.changed)).await;
+        // Of what was not read nobody knows whether it changed: it is told beside what did.
+        let silent = survey.unanswered.iter().map(|it| Problem::new(&it.subject, format!("does not answer: {}", it.why)));
+        let changed = survey.changed.into_iter().chain(silent).collect();
+        let _ = self.setup.events.send(Event::Changed(changed)).await;
         let _ = self.setup.events.send(Event::Survey(survey.lines)).await;
     }
 }
@@ -55,9 +58,16 @@ fn changed(state: &State, inventory: &Inventory) -> Vec<Problem> {
             if matches!(change.change, Change::Remove { .. }) || elsewhere || silent || overtaken(state, step, n) {
                 continue;
             }
-            if let Standing::Neither(why) = inventory.standing(&change.change)
-                && !awaited(state, step, n)
-            {
+            let why = match inventory.standing(&change.change) {
+                Standing::Neither(why) => why,
+                // A part of what this run began may stand: nobody else did that.
+                Standing::Midway if !state.status(change.id).ours => "a part of it is so already, a part is not".to_owned(),
+                Standing::Before if state.status(change.id).status == Status::Found && !has_begun_again(state, step, n) => {
+                    "was so already when the run came to it, and is so no longer".to_owned()
+                }
+                _ => continue,
+            };
+            if !awaited(state, step, n) {
                 let about = format!("{} (step {})", change.subject, step + 1);
                 out.push(Problem { place: Some(change.place.clone()), ..Problem::new(about, why) });
             }
@@ -74,7 +84,7 @@ fn changed(state: &State, inventory: &Inventory) -> Vec<Problem> {
     out
 }
 
-/// What this run has done and somebody took back. Those of one step and place beyond a few are one line.
+/// What this run has done and somebody took back, wholly or in part. Those of one step and place beyond a few are one line.
 fn undone(state: &State, plan: &Plan, inventory: &Inventory) -> Vec<Problem> {
     let mut lost: BTreeMap<(usize, &str), Vec<&str>> = BTreeMap::new();
     for (step, planned) in plan.steps.iter().enumerate() {
@@ -86,7 +96,7 @@ fn undone(state: &State, plan: &Plan, inventory: &Inventory) -> Vec<Problem> {
             if !done || elsewhere || is_unread(&change.change, inventory) || has_begun_again(state, step, n) {
                 continue;
             }
-            if inventory.standing(&change.change) == Standing::Before {
+            if matches!(inventory.standing(&change.change), Standing::Before | Standing::Midway) {
                 lost.entry((step, &change.place)).or_default().push(&change.subject);
             }
         }
@@ -132,13 +142,9 @@ fn hosts(plan: &Plan, inventory: &Inventory) -> Vec<Problem> {
     if unread {
         return vec![];
     }
-    let gone = known.iter().filter(|at| !at.is_in(inventory));
-    let mut out: Vec<Problem> = gone
-        .map(|at| match inventory.unanswered.iter().find(|u| u.part == at.part && u.subject == at.subject()) {
-            Some(silent) => Problem::new(format!("host {}", at.host), format!("does not answer: {}", silent.why)),
-            None => Problem::new(format!("host {}", at.host), "has left the cluster since the plan was made"),
-        })
-        .collect();
+    let gone = known.iter().filter(|at| !at.is_in(inventory) && !at.is_silent(inventory));
+    let left = |at: &At<'_>| Problem::new(format!("host {}", at.host), "has left the cluster since the plan was made");
+    let mut out: Vec<Problem> = gone.map(left).collect();
     // Only where the plan has something for every host does a missing name tell of a new one.
     if changes.clone().any(|change| matches!(change.change, Change::Pull { .. } | Change::Tag { .. })) {
         let new = inventory.hosts.keys().filter(|name| !known.iter().any(|at| at.host == name.as_str()));
@@ -166,9 +172,9 @@ impl At<'_> {
         }
     }
 
-    /// As it is called where it does not answer.
-    fn subject(self) -> String {
-        format!("{} {}", if self.part == Part::Machines { "host" } else { "agent" }, self.host)
+    fn is_silent(self, inventory: &Inventory) -> bool {
+        let called = format!("{} {}", if self.part == Part::Machines { "host" } else { "agent" }, self.host);
+        inventory.unanswered.iter().any(|unanswered| unanswered.part == self.part && unanswered.subject == called)
     }
 }
 
@@ -177,8 +183,44 @@ fn host(change: &Change) -> Option<At<'_>> {
         Change::Pull { host, .. } | Change::Tag { host, .. } | Change::Remove { host, .. } => {
             Some(At { part: Part::Hosts, host })
         }
-        Change::Configure { host, .. } => Some(At { part: Part::Machines, host }),
+        Change::Configure { host, .. } | Change::Unit { host, .. } => Some(At { part: Part::Machines, host }),
         _ => None,
+    }
+}
+
+/// Changes of a step, by how what stands and what the journal says differ.
+#[derive(Default)]
+struct Seen {
+    stands: u64,
+    /// Done, and taken back.
+    lost: u64,
+    /// Not over, and so all the same.
+    more: u64,
+    /// Written by an attempt that did not end well: nobody has proved it.
+    unproven: u64,
+    left_out: u64,
+    /// Undone, or its undo failed, and it stands.
+    not_undone: u64,
+    drifted: u64,
+    unread: u64,
+}
+
+impl Seen {
+    /// `goes_on`: forward; `failed`: something waits for a person first.
+    fn verdict(&self, goes_on: bool, failed: bool) -> String {
+        let then = |words: &'static str| if goes_on { words } else { "" };
+        let again = then(if failed { ": a retry proves them" } else { ": tried again" });
+        let told = [
+            (self.lost, "done no longer stand: see what changed", ""),
+            (self.unread, "not read", ""),
+            (self.more, "more than the journal", then(": taken as they are")),
+            (self.unproven, "written and not proven", again),
+            (self.left_out, if self.left_out == 1 { "left out stands" } else { "left out stand" }, " all the same"),
+            (self.not_undone, if self.not_undone == 1 { "not undone stands" } else { "not undone stand" }, ""),
+            (self.drifted, if self.drifted == 1 { "stands otherwise now" } else { "stand otherwise now" }, ""),
+        ];
+        let told: Vec<String> = told.iter().filter(|(n, ..)| *n > 0).map(|(n, what, then)| format!("{n} {what}{then}")).collect();
+        if told.is_empty() { "agree".to_owned() } else { told.join(", ") }
     }
 }
 
@@ -186,29 +228,41 @@ fn survey_line(state: &State, inventory: &Inventory, step: usize) -> SurveyLine 
     let planned = &state.plan.as_ref().expect("a resumed run has a plan").steps[step];
     let tally = state.tally(step);
     let done = tally.done + tally.found;
-    let (mut stands, mut drifted) = (0_u64, 0_u64);
-    for (n, change) in planned.changes.iter().enumerate() {
-        match inventory.standing(&change.change) {
+    let mut seen = Seen::default();
+    for (n, planned) in planned.changes.iter().enumerate() {
+        let now = state.status(planned.id);
+        let over = is_over(state, planned.id);
+        let unread = is_unread(&planned.change, inventory)
+            || host(&planned.change).is_some_and(|at| !at.is_in(inventory) && at.is_silent(inventory));
+        match inventory.standing(&planned.change) {
+            _ if unread => seen.unread += 1,
             // A manager that still runs is no proof that it was started: it was not stopped yet.
             Standing::After if awaited(state, step, n) => {}
-            Standing::After => stands += 1,
+            Standing::After => {
+                seen.stands += 1;
+                match &now.status {
+                    _ if over => {}
+                    Status::Skipped(_) => seen.left_out += 1,
+                    Status::Undone | Status::UndoFailed(_) => seen.not_undone += 1,
+                    _ if now.ours && planned.change.told_by_attempt() => seen.unproven += 1,
+                    _ => seen.more += 1,
+                }
+            }
             // A stopped manager that was started again later in the run is as it should be.
-            _ if overtaken(state, step, n) => stands += 1,
+            _ if overtaken(state, step, n) => seen.stands += 1,
+            _ if over => seen.lost += 1,
             // A name in use is what the drain gate waits for.
-            Standing::Neither(_) if matches!(change.change, Change::Remove { .. }) => {}
-            Standing::Before | Standing::Midway => {}
-            Standing::Neither(_) => drifted += 1,
+            Standing::Neither(_) if matches!(planned.change, Change::Remove { .. }) => {}
+            Standing::Before => {}
+            Standing::Midway if now.ours => {}
+            Standing::Midway | Standing::Neither(_) => seen.drifted += 1,
         }
     }
     let total = tally.total();
     let journal = if total == 0 { "nothing to do".to_owned() } else { format!("{done} of {total} done") };
-    let cluster = if total == 0 { "-".to_owned() } else { format!("{stands} of {total} stand") };
-    let verdict = match () {
-        () if stands < done => format!("{} done no longer stand: see what changed", done - stands),
-        () if stands > done => format!("{} more than the journal: taken as they are", stands - done),
-        () if drifted > 0 && done < total => format!("{drifted} stand otherwise now"),
-        () => "agree".to_owned(),
-    };
+    let cluster = if total == 0 { "-".to_owned() } else { format!("{} of {total} stand", seen.stands) };
+    let goes_on = state.finished.is_none() && state.rolling_back.is_none();
+    let verdict = seen.verdict(goes_on, tally.failed > 0);
     let agrees = verdict == "agree";
     SurveyLine { step, journal, cluster, verdict, agrees }
 }

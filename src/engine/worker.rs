@@ -145,7 +145,7 @@ fn stands_otherwise(change: &Change, found: String) -> Fault {
 /// `false`: it is undone already.
 async fn undo_may_begin(cluster: &dyn Cluster, change: &Change) -> Result<bool, Fault> {
     match cluster.standing(change).await? {
-        Standing::Before => Ok(false),
+        Standing::Before => Ok(change.way_back_told_by_attempt()),
         Standing::After | Standing::Midway => Ok(true),
         // A change that was cut off half-way may still be undone; the client decides by what it finds.
         Standing::Neither(_) if matches!(change, Change::Rescan { .. }) => Ok(true),

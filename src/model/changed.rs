@@ -2,12 +2,24 @@
 
 use super::{Change, PlannedChange, State, Status, text};
 
+impl Change {
+    /// What was begun and did not end well may stand: the files of a host and its daemon are changed one after the other.
+    pub fn leaves_parts(&self) -> bool {
+        matches!(self, Self::Configure { .. })
+    }
+}
+
 impl State {
     /// Files of a host were begun, and it ended without reading back that they are as planned, or as before.
     pub fn may_stand(&self, planned: &PlannedChange) -> bool {
         let state = self.status(planned.id);
-        let open = matches!(state.status, Status::Failed(_) | Status::Skipped(_) | Status::UndoFailed(_));
-        matches!(planned.change, Change::Configure { .. }) && state.ours && open
+        let ended = match state.status {
+            Status::Failed(_) | Status::Skipped(_) | Status::UndoFailed(_) => true,
+            // Cut off, and the run was given up: nobody looks it up any more.
+            Status::Running | Status::Retrying(_) | Status::Undoing => self.finished.is_some(),
+            _ => false,
+        };
+        planned.change.leaves_parts() && state.ours && ended
     }
 
     /// `changed 4 of 12`, `changed nothing`; of files and their daemons also those that were begun and did not end well.

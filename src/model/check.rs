@@ -5,8 +5,8 @@ use super::containerd_config;
 use super::daemon_json::{self, Finding, Matters};
 use super::world::users;
 use super::{
-    Cri, Digest, ImageRef, Inventory, Machine, MachineWants, Part, Prover, Reach, ReachWant, Wants, image::canonical_registry,
-    machine::HOST, registries_conf, text,
+    Cri, Digest, ImageRef, Inventory, Machine, MachineWants, Part, Prover, Reach, ReachWant, Service, Wants,
+    image::canonical_registry, machine::HOST, registries_conf, text,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -216,9 +216,10 @@ impl Check {
             Self::Units { units, running, hosts } => {
                 for (name, machine) in of_machines(inventory, hosts) {
                     let wrong = units.iter().filter_map(|unit| match machine.units.get(unit) {
-                        Some(found) if found == running => None,
-                        Some(true) => Some((unit, "runs")),
-                        Some(false) => Some((unit, "does not run")),
+                        Some(Some(found)) if (*found == Service::Running) == *running => None,
+                        Some(Some(Service::Running)) => Some((unit, "runs")),
+                        Some(Some(Service::Stopped)) => Some((unit, "does not run")),
+                        Some(None) => Some((unit, "is starting or stopping")),
                         None => Some((unit, "was not asked about")),
                     });
                     out.extend(wrong.map(|(unit, why)| Problem {
@@ -229,7 +230,7 @@ impl Check {
             }
             Self::Port { reach, hosts } => {
                 for (name, machine) in of_machines(inventory, hosts) {
-                    let why = match machine.reach.get(&reach.mirror) {
+                    let why = match machine.reach.get(&reach.name()) {
                         Some(Reach::NoName { why }) => format!("its name does not resolve there: {why}"),
                         Some(Reach::NoConnection { why }) => format!("no connection: {why}"),
                         Some(_) => continue,
@@ -245,7 +246,7 @@ impl Check {
                 for (name, machine) in of_machines(inventory, hosts) {
                     let problem = machine
                         .reach
-                        .get(&reach.mirror)
+                        .get(&reach.name())
                         .map_or_else(|| Some(("was not asked".to_owned(), None)), super::machine::Reach::problem);
                     out.extend(problem.map(|(why, hint)| Problem {
                         place: Some(name.to_owned()),

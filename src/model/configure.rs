@@ -294,7 +294,12 @@ impl Change {
     /// Reading back does not tell all of it: whether a proof was given, or a unit was reloaded, is known to the attempt alone.
     /// So it is done only by an attempt that ended well.
     pub fn told_by_attempt(&self) -> bool {
-        matches!(self, Self::Configure { proof: Some(_), .. } | Self::Configure { daemon: Some(TakesUp::Unit { .. }), .. })
+        matches!(self, Self::Configure { proof: Some(_), .. }) || self.way_back_told_by_attempt()
+    }
+
+    /// The same of its way back: a unit does not show which text it took up, so it is told again.
+    pub fn way_back_told_by_attempt(&self) -> bool {
+        matches!(self, Self::Configure { daemon: Some(TakesUp::Unit { .. }), .. })
     }
 }
 
@@ -342,8 +347,16 @@ pub(super) fn requests(host: &str, files: &[FileDiff], daemon: Option<&TakesUp>,
 
 pub(super) fn undo_requests(host: &str, files: &[FileDiff], daemon: Option<&TakesUp>) -> Vec<String> {
     let mut out = vec![];
-    if let Some(TakesUp::Docker { cleared: Some(_), .. }) = daemon {
-        out.push(format!("{host}: write an empty list of mirrors and reload, for a reload keeps what a file does not name"));
+    if let Some(TakesUp::Docker { cleared: Some(_), restart, before, .. }) = daemon {
+        let had = if before.is_empty() { "an empty list of mirrors" } else { "the list of mirrors that it used" };
+        let (verb, why) = if *restart {
+            ("restart", "its old file names others")
+        } else if before.is_empty() {
+            ("reload", "a reload keeps what a file does not name")
+        } else {
+            ("reload", "its old file does not name them")
+        };
+        out.push(format!("{host}: write {had} and {verb}, for {why}"));
     }
     let written = files.iter().rev().filter(|diff| !diff.is_equal());
     out.extend(written.map(|diff| match &diff.before {

@@ -55,7 +55,7 @@ pub struct Counts {
     pub failed: BTreeSet<usize>,
     /// Of those, the ones whose undo failed.
     pub undo_failed: u64,
-    /// Changes that a rollback would take back: ours, and neither undone nor left out.
+    /// Changes that a rollback would take back: ours, and neither undone nor left as it is.
     pub undoable: u64,
     /// Bytes of the changes that are there now, without what was there when the plan was made.
     pub bytes: u64,

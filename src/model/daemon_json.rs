@@ -8,7 +8,7 @@ mod tests;
 
 pub use super::json_bytes::Flaw;
 use super::json_bytes::{BOM, Object, elements, object};
-pub use lint::{Finding, Matters, lint, reload_drops_insecure};
+pub use lint::{Finding, Matters, lint, log_level, reload_drops_insecure};
 pub use mirror::{Release, valid_mirror};
 use serde_json::{Map, Value};
 use std::ops::Range;

@@ -32,6 +32,12 @@ impl Finding {
         Self { check, verdict, found: text::clean(found.as_ref()), hint: None }
     }
 
+    /// The host could not be asked.
+    pub fn unreached(fault: &Fault) -> Self {
+        let found = Self::new("connection", Verdict::Bad, format!("the host was not asked: {}: {}", fault.what, fault.why));
+        Self { hint: fault.hint.as_deref().map(text::clean), ..found }
+    }
+
     /// The daemon could not be asked.
     pub fn silent(fault: &Fault) -> Self {
         let hint = fault.hint.clone().unwrap_or_else(|| "`systemctl status docker` and its log say why; after `start request repeated too quickly`, mend the file, then `systemctl reset-failed docker`".to_owned());
@@ -46,8 +52,7 @@ impl Finding {
 
 /// All findings of a host about one mirror. `log` are lines of its Docker daemon, oldest first.
 pub fn findings(host: &str, machine: &Machine, mirror: &str, log: &[String]) -> Vec<Finding> {
-    let reach = machine.reach.iter().find(|(asked, _)| same(asked, mirror)).map(|(_, reach)| reach);
-    let (mut found, after) = of_reach(host, mirror, reach);
+    let (mut found, after) = of_reach(host, mirror, answer(machine, mirror));
     found.push(of_file(machine, mirror));
     found.extend(of_lint(machine));
     found.push(of_daemon(machine, mirror));
@@ -58,11 +63,16 @@ pub fn findings(host: &str, machine: &Machine, mirror: &str, log: &[String]) -> 
 
 /// The same of a host on which no Docker daemon is looked for: how the mirror answers there.
 pub fn findings_without_docker(host: &str, machine: &Machine, mirror: &str) -> Vec<Finding> {
-    let reach = machine.reach.iter().find(|(asked, _)| same(asked, mirror)).map(|(_, reach)| reach);
-    let (mut found, after) = of_reach(host, mirror, reach);
+    let (mut found, after) = of_reach(host, mirror, answer(machine, mirror));
     found.extend(after);
     found.push(Finding::new("daemon", Verdict::Note, "the cluster file names no Docker daemon here: only the mirror was asked"));
     found
+}
+
+/// What the mirror answered, in whichever way it was asked.
+fn answer<'a>(machine: &'a Machine, mirror: &str) -> Option<&'a Reach> {
+    let of = |asked: &str| asked.split_whitespace().next().is_some_and(|asked| same(asked, mirror));
+    machine.reach.iter().find(|(asked, _)| of(asked)).map(|(_, reach)| reach)
 }
 
 /// The way to it, and then what it answers.
@@ -139,7 +149,10 @@ fn of_file(machine: &Machine, mirror: &str) -> Finding {
         Some(None) => return finding(Bad, format!("there is no `{path}`")).hint(wanted),
         Some(Some(state)) => state,
     };
-    let keys = match serde_json::from_str::<Json>(&state.text) {
+    // What comes before and what is empty is judged by the daemon's version, below.
+    let written = state.text.trim_start_matches('\u{feff}');
+    let written = if written.trim().is_empty() { "{}" } else { written };
+    let keys = match serde_json::from_str::<Json>(written) {
         Ok(Json::Object(keys)) => keys,
         Ok(_) => return finding(Bad, format!("`{path}` holds no JSON object")).hint(wanted),
         Err(error) => {
@@ -260,7 +273,7 @@ pub enum LogLine {
     /// An endpoint did not serve, and the next one is asked. `from` where the error names its endpoint. The last endpoint
     /// leaves the same line.
     Passed { from: Option<String>, error: String },
-    /// The configuration was taken up.
+    /// The configuration was taken up, by a reload or a start.
     Reloaded,
     /// The configuration was refused: the old one goes on.
     Rejected { error: String },
@@ -296,7 +309,7 @@ pub fn classify(line: &str) -> Option<LogLine> {
     if let Some(rest) = behind("trying next host") {
         return Some(passed(rest));
     }
-    if message.starts_with("Reloaded configuration") {
+    if message.starts_with("Reloaded configuration") || message == "Daemon has completed initialization" {
         return Some(LogLine::Reloaded);
     }
     let refusals = ["Error reconfiguring the daemon", "Error reloading configuration", "unable to configure the Docker daemon"];

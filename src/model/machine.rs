@@ -1,7 +1,7 @@
 //! A host as a machine: its files, the daemons that read them, and how it reaches a mirror. What its Docker Engine holds is
 //! in `inventory`. It never holds a secret: in every text each one is veiled (`model::veil`).
 
-use super::{Digest, Store};
+use super::{Digest, Service, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,9 +14,9 @@ pub struct Machine {
     /// Every path that was asked for; `None`: nothing stands there.
     #[serde(default)]
     pub files: BTreeMap<String, Option<FileState>>,
-    /// Units that were asked for; `true`: it runs.
+    /// Units that were asked for; `None`: on its way from one to the other, or between two tries to start.
     #[serde(default)]
-    pub units: BTreeMap<String, bool>,
+    pub units: BTreeMap<String, Option<Service>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub docker: Option<DockerDaemon>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,6 +51,9 @@ pub struct DockerDaemon {
     pub version: String,
     /// The path of its `daemon.json`: `--config-file` of the running process, or the usual place.
     pub config: String,
+    /// Folders on the way to it that are not there, outermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub absent: Vec<String>,
     /// Its folder of certificates, and of `hosts.toml` where it reads them.
     #[serde(default)]
     pub certs: String,
@@ -302,6 +305,15 @@ pub struct ReachWant {
 }
 
 impl ReachWant {
+    /// What its answer is kept under: one mirror may be asked in several ways.
+    pub fn name(&self) -> String {
+        let Self { mirror, image, login, insecure, ca } = self;
+        let image = image.as_ref().map(|image| format!(" {image}")).unwrap_or_default();
+        let ca = ca.as_ref().map(|ca| format!(" by {ca}")).unwrap_or_default();
+        let login = if *login { " with a login" } else { "" };
+        format!("{mirror}{image}{login}{}{ca}", if *insecure { " unverified" } else { "" })
+    }
+
     /// Host and port: `mirror.example:5000`.
     pub fn host(&self) -> &str {
         let rest = self.mirror.split_once("://").map_or(self.mirror.as_str(), |(_, rest)| rest);

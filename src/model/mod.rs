@@ -25,6 +25,7 @@ pub mod image;
 pub mod inventory;
 pub mod json_bytes;
 pub mod ledger;
+mod left;
 pub mod limits;
 pub mod machine;
 pub mod mirror_choice;

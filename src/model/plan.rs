@@ -213,6 +213,9 @@ pub struct Totals {
     /// Hosts to configure.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub hosts: u64,
+    /// Units of hosts to stop or to start.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub units: u64,
     /// Clusters of Platform9 whose mirror is put.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub clusters: u64,

@@ -30,10 +30,10 @@ pub fn together<'a>(problems: impl IntoIterator<Item = &'a Problem>) -> Vec<Toge
         // `mirror m.example from gpu-01` is the same as the one from gpu-02.
         let from = problem.subject.strip_suffix(place).filter(|_| !place.is_empty()).and_then(|head| head.strip_suffix(" from "));
         let (subject, joint) = from.map_or((problem.subject.as_str(), " on "), |subject| (subject, " from "));
-        let told = from.is_none() && subject.contains(place);
-        let same = |(known, by, other, _): &&mut (&str, &str, &Problem, Vec<&str>)| {
+        let told = from.is_none() && names(subject, place);
+        let same = |(known, by, other, places): &&mut (&str, &str, &Problem, Vec<&str>)| {
             let words = |problem: &Problem| (problem.why.clone(), problem.hint.clone(), problem.owner.clone(), problem.since_ms);
-            !told && *known == subject && *by == joint && words(other) == words(problem)
+            !told && !places.is_empty() && *known == subject && *by == joint && words(other) == words(problem)
         };
         match out.iter_mut().find(same) {
             Some((.., places)) => places.push(place),
@@ -46,6 +46,14 @@ pub fn together<'a>(problems: impl IntoIterator<Item = &'a Problem>) -> Vec<Toge
             Together { problem, subject: format!("{subject}{at}") }
         })
         .collect()
+}
+
+/// Whether a host is named in a subject: as a word of its own, and not as a part of a path or of another name.
+fn names(subject: &str, place: &str) -> bool {
+    let joins = |c: char| c.is_alphanumeric() || "._-/".contains(c);
+    let mut found = subject.match_indices(place);
+    let alone = |(at, _): (usize, &str)| !subject[..at].ends_with(joins) && !subject[at + place.len()..].starts_with(joins);
+    place.is_empty() || found.any(alone)
 }
 
 #[cfg(test)]
@@ -65,6 +73,12 @@ mod tests {
             at("mirror m.example from gpu-02", "answers 502", "gpu-02"),
             at("agent gpu-02", "12 GB free", "gpu-02"),
             at("Backend.AI", "is too old", ""),
+            // Names that stand in a path by chance.
+            at("/etc/containerd/certs.d/registry.k8s.io/hosts.toml", "has more than one mirror", "k8s"),
+            at("/etc/containerd/certs.d/registry.k8s.io/hosts.toml", "has more than one mirror", "io"),
+            at("/etc/docker/daemon.json line 7", "is no JSON", "docker"),
+            at("host gpu-1: its daemon", "does not answer", "gpu-1"),
+            at("host gpu-1: its daemon", "does not answer", "gpu"),
         ];
         let subjects: Vec<String> = together(&problems).into_iter().map(|together| together.subject).collect();
         let wanted = [
@@ -72,6 +86,10 @@ mod tests {
             "mirror m.example from gpu-01, gpu-02",
             "agent gpu-02",
             "Backend.AI",
+            "/etc/containerd/certs.d/registry.k8s.io/hosts.toml on k8s, io",
+            "/etc/docker/daemon.json line 7 on docker",
+            "host gpu-1: its daemon",
+            "host gpu-1: its daemon on gpu",
         ];
         assert_eq!(subjects, wanted);
     }

@@ -2,7 +2,7 @@
 //! Never an end for what waits for people, and none before a rate can be trusted.
 
 use super::window::{Window, hours};
-use super::{Change, ChangeState, Check, Limits, Plan, Service, State, Status, Tally, WayBack};
+use super::{Change, ChangeState, Check, Limits, Plan, Service, State, Status, TakesUp, Tally, WayBack};
 use std::collections::BTreeMap;
 
 /// Too early to speak of a rate: as for bytes, no end before half a minute and one percent.
@@ -140,10 +140,14 @@ impl Loads {
                 if let Some(registry) = change.registry() {
                     *registries.entry(registry).or_default() += 1;
                 }
-                load.stops |= matches!(
-                    change,
-                    Change::Service { after: Service::Stopped, .. } | Change::Unit { after: Service::Stopped, .. }
-                );
+                load.stops |= match change {
+                    Change::Service { after, .. } | Change::Unit { after, .. } => *after == Service::Stopped,
+                    // Containers go on while containerd restarts.
+                    Change::Configure {
+                        daemon: Some(TakesUp::Docker { restart, .. } | TakesUp::Unit { restart, .. }), ..
+                    } => *restart,
+                    _ => false,
+                };
                 load.lost |= planned.way_back != WayBack::Whole;
             }
             let waves =

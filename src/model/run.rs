@@ -224,6 +224,8 @@ pub struct ChangeState {
     pub proof: Option<String>,
     /// Since when it is what it is; 0 while nothing has happened to it.
     pub turned_ms: i64,
+    /// Left out after it was begun, so that a part of it may stand: a rollback looks, and takes that back.
+    pub left_begun: bool,
 }
 
 impl Status {
@@ -248,10 +250,16 @@ impl ChangeState {
         matches!(self.status, Status::Found | Status::Done | Status::Skipped(_))
     }
 
-    /// A rollback would take it back: it was started by us, and is neither undone nor left out.
+    /// It failed, forward or back.
+    pub fn is_failed(&self) -> bool {
+        matches!(self.status, Status::Failed(_) | Status::UndoFailed(_))
+    }
+
+    /// A rollback would take it back: it was started by us, and is neither undone nor left as it is by a rollback.
     pub fn is_undoable(&self) -> bool {
         use Status::{Done, Failed, Retrying, Running, UndoFailed, Undoing};
-        self.ours && matches!(self.status, Running | Retrying(_) | Done | Failed(_) | Undoing | UndoFailed(_))
+        let left_begun = matches!(self.status, Status::Skipped(_)) && self.left_begun;
+        self.ours && (left_begun || matches!(self.status, Running | Retrying(_) | Done | Failed(_) | Undoing | UndoFailed(_)))
     }
 }
 
@@ -444,6 +452,8 @@ impl State {
     fn turn(&mut self, id: ChangeId, at_ms: i64, to: Status) -> Result<(), String> {
         let back = self.rolling_back.is_some();
         let size_bytes = self.plan.as_ref().map_or(0, |plan| plan.steps.get(id.step).map_or(0, |step| step.pending_bytes(id.n)));
+        let leaves_parts = self.plan.as_ref().and_then(|plan| plan.steps.get(id.step)?.changes.get(id.n));
+        let leaves_parts = leaves_parts.is_some_and(|planned| planned.change.leaves_parts());
         let StepState { changes, counts, waves, .. } =
             self.steps.get_mut(id.step).ok_or_else(|| format!("there is no change {id}"))?;
         let change = changes.get_mut(id.n).ok_or_else(|| format!("there is no change {id}"))?;
@@ -460,7 +470,7 @@ impl State {
                 matches!(from, Waiting | Retrying(_) | Failed(_))
                     || (back && matches!(from, Running | Done | Undoing | UndoFailed(_)))
             }
-            Undoing => back && change.ours && matches!(from, Running | Retrying(_) | Done | Failed(_) | Undoing | UndoFailed(_)),
+            Undoing => back && change.is_undoable(),
             Undone => matches!(from, Undoing),
             UndoFailed(_) => matches!(from, Undoing),
         };
@@ -480,6 +490,7 @@ impl State {
             Retrying(_) => {}
             _ => change.ended_ms = Some(at_ms),
         }
+        change.left_begun = matches!(to, Skipped(_)) && !back && change.ours && leaves_parts;
         change.status = to;
         change.turned_ms = at_ms;
         counts.add((waves.of(id.n), id.n), change, size_bytes);
@@ -548,6 +559,11 @@ impl State {
             return Next::Stop(Stop::Stuck);
         }
         if self.paused.is_some() { Next::Stop(Stop::Paused) } else { Next::Undo(step) }
+    }
+
+    /// The steps with something that a rollback would take back.
+    pub fn undoable(&self) -> Vec<usize> {
+        (0..self.steps.len()).filter(|step| self.steps[*step].counts.undoable > 0).collect()
     }
 
     /// The changes of a step that may be undone, in the reverse order of their `Started`.

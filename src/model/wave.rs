@@ -1,7 +1,7 @@
 //! Waves: the order in which hosts take their turn in a step, what holds after the first, and hosts that are set aside.
 //! Pure: what is reached, passed and set aside are entries; nothing here asks anybody.
 
-use super::{Change, ChangeId, ChangeState, Entry, Fault, FaultKind, Next, PlannedStep, State, Status, Stop};
+use super::{Change, ChangeId, Entry, Fault, FaultKind, Next, PlannedStep, State, Status, Stop};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -288,11 +288,14 @@ impl State {
         most > 0 && self.failures_in_wave(step) >= most
     }
 
-    /// Something of the waves so far was done, or was so already.
+    /// Something of the waves so far was done, or was so already; that proves nothing where an attempt has to tell.
     fn is_proven(&self, step: usize, at: usize) -> bool {
         let here = &self.steps[step];
-        let proven = |change: &ChangeState| matches!(change.status, Status::Found | Status::Done);
-        here.changes.iter().enumerate().any(|(n, change)| here.waves.of(n) <= at && proven(change))
+        let planned = self.plan.iter().flat_map(|plan| &plan.steps[step].changes);
+        planned.zip(&here.changes).enumerate().any(|(n, (planned, change))| {
+            let found = change.status == Status::Found && !planned.change.told_by_attempt();
+            here.waves.of(n) <= at && (found || change.status == Status::Done)
+        })
     }
 
     fn look_over(&self, step: usize, at: usize) -> Look<'_> {

@@ -19,7 +19,7 @@ impl Inventory {
                 None => Standing::Neither(format!("there is no manager `{manager}`")),
             },
             Change::Unit { host, unit, after } => match self.machines.get(host).map(|machine| machine.units.get(unit)) {
-                Some(Some(running)) if *running == (*after == Service::Running) => Standing::After,
+                Some(Some(found)) if *found == Some(*after) => Standing::After,
                 Some(Some(_)) => Standing::Before,
                 Some(None) => Standing::Neither(format!("unit `{unit}` was not asked about")),
                 None => Standing::Neither(format!("there is no host `{host}`")),
@@ -158,7 +158,7 @@ impl Inventory {
 
     fn set_unit(&mut self, host: &str, unit: &str, running: bool) {
         if let Some(machine) = self.machines.get_mut(host) {
-            machine.units.insert(unit.to_owned(), running);
+            machine.units.insert(unit.to_owned(), Some(if running { Service::Running } else { Service::Stopped }));
         }
     }
 

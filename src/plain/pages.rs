@@ -186,8 +186,7 @@ pub fn rollback(state: &State, plan: &Plan, to: usize) -> Vec<String> {
     out.push(format!("ROLL BACK to before step {}, {}. The last change is undone first.", to + 1, plan.steps[to].title));
     out.push("What was already so before this run is left alone.".to_owned());
     for step in (0..plan.steps.len()).rev() {
-        let ours = |change: &&crate::model::ChangeState| change.ours && change.status != Status::Undone;
-        let ours = state.steps[step].changes.iter().filter(ours).count() as u64;
+        let ours = state.steps[step].counts.undoable;
         if ours == 0 {
             continue;
         }
@@ -204,13 +203,10 @@ pub fn rollback(state: &State, plan: &Plan, to: usize) -> Vec<String> {
 
 /// The end of the run before its end.
 pub fn abort(state: &State) -> Vec<String> {
-    let tallies: Vec<_> = (0..state.steps.len()).map(|step| state.tally(step)).collect();
-    let done: u64 = tallies.iter().map(|t| t.done).sum();
-    let open: u64 = tallies.iter().map(|t| t.waiting + t.running + t.retrying + t.failed).sum();
     vec![
         String::new(),
         "ABORT: the run ends here for good: it cannot be resumed. Nothing is undone.".to_owned(),
-        format!("{} done stay as they are; {} are not made.", text::count(done, "change"), text::count(open, "change")),
+        state.would_be_left(),
         "To stop for now and go on later, type not now, then leave.".to_owned(),
     ]
 }

@@ -167,6 +167,7 @@ pub fn sum(plan: &Plan) -> String {
     part(t.keys, format!("{} to write", text::count(t.keys, "key")));
     part(t.rows, format!("{} to write", text::count(t.rows, "row")));
     part(t.hosts, format!("{} to configure", text::count(t.hosts, "host")));
+    part(t.units, format!("{} to stop or start", text::count(t.units, "unit")));
     part(t.clusters, format!("{} to change", text::count(t.clusters, "cluster")));
     part(t.removals, format!("{} to remove", text::count(t.removals, "image")));
     let undo = match t.irreversible {
@@ -175,5 +176,7 @@ pub fn sum(plan: &Plan) -> String {
         n => format!("{} changes have no whole way back.", text::number(n)),
     };
     let found = if t.found > 0 { format!(", {} already so", text::number(t.found)) } else { String::new() };
-    format!("Plan: {}{found}; {}. {undo}", parts.join(", "), text::count(t.gates, "question"))
+    // What is counted nowhere else: services, metadata.
+    let sum = if parts.is_empty() { text::count(t.changes, "change") } else { parts.join(", ") };
+    format!("Plan: {sum}{found}; {}. {undo}", text::count(t.gates, "question"))
 }

@@ -1,8 +1,7 @@
 //! A run as text, Markdown and JSON: what is done, what is left, what can be undone. Built from entries only.
 
 use super::{decisions, hosts, moment, plan::ledger_text, undo_word};
-use crate::model::problems::together;
-use crate::model::{Entry, Next, Outcome, Problem, Stamped, State, Status, Stop, text};
+use crate::model::{Entry, Next, Outcome, Stamped, State, Status, Stop, text};
 use serde_json::json;
 use std::fmt::Write;
 
@@ -149,25 +148,6 @@ pub(super) fn status_word(status: &Status) -> &'static str {
     }
 }
 
-/// What no change of the run did: skipped, kept, noted.
-fn left_to_do(state: &State) -> Vec<String> {
-    let Some(plan) = &state.plan else { return vec![] };
-    let mut out = vec![];
-    for planned in plan.steps.iter().flat_map(|step| &step.changes) {
-        if let Status::Skipped(why) = &state.status(planned.id).status {
-            let stands = if state.may_stand(planned) { "; what was begun there may stand" } else { "" };
-            out.push(format!("{} {} on {}: skipped: {why}{stands}", planned.kind, planned.subject, planned.place));
-        }
-    }
-    let seen = state.steps.iter().flat_map(|step| &step.seen).filter(|problem| problem.owner.is_some());
-    out.extend(seen.map(|problem| format!("{}: give it a new image", problem.words())));
-    for note in together(plan.notes.iter().filter(|note| note.hint.is_some())) {
-        let Problem { why, hint, .. } = note.problem;
-        out.push(format!("{} {why}: {}", note.subject, hint.as_deref().unwrap_or_default()));
-    }
-    out
-}
-
 /// The whole run for people: steps, gates, ledger, what is kept, every entry.
 pub fn report_markdown(run: &str, state: &State, entries: &[Stamped]) -> String {
     let mut out = String::new();
@@ -203,7 +183,7 @@ pub fn report_markdown(run: &str, state: &State, entries: &[Stamped]) -> String 
         );
     }
     hosts::section(&mut out, state, plan);
-    let left = left_to_do(state);
+    let left = state.left_to_do(true);
     if !left.is_empty() {
         let _ = writeln!(out, "\n## Left to do by hand\n");
         left.iter().for_each(|line| {
@@ -267,7 +247,7 @@ pub fn report_json(run: &str, state: &State, entries: &[Stamped]) -> serde_json:
     json!({
         "v": 1, "run": run, "standing": standing(state), "outcome": state.finished, "by": state.by,
         "begun-at-ms": state.begun_ms, "last-at-ms": state.last_ms, "window": state.window, "steps": steps.collect::<Vec<_>>(),
-        "plan": state.plan, "decisions": decisions(entries), "left-to-do": left_to_do(state), "entries": entries,
+        "plan": state.plan, "decisions": decisions(entries), "left-to-do": state.left_to_do(true), "entries": entries,
     })
 }
 

@@ -179,8 +179,9 @@ pub fn set(text: &str, sets: &[String]) -> Result<String, Mistake> {
         if matches!(first, "limits" | "waves") {
             table.entry(first).or_insert_with(|| toml::Value::Table(toml::Table::new()));
         }
+        let of_step = has_step(&table, first) && !is_field(first, rest);
         let target = match table.get_mut(first) {
-            Some(toml::Value::Table(found)) => Some(found),
+            Some(toml::Value::Table(found)) if !of_step => Some(found),
             _ => table.get_mut("step").and_then(toml::Value::as_array_mut).and_then(|steps| {
                 let steps = steps.iter_mut().filter_map(toml::Value::as_table_mut);
                 steps.into_iter().find(|step| step.get("id").and_then(toml::Value::as_str) == Some(first))
@@ -198,6 +199,24 @@ pub fn set(text: &str, sets: &[String]) -> Result<String, Mistake> {
         }
     }
     Ok(table.to_string())
+}
+
+fn has_step(table: &toml::Table, id: &str) -> bool {
+    let steps = table.get("step").and_then(toml::Value::as_array);
+    steps.into_iter().flatten().any(|step| step.get("id").and_then(toml::Value::as_str) == Some(id))
+}
+
+/// Whether a table of the runbook has such a field. A step may be called as a table is: `mirror.url`, `mirror.restart`.
+fn is_field(table: &str, path: &str) -> bool {
+    let schema = match table {
+        "limits" => actions::whole_schema::<Limits>(),
+        "waves" => actions::whole_schema::<WrittenWaves>(),
+        "move" => actions::whole_schema::<Move>(),
+        "mirror" => actions::whole_schema::<Mirror>(),
+        _ => return false,
+    };
+    let field = path.split('.').next().unwrap_or_default();
+    schema.get("properties").is_some_and(|properties| properties.get(field).is_some())
 }
 
 #[derive(JsonSchema)]

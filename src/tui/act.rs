@@ -165,8 +165,7 @@ impl App {
 
     /// The steps with something that an undo would undo.
     pub fn undoable(&self) -> Vec<usize> {
-        let ours = |step: &usize| self.state.order.iter().any(|id| id.step == *step);
-        (0..self.state.steps.len()).filter(ours).collect()
+        self.state.undoable()
     }
 
     pub fn act(&mut self, intent: Intent, at_ms: i64) -> Option<Command> {

@@ -130,11 +130,9 @@ impl App {
         if self.state.plan.is_none() || self.simulated {
             return None;
         }
-        let command = match (&self.state.finished, self.state.order.iter().map(|id| id.step).min()) {
+        let command = match (&self.state.finished, self.state.undoable().first().copied()) {
             (None, _) => format!("castoff resume {}{}", word(&self.run), self.again),
-            (Some(crate::model::Outcome::RolledBack), _) | (Some(_), None) => {
-                format!("castoff report {}{}", word(&self.run), self.again)
-            }
+            (Some(_), None) => format!("castoff report {}{}", word(&self.run), self.again),
             (Some(_), Some(to)) => {
                 format!("castoff rollback {} --to {}{}", word(&self.run), word(&self.plan.steps[to].id), self.again)
             }

@@ -3,14 +3,11 @@
 
 use super::app::{App, Leaving, Screen};
 use super::lines::outcome_words;
-use super::screens::end::left_to_do;
 use super::screens::window::{self, held_words};
 use super::theme::Face;
 use super::waves;
 use crate::model::problems::together;
-use crate::model::{
-    Ask, Change, ChangeState, Gate, Next, Outcome, Plan, PlannedStep, Problem, State, Status, Stop, WayBack, hold, text,
-};
+use crate::model::{Ask, ChangeState, Gate, Next, Outcome, Plan, PlannedStep, Problem, State, Status, Stop, WayBack, hold, text};
 
 /// One verb for one act, in three tenses.
 pub struct Verb {
@@ -38,14 +35,9 @@ pub fn verb(kind: &str) -> Verb {
     Verb { would, doing, done }
 }
 
-/// Whether a step is about the files of hosts: then its rows are hosts.
-pub fn configures(step: &PlannedStep) -> bool {
-    step.changes.first().is_some_and(|planned| matches!(planned.change, Change::Configure { .. }))
-}
-
 /// What the machines of a plan are called: Backend.AI's are agents.
 pub fn machine(plan: &Plan) -> &'static str {
-    if plan.steps.iter().any(configures) { "host" } else { "agent" }
+    if plan.steps.iter().any(PlannedStep::configures) { "host" } else { "agent" }
 }
 
 /// Face and word of one change.
@@ -84,9 +76,11 @@ pub fn step_face(state: &State, step: usize, stalled: bool) -> (Face, &'static s
         return match () {
             () if tally.failed > 0 => (Face::Failed, "UNDO FAILED"),
             () if tally.running + tally.retrying > 0 && state.paused.is_none() => (Face::Running, "undoing"),
-            () if tally.done > 0 => (Face::Waiting, "to undo"),
+            () if state.steps[step].counts.undoable > 0 => (Face::Waiting, "to undo"),
             () if tally.undone > 0 => (Face::Undone, "undone"),
             () if tally.total() > 0 && tally.found == tally.total() => (Face::Already, "already"),
+            // Its gate did open, and it has nothing that could be undone.
+            () if tally.total() == 0 && state.steps[step].approved.is_some() => (Face::Done, "done"),
             () => (Face::NotRun, "not run"),
         };
     }
@@ -168,10 +162,13 @@ pub fn title_state(app: &App) -> (Face, String) {
 /// How a run ended, with what is left for a person to do.
 pub fn end_face(state: &State) -> (Face, String) {
     match &state.finished {
-        Some(outcome @ (Outcome::Done | Outcome::DoneWithSkips)) => match left_to_do(state).len() {
-            0 => outcome_face(outcome),
-            n => (Face::Warning, format!("DONE, {n} LEFT TO DO")),
-        },
+        Some(outcome @ (Outcome::Done | Outcome::DoneWithSkips | Outcome::RolledBack)) => {
+            let word = if *outcome == Outcome::RolledBack { "ROLLED BACK" } else { "DONE" };
+            match state.left_to_do(false).len() {
+                0 => outcome_face(outcome),
+                n => (Face::Warning, format!("{word}, {n} LEFT TO DO")),
+            }
+        }
         Some(outcome) => outcome_face(outcome),
         None => (Face::Unknown, String::new()),
     }

@@ -110,7 +110,7 @@ impl Fused {
         }
         let (before, after) = change.sides();
         let standing = self.sim.world().standing(change);
-        let untold = !back && change.told_by_attempt();
+        let untold = if back { change.way_back_told_by_attempt() } else { change.told_by_attempt() };
         if before != after && !untold && (standing == if back { Standing::Before } else { Standing::After }) {
             wrong.push(format!("{id} is acted on (back: {back}) without need"));
         }

@@ -129,6 +129,8 @@ async fn a_crash_while_something_happens_to_a_run_of_mirrors_is_resumed() {
     points(&mirrors::passing(), 3, one("a retry", retried, 2)).await;
     points(&mirrors::again(), 3, one("asked again", |entry| matches!(entry, Entry::Failed { .. }), 1)).await;
     points(&mirrors::skipped(), 3, one("skipped", |entry| matches!(entry, Entry::Skipped { .. }), 1)).await;
+    let undone: fn(&Entry) -> bool = |entry| matches!(entry, Entry::UndoFailed { .. });
+    points(&mirrors::skipped_and_back(), 5, one("skipped and taken back", undone, 0)).await;
     points(&mirrors::paused(), 5, one("paused", |entry| matches!(entry, Entry::Paused { .. }), 1)).await;
     points(&mirrors::aborted(), 5, |_| {}).await;
     points(&mirrors::aside(), 7, |entries| {
@@ -173,7 +175,7 @@ async fn soak_every_story_on_the_larger_cluster() {
 #[ignore = "soak"]
 async fn soak_every_story_of_mirrors() {
     let mut stories = vec![mirrors::passing(), mirrors::again(), mirrors::skipped(), mirrors::paused(), mirrors::aborted()];
-    stories.extend([mirrors::aside(), mirrors::retried_back()]);
+    stories.extend([mirrors::aside(), mirrors::retried_back(), mirrors::skipped_and_back()]);
     stories.extend(back().map(|story| Story { of: Family::Mirror, ..story }));
     for story in stories {
         every_point(&story, |_| {}).await;

@@ -71,6 +71,26 @@ pub fn skipped() -> Story {
     }
 }
 
+/// Skipped while what was begun there is in use, and then all of it is taken back.
+pub fn skipped_and_back() -> Story {
+    Story {
+        faults: |sim| fails(sim, &[lasting()]),
+        others: |sim, _, state| {
+            let changes = state.plan.iter().flat_map(|plan| &plan.steps).flat_map(|step| &step.changes);
+            for planned in changes.filter(|_| state.rolling_back.is_none()) {
+                if matches!(state.status(planned.id).status, Status::Skipped(_)) {
+                    sim.meddle(|world| world.apply(&planned.change));
+                }
+            }
+        },
+        operator: |plan, entries, state| match state.next() {
+            Next::Stop(Stop::Failed(_)) => vec![(0, Command::Skip { target: Target::Failed, why: "not needed".to_owned() })],
+            _ => back_and_again(plan, entries, state).into_iter().map(|(n, command)| (n + 1, command)).collect(),
+        },
+        ..story("in the rollback of a host that was skipped", End::RolledBack)
+    }
+}
+
 /// Paused once the first host is done.
 pub fn paused() -> Story {
     Story {

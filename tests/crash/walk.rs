@@ -8,7 +8,9 @@ use castoff::cluster::{
 };
 use castoff::engine::{Ending, Engine, Setup};
 use castoff::journal::Journal;
-use castoff::model::{Command, Entry, Event, Inventory, Next, Outcome, Plan, Row, Stamped, State, Status, Waves, Window};
+use castoff::model::{
+    Command, Entry, Event, Inventory, Next, Outcome, Plan, Row, Service, Stamped, State, Status, Waves, Window,
+};
 use castoff::runbook::{Runbook, SHIPPED};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -301,8 +303,8 @@ pub async fn walk(runbook: &Runbook, story: &Story, crashes: &[usize]) -> Walked
     for fuse in &fuses {
         ending = stage.whole_process(story, fuse, at).await;
         // Left at a safe point, or over before the question of a rollback came: the next process goes on.
-        let finished = Some(Ending::Finished(Outcome::Done));
-        while ending == Some(Ending::Stopped) || (story.end == End::RolledBack && ending == finished) {
+        let finished = [Outcome::Done, Outcome::DoneWithSkips].map(|outcome| Some(Ending::Finished(outcome)));
+        while ending == Some(Ending::Stopped) || (story.end == End::RolledBack && finished.contains(&ending)) {
             ending = stage.whole_process(story, fuse, at).await;
         }
         if ending.is_some() {
@@ -383,8 +385,7 @@ fn in_their_turn(entries: &[Stamped], at: &str) {
 pub fn with_units() -> Inventory {
     let mut world = small();
     for machine in world.machines.values_mut() {
-        machine.units =
-            [("chronyd", true), ("docker", true), ("puppet", true)].map(|(unit, runs)| (unit.to_owned(), runs)).into();
+        machine.units = ["chronyd", "docker", "puppet"].map(|unit| (unit.to_owned(), Some(Service::Running))).into();
     }
     world
 }

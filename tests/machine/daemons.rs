@@ -13,7 +13,12 @@ use castoff::{
     },
     model::{Cri, FaultKind},
 };
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 fn containerd(folder: &Path, config_path: &str) -> Vec<String> {
     let at = |name: &str| folder.join(name).display().to_string();
@@ -72,6 +77,14 @@ fn containerd_tells_what_it_has_taken_up() {
     });
 }
 
+/// Whether a dockerd was begun with that word in its command line.
+fn is_running(word: &str) -> bool {
+    let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let is = |path: &Path| fs::read_to_string(path.join("comm")).is_ok_and(|comm| comm == "dockerd\n");
+    let mut of = processes.filter(|path| is(path)).filter_map(|path| fs::read_to_string(path.join("cmdline")).ok());
+    of.any(|words| words.contains(word))
+}
+
 #[test]
 fn a_docker_daemon_is_found_by_its_socket() {
     let (server, _port) = start("dockerd", "docker.io", "docker.sock", |folder| {
@@ -98,6 +111,25 @@ fn a_docker_daemon_is_found_by_its_socket() {
         assert_eq!((found.config, found.mirrors), (at("own.json"), vec!["https://m.example/".to_owned()]));
         assert_eq!((found.insecure, found.live_restore, found.rootless), (vec!["10.9.0.0/16".to_owned()], true, false));
         assert_eq!((&found.flags[0], found.running.len()), (&"--config-file".to_owned(), 0));
+        // One of a container, in processes of its own, is not the host's.
+        let inner = tempfile::tempdir().unwrap();
+        let place = |name: &str| inner.path().join(name).display().to_string();
+        fs::copy("/bin/sh", place("dockerd")).unwrap();
+        let flags = ["--config-file=/srv/inner.json".to_owned(), format!("--host=unix://{}", place("inner.sock"))];
+        let mut container = Command::new("unshare");
+        container.args(["--pid", "--fork", "--kill-child", &place("dockerd"), "-c", "read held", "dockerd"]).args(flags);
+        let mut container = container.stdin(Stdio::piped()).spawn().unwrap();
+        while !is_running(&place("inner.sock")) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let other = DockerConfig { socket: place("inner.sock"), ..DockerConfig::default() };
+        let beside = docker::read(&places.at("local"), &engine, &other).await.unwrap();
+        assert_eq!((beside.config.as_str(), beside.flags.len()), ("/etc/docker/daemon.json", 0));
+        drop(container.stdin.take());
+        container.wait().unwrap();
+        let absent = docker::absent(&places.at("local"), &at("none/deep/daemon.json")).await.unwrap();
+        assert_eq!(absent, [at("none"), at("none/deep")]);
+        assert_eq!(docker::absent(&places.at("local"), &at("daemon.json")).await, Ok(vec![]));
     });
 }
 

@@ -24,11 +24,11 @@ use std::{
 const SCRIPT: &str = include_str!("../../src/cluster/host/write.sh");
 
 fn put<'a>(path: &'a str, bytes: &'a [u8], expect: Option<&[u8]>) -> Write<'a> {
-    Write { path, bytes: Some(bytes), expect: expect.map(Digest::of_bytes), mode: None, folders: &[] }
+    Write { path, bytes: Some(bytes), expect: expect.map(Digest::of_bytes), mode: None, owner: None, folders: &[] }
 }
 
 fn take<'a>(path: &'a str, expect: Option<&[u8]>, folders: &'a [String]) -> Write<'a> {
-    Write { path, bytes: None, expect: expect.map(Digest::of_bytes), mode: None, folders }
+    Write { path, bytes: None, expect: expect.map(Digest::of_bytes), mode: None, owner: None, folders }
 }
 
 async fn one(runner: &Runner, path: &str) -> Result<Option<Raw>, Fault> {
@@ -104,6 +104,14 @@ async fn there_and_back(runner: &Runner, folder: &Path) {
     fs::remove_file(folder.join("deep/theirs")).unwrap();
     files::write(runner, &take(&path, None, &folders)).await.unwrap();
     assert!(!folder.join("deep").exists());
+
+    // What stood there comes back to whom it belonged.
+    let whose = Write { mode: Some(0o600), owner: Some("1234:4321"), ..put(&path, b"one", None) };
+    files::write(runner, &Write { folders: &folders, ..whose }).await.unwrap();
+    let about = fs::metadata(&path).unwrap();
+    assert_eq!((about.uid(), about.gid(), mode(Path::new(&path))), (1234, 4321, 0o600));
+    assert_eq!(fs::metadata(folder.join("deep")).unwrap().uid(), 0);
+    fs::remove_dir_all(folder.join("deep")).unwrap();
     assert_eq!(left_over(folder), Vec::<String>::new());
 }
 
@@ -187,6 +195,11 @@ fn what_is_no_readable_file_is_named() {
         {
             refused(&nobody, write, Denied, "ermission denied").await;
         }
+        fs::create_dir(at("open")).unwrap();
+        fs::set_permissions(at("open"), fs::Permissions::from_mode(0o777)).unwrap();
+        let given = at("open/given");
+        refused(&nobody, Write { owner: Some("0:0"), ..put(&given, b"new", None) }, Denied, "not permitted").await;
+        assert!(!Path::new(&given).exists());
         refused(&nobody, take(&at("most"), Some(&vec![0; MOST_BYTES]), &[]), Denied, "ermission denied").await;
         assert_eq!(fs::read(at("own")).unwrap(), b"old");
         assert_eq!(left_over(Path::new(&at("."))), Vec::<String>::new());
@@ -231,7 +244,7 @@ fn a_full_and_a_read_only_disk_leave_the_old_file_whole() {
 fn by_hand(path: &str, wanted: &[u8]) -> std::process::Child {
     let hex = |bytes: &[u8]| Digest::of_bytes(bytes).as_str()[7..].to_owned();
     let mut command = Command::new("sh");
-    command.args(["-c", SCRIPT, "castoff", "put", path, &hex(b"old"), &hex(wanted), "-", ".castoff-by-hand"]);
+    command.args(["-c", SCRIPT, "castoff", "put", path, &hex(b"old"), &hex(wanted), "-", "-", ".castoff-by-hand"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
 }
 

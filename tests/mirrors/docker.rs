@@ -154,7 +154,9 @@ fn a_mirror_that_cannot_be_used_blocks_the_plan_and_sees_no_login() {
     let certs = format!("docker/certs.d/{}", lab.address(Part::Tls));
     for node in NODES {
         fs::create_dir_all(lab.at(node, &certs)).unwrap();
-        fs::copy(lab.place("CASTOFF_MIRROR_TLS_CA"), lab.at(node, &format!("{certs}/ca.crt"))).unwrap();
+        // Whatever its name.
+        let name = if node == "node-2" { "own.crt" } else { "ca.crt" };
+        fs::copy(lab.place("CASTOFF_MIRROR_TLS_CA"), lab.at(node, &format!("{certs}/{name}"))).unwrap();
     }
     scene.run(&shipped(&scene, Part::Tls), GATE).ends(0, &["was served by https://"]);
     assert!(lab.serves(Part::Tls) && lab.counts(Part::Upstream).is_empty());
@@ -176,6 +178,7 @@ fn what_is_wrong_with_a_file_is_told_in_the_plan_with_its_place_and_what_helps()
         ("{\"registry-mirrorz\": []}".to_owned(), true, "is no key", "write `registry-mirrors`"),
         (format!("{{\"registry-mirror\": [\"{mirror}\"]}}"), false, "is the name of a flag", "write `registry-mirrors`"),
         ("{\"registry-mirrors\": [\"ftp://m.example\"]}".to_owned(), false, "scheme", "replaces it"),
+        ("{\"log-level\": \"warn\"}".to_owned(), false, "logs at `warn`: after the proof", "ceases to debug"),
         ("{\"registry-mirrors\": [\"https://m.example/infra\"]}".to_owned(), false, "path", "replaces it"),
     ];
     let mut wrong = vec![];
@@ -238,6 +241,7 @@ fn a_restart_is_made_where_the_runbook_asks_and_says_what_stops() {
     let plan = scene.plan(&runbook, 10);
     let gate = plan["steps"][1]["gate"]["text"].to_string();
     // node-3 has live-restore; of node-2 the container stops.
+    assert!(!gate.contains("Nothing stops"), "{gate}");
     assert!(gate.contains("node-2: exporter") && !gate.contains("node-3"), "{gate}");
     let process = |node: &str| fs::read_to_string(lab.at(node, "docker.pid")).unwrap();
     let (two, three) = (process("node-2"), process("node-3"));
@@ -248,6 +252,47 @@ fn a_restart_is_made_where_the_runbook_asks_and_says_what_stops() {
     scene.rollback().ends(16, &["ROLLED BACK"]);
     let back = look(&scene);
     assert_eq!((back.trees, back.mirrors, back.debug), (before.trees, before.mirrors, before.debug));
+}
+
+#[test]
+fn a_restart_that_was_made_is_not_made_again() {
+    let scene = Scene::on(&["node-1"]);
+    let (lab, before) = (&scene.lab, look(&scene));
+    let step = ("action = \"mirror-docker\"", "action = \"mirror-docker\"\nrestart = true");
+    let runbook = scene.runbook("docker-mirror", lab.url(Part::Mirror), &[step]);
+    let process = || fs::read_to_string(lab.at("node-1", "docker.pid")).unwrap();
+    let first = process();
+    lab.fault(Part::Mirror, &failing(r#""status": 404"#));
+    scene.run(&runbook, GATE).ends(14, &["and not from the mirror"]);
+    let second = process();
+    assert_ne!(first, second);
+    lab.afresh();
+    scene.castoff(&["resume", "--headless", "--retry"]).ends(0, &["was served by"]);
+    assert_eq!((process(), &lab.info("node-1")["Debug"]), (second, &Value::from(false)));
+    scene.rollback().ends(16, &["ROLLED BACK"]);
+    assert_eq!(look(&scene), before);
+}
+
+#[test]
+fn what_was_never_taken_up_is_not_in_use_after_a_rollback_and_no_folder_is_left() {
+    let mut scene = Scene::on(&["node-1"]);
+    let (lab, runbook) = (&scene.lab, shipped(&scene, Part::Mirror));
+    fs::write(lab.at("node-1", FILE), format!("{{\"registry-mirrors\": [\"{}\"]}}", lab.url(Part::Mirror))).unwrap();
+    let before = look(&scene);
+    assert!(before.mirrors[0].is_empty());
+    scene.run(&runbook, GATE).ends(0, &["was served by"]);
+    assert_eq!(lab.mirrors_of("node-1"), [format!("{}/", lab.url(Part::Mirror))]);
+    scene.rollback().ends(16, &["ROLLED BACK"]);
+    assert_eq!(look(&scene), before);
+    // Its daemon reads another file: the run fails, and what it made is taken back.
+    fs::remove_file(lab.at("node-1", FILE)).unwrap();
+    let before = look(&scene);
+    scene.reword("node-1/docker/daemon.json", "node-1/docker/none/deep/daemon.json");
+    let runbook = shipped(&scene, Part::Mirror);
+    scene.run(&runbook, GATE).ends(14, &["uses no mirror"]);
+    assert!(scene.lab.at("node-1", "docker/none/deep/daemon.json").exists());
+    scene.rollback().ends(16, &["ROLLED BACK"]);
+    assert_eq!(look(&scene), before);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! Never draws what another run would not.
 
 use super::*;
-use castoff::model::State;
+use castoff::model::{ChangeId, Entry, Fault, FaultKind, Outcome, State};
 use castoff::report;
 
 fn planned(plan: castoff::model::Plan) -> App {
@@ -87,6 +87,58 @@ fn the_end_of_a_mirror_run() {
     assert!(!drawn.contains("LEFT TO DO"), "what is only to know is no work: {drawn}");
     check("mirror-end", &mut app);
     check("mirror-rolled-back", &mut running(&mirrors::rolled_back()));
+}
+
+fn question(app: &mut App, key: char) -> String {
+    letter(app, key);
+    picture(app, (120, 36)).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn what_was_begun_is_never_called_not_made() {
+    let mut app = running(&mirrors::failed());
+    let drawn = question(&mut app, 'A');
+    assert!(drawn.contains("4 changes done stay as they are; 2 were begun and may stand; 6 are not made."), "{drawn}");
+    let mut story = mirrors::failed();
+    story.push(Entry::Finished { outcome: Outcome::Aborted("enough".to_owned()) });
+    let state = State::fold(&story.entries).unwrap();
+    let report = report::report_markdown("7f3a", &state, &story.entries);
+    let line = "what was begun there may stand   (gpu-04, gpu-05)";
+    assert!(report.contains("## Left to do by hand") && report.contains(line), "{report}");
+    assert!(picture(&mut running(&story), (160, 40)).contains("(gpu-04, gpu-05)"));
+}
+
+#[test]
+fn a_rollback_counts_what_it_takes_back_also_of_hosts_that_were_left_out() {
+    let mut app = running(&mirrors::skipped());
+    let drawn = question(&mut app, 'B');
+    assert!(drawn.contains("12 changes would be undone"), "{drawn}");
+    let mut story = mirrors::skipped();
+    mirrors::roll_back(&mut story, 0..11);
+    // The last one is changed by somebody, and left as it is.
+    let change = ChangeId { step: 1, n: 11 };
+    let fault = Fault::new(FaultKind::Drift, "cannot undo", "edited");
+    let (why, by) = ("edited by lee".to_owned(), "kim on ops-01".to_owned());
+    story.push(Entry::UndoStarted { change });
+    story.push(Entry::UndoFailed { change, fault });
+    story.push(Entry::Skipped { change, why, by });
+    story.push(Entry::Finished { outcome: Outcome::RolledBack });
+    let drawn = picture(&mut running(&story), (120, 36));
+    assert!(drawn.contains("ROLLED BACK, 1 LEFT TO DO") && drawn.contains("(gpu-12)"), "{drawn}");
+}
+
+#[test]
+fn a_host_that_came_back_and_failed_again_has_failed() {
+    let mut story = mirrors::aside();
+    let mut app = running(&story);
+    press(&mut app, KeyCode::Enter);
+    let drawn = picture(&mut app, (120, 36));
+    assert!(drawn.contains("set aside") && !drawn.contains("FAILED    "), "{drawn}");
+    mirrors::comes_back_and_fails(&mut story);
+    let mut app = running(&story);
+    press(&mut app, KeyCode::Enter);
+    let drawn = picture(&mut app, (120, 36));
+    assert!(!drawn.contains("set aside     ") && drawn.contains("FAILED    "), "{drawn}");
 }
 
 #[test]

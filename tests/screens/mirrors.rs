@@ -237,14 +237,50 @@ pub fn over() -> Story {
     story
 }
 
-pub fn rolled_back() -> Story {
-    let mut story = over();
+/// Those that failed are left out, and the others are done.
+pub fn skipped() -> Story {
+    let mut story = failed();
+    for n in [3, 4] {
+        let (why, by) = ("in use until Monday".to_owned(), "kim on ops-01".to_owned());
+        story.push(Entry::Skipped { change: ChangeId { step: 1, n }, why, by });
+    }
+    for (wave, hosts) in [(2, 6..9), (3, 9..12)] {
+        story.push(Entry::WaveReached { step: 1, wave });
+        proven(&mut story, hosts);
+    }
+    story.push(Entry::Finished { outcome: Outcome::DoneWithSkips });
+    story
+}
+
+/// One host of the second wave has no room, and waits until the others are done.
+pub fn aside() -> Story {
+    let mut story = second_wave();
+    let why = "no space left on device";
+    story.start(1, 3).fail(1, 3, Fault::new(FaultKind::Space, "cannot write", why));
+    story.push(Entry::SetAside { step: 1, place: host(3), why: why.to_owned() });
+    story
+}
+
+/// It still has none.
+pub fn comes_back_and_fails(story: &mut Story) {
+    let change = ChangeId { step: 1, n: 3 };
+    story.push(Entry::CameBack { step: 1, places: vec![host(3)] });
+    story.push(Entry::Retried { change, why: "its host comes back".to_owned(), after_ms: 0 });
+    story.start(1, 3).fail(1, 3, Fault::new(FaultKind::Space, "cannot write", "no space left on device"));
+}
+
+pub fn roll_back(story: &mut Story, hosts: std::ops::Range<usize>) {
     story.wait(60_000).push(Entry::RollbackBegun { to: 0, by: "kim on ops-01".to_owned(), why: "the mirror is slow".to_owned() });
-    for n in (0..12).rev() {
+    for n in hosts.rev() {
         let change = ChangeId { step: 1, n };
         story.push(Entry::UndoStarted { change });
         story.wait(700).push(Entry::Undone { change });
     }
+}
+
+pub fn rolled_back() -> Story {
+    let mut story = over();
+    roll_back(&mut story, 0..12);
     story.push(Entry::Finished { outcome: Outcome::RolledBack });
     story
 }

@@ -312,6 +312,7 @@ pub fn plan() -> Plan {
             rows: 3,
             removals: 57,
             hosts: 0,
+            units: 0,
             clusters: 0,
             gates: 6,
             irreversible: 10,

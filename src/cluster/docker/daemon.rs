@@ -7,7 +7,7 @@ use crate::{
         config::AgentConfig,
         ssh::{Place, Sessions},
     },
-    model::{DockerDaemon, Fault, FaultKind, Store, text},
+    model::{DockerDaemon, Fault, FaultKind, Store, daemon_json, text},
 };
 use bollard::{
     models::{LocalNodeState, SystemInfo},
@@ -26,6 +26,8 @@ pub struct Uses {
     hub: Option<Vec<String>>,
     pub debug: bool,
     pub version: String,
+    /// Registries that need not be secure, as `DockerDaemon` has them.
+    insecure: Vec<String>,
     /// By its own clock, which its log and its events go by as well.
     pub now: Option<Timestamp>,
 }
@@ -34,6 +36,11 @@ impl Uses {
     /// These mirrors and no others, wherever it keeps them.
     pub fn has(&self, mirrors: &[String]) -> bool {
         self.mirrors == mirrors && self.hub.as_deref().is_none_or(|hub| hub == mirrors)
+    }
+
+    /// A reload would make it forget its insecure registries.
+    pub fn is_hurt_by_reload(&self) -> bool {
+        !self.insecure.is_empty() && daemon_json::reload_drops_insecure(&self.version)
     }
 }
 
@@ -55,8 +62,8 @@ impl DockerEngine {
         let now = info.system_time.as_deref().and_then(|time| time.parse().ok());
         let hub =
             info.registry_config.as_ref().and_then(|config| config.index_configs.as_ref()?.get("docker.io")?.mirrors.clone());
-        let daemon = described(info);
-        Ok(Uses { mirrors: daemon.mirrors, hub, debug: daemon.debug, version: daemon.version, now })
+        let DockerDaemon { mirrors, debug, version, insecure, .. } = described(info);
+        Ok(Uses { mirrors, hub, debug, version, insecure, now })
     }
 
     /// Ends with the daemon's next reload since a moment of its own clock; the mirrors that it tells then, as its file has them.

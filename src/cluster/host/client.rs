@@ -85,19 +85,22 @@ impl HostClient {
         paths.sort();
         paths.dedup();
         machine.files = self.states(&paths).await?;
+        if let Some(docker) = machine.docker.as_mut().filter(|docker| machine.files.get(&docker.config) == Some(&None)) {
+            docker.absent = docker::absent(&self.runner, &docker.config).await?;
+        }
         for unit in &wants.units {
-            machine.units.insert(unit.clone(), self.runs(unit).await?);
+            machine.units.insert(unit.clone(), self.unit_state(unit).await?);
         }
         for want in &wants.reach {
-            let ca = match want.ca.clone().or_else(|| self.trusted_by_docker(want, machine.docker.as_ref())) {
-                Some(url) if !url.starts_with('/') => fetched.get(&url).map(|pem| pem.as_bytes().to_vec()),
+            let ca = match &want.ca {
+                Some(url) if !url.starts_with('/') => fetched.get(url).map(|pem| pem.as_bytes().to_vec()),
                 Some(path) => {
-                    files::read(&self.runner, std::slice::from_ref(&path)).await?.remove(&path).flatten().map(|raw| raw.bytes)
+                    files::read(&self.runner, std::slice::from_ref(path)).await?.remove(path).flatten().map(|raw| raw.bytes)
                 }
-                None => None,
+                None => self.trusted_by_docker(want, machine.docker.as_ref()).await?,
             };
             let found = reach(&self.runner, want, ca.as_deref()).await;
-            machine.reach.insert(want.mirror.clone(), found);
+            machine.reach.insert(want.name(), found);
         }
         Ok(machine)
     }
@@ -163,12 +166,12 @@ impl HostClient {
     pub async fn undo(&self, change: &Change, means: &Means<'_>, report: Report<'_>) -> Result<(), Fault> {
         let Change::Configure { files, daemon, .. } = change else { return Ok(()) };
         report.progress("writing", 0, 0);
-        if let (Some(TakesUp::Docker { before, after, .. }), [file]) = (daemon, files.as_slice()) {
+        if let (Some(TakesUp::Docker { restart, before, after, .. }), [file]) = (daemon, files.as_slice()) {
             // It never took up what was written: nothing has to be forgotten.
             if before != after && self.docker_still_uses(file, before).await {
                 return self.files(means).restore(files).await;
             }
-            self.docker_calms(file, after, means, report).await?;
+            self.docker_calms(file, (*restart, after), means, report).await?;
         }
         if let (Some(TakesUp::Docker { cleared: Some(cleared), .. }), [file, ..]) = (daemon, files.as_slice()) {
             self.files(means).put_between(file, cleared).await?;
@@ -208,12 +211,19 @@ impl HostClient {
         }
     }
 
-    /// Where its Docker daemon looks for the authority of a mirror; on a host with containerd beside it, only if that is asked for.
-    fn trusted_by_docker(&self, want: &ReachWant, daemon: Option<&DockerDaemon>) -> Option<String> {
-        let config = self.config.docker.as_ref().filter(|_| daemon.is_some() || self.config.containerd.is_none())?;
+    /// The authorities of a mirror that its Docker daemon trusts: every `*.crt` of its folder. On a host with containerd beside
+    /// it, only if that is asked for.
+    async fn trusted_by_docker(&self, want: &ReachWant, daemon: Option<&DockerDaemon>) -> Result<Option<Vec<u8>>, Fault> {
+        let config = self.config.docker.as_ref().filter(|_| daemon.is_some() || self.config.containerd.is_none());
+        let Some(config) = config.filter(|_| !want.host().is_empty()) else { return Ok(None) };
         let certs = daemon.map_or(&config.certs, |daemon| &daemon.certs);
-        let authority = want.mirror.split_once("://")?.1.split('/').next().filter(|authority| !authority.is_empty())?;
-        Some(format!("{certs}/{authority}/ca.crt"))
+        let folder = format!("{certs}/{}", want.host());
+        let names = files::list(&self.runner, &folder).await?.unwrap_or_default();
+        let is_authority = |name: &&String| name.rsplit_once('.').is_some_and(|(_, end)| end == "crt");
+        let paths: Vec<_> = names.iter().filter(is_authority).map(|name| format!("{folder}/{name}")).collect();
+        let found = files::read(&self.runner, &paths).await?.into_values().flatten();
+        let joined = found.map(|raw| raw.bytes).collect::<Vec<_>>().join(&b'\n');
+        Ok(Some(joined).filter(|_| !paths.is_empty()))
     }
 
     pub(super) fn without(&self, section: &str) -> Fault {

@@ -59,9 +59,10 @@ impl HostClient {
         let fault = |why: String| Fault::new(FaultKind::Lasting, &what, why);
         let uses = |found: &ContainerdDaemon| found.config_path == wanted && found.taken_up.is_so();
         // An attempt that was cut off may have been far enough.
-        let already = match forward {
-            true => containerd::read(&self.runner, config).await.is_ok_and(|found| uses(&found) && found.cri == Cri::Ok),
-            false => containerd::used(&self.runner, &config.socket).await.as_deref() == Some(wanted),
+        let already = if forward {
+            containerd::read(&self.runner, config).await.is_ok_and(|found| uses(&found) && found.cri == Cri::Ok)
+        } else {
+            containerd::used(&self.runner, &config.socket).await.as_deref() == Some(wanted)
         };
         if already {
             return Ok(());

@@ -1,7 +1,7 @@
 //! A Docker daemon as it runs on a host: its API, the words it was started with, and those that would start it anew.
 //! What of its process cannot be seen is left empty and never guessed.
 
-use super::files::{decoded, finished, script};
+use super::files::{self, decoded, finished, script};
 use crate::{
     cluster::{config::DockerConfig, docker::DockerEngine, ssh::Runner},
     model::{DockerDaemon, Fault, text},
@@ -24,6 +24,14 @@ pub async fn read(runner: &Runner, engine: &DockerEngine, config: &DockerConfig)
     daemon.certs = certs(config, &daemon);
     daemon.flags = cleaned(process.map_or(&[], |process| process.flags.as_slice()));
     Ok(daemon)
+}
+
+/// The folders on the way to its `daemon.json` that are not there, outermost first.
+pub async fn absent(runner: &Runner, config: &str) -> Result<Vec<String>, Fault> {
+    match config.rsplit_once('/') {
+        Some((folder, _)) if !folder.is_empty() => files::folders(runner, folder).await.map(|(_, missing)| missing),
+        _ => Ok(vec![]),
+    }
 }
 
 /// A daemon without root looks beside its `daemon.json`.
@@ -86,13 +94,13 @@ impl Told {
         let named = |process: &&Process| {
             hosts(process).iter().any(|host| host.strip_prefix("unix://").is_some_and(|path| same_place(path) == socket))
         };
-        if let Some(process) = self.processes.iter().find(named) {
+        let by_unit = self.processes.iter().find(|process| hosts(process).iter().any(|host| host.starts_with("fd://")));
+        // One in a container may name the usual place as well; the unit's is the host's own.
+        if let Some(process) = by_unit.filter(|_| socket == USUAL_SOCKET).or_else(|| self.processes.iter().find(named)) {
             return Some(process);
         }
         let silent: Vec<&Process> = self.processes.iter().filter(|process| hosts(process).is_empty()).collect();
-        let by_unit = self.processes.iter().find(|process| hosts(process).iter().any(|host| host.starts_with("fd://")));
         match (socket.as_str(), silent.as_slice()) {
-            (USUAL_SOCKET, _) if by_unit.is_some() => by_unit,
             // Without `--host` it is in `hosts` of its `daemon.json`, or the usual one; rootless by where it runs.
             (_, [one]) => Some(one),
             (_, many) => many.iter().copied().find(|process| process.flags.is_empty()).filter(|_| socket == USUAL_SOCKET),
@@ -244,6 +252,10 @@ mod tests {
     fn who_listens_somewhere_else_is_not_taken_for_it() {
         let told = told(&[("process", "dockerd\0-H\0unix:///run/a.sock\0")]);
         assert_eq!(told.process_of("/var/run/docker.sock"), None);
+        // As docker:dind runs in a container, and the host's own as its unit has it.
+        let (inner, own) = ("dockerd\0--host=unix:///var/run/docker.sock\0", "/usr/bin/dockerd\0-H\0fd://\0");
+        let both = self::told(&[("process", inner), ("process", own)]);
+        assert_eq!(both.process_of("/var/run/docker.sock").map(|process| process.flags[0].as_str()), Some("-H"));
         assert_eq!(Told::default().unit_flags(), Vec::<String>::new());
     }
 

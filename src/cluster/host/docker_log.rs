@@ -2,6 +2,7 @@
 //! A line without a time is never taken for a new one.
 
 use super::client::HostClient;
+use crate::cluster::config::DockerConfig;
 use crate::model::{
     Fault, FaultKind, Proof,
     doctor::{LogLine, classify, written_at},
@@ -16,13 +17,25 @@ impl HostClient {
     /// The newest lines of the daemon's log, written since then.
     pub(super) async fn docker_log(&self, since: Timestamp) -> Result<Vec<String>, Fault> {
         let (config, _) = self.docker_parts()?;
-        let output = self.runner.run(&config.log, None, DEADLINE).await?;
+        let output = self.runner.run(&bounded(&config.log, since), None, DEADLINE).await?;
         if output.code != Some(0) {
             let what = format!("cannot read Docker's log on `{}`", self.config.name);
             return Err(Fault::new(FaultKind::Lasting, what, output.last_words()));
         }
         Ok(output.stdout.lines().filter(|line| is_since(line, since)).map(str::to_owned).collect())
     }
+}
+
+/// The usual command prints the newest lines alone: on a busy host ours would not be among them.
+fn bounded(command: &[String], since: Timestamp) -> Vec<String> {
+    let mut words = command.to_vec();
+    if command == DockerConfig::default().log
+        && since > Timestamp::UNIX_EPOCH
+        && let Some(at) = words.iter().position(|word| word == "--lines")
+    {
+        words.splice(at..at + 2, ["--since".to_owned(), format!("@{}", since.as_second())]);
+    }
+    words
 }
 
 fn is_since(line: &str, since: Timestamp) -> bool {
@@ -127,6 +140,17 @@ mod tests {
         assert!(is_since(&line(2, "x"), since));
         assert!(is_since("time=\"2026-11-22T04:00:00.5+02:00\" level=info msg=x", since));
         assert!(!is_since("msg=x", since));
+    }
+
+    #[test]
+    fn the_usual_log_is_read_from_the_pull_on_and_any_other_as_it_is_written() {
+        let (usual, since) = (DockerConfig::default().log, "2026-11-22T02:00:00.5Z".parse().unwrap());
+        let words = bounded(&usual, since);
+        assert!(words.join(" ").contains("--unit docker --since @1795312800 --output cat"), "{words:?}");
+        assert!(!words.contains(&"--lines".to_owned()));
+        assert_eq!(bounded(&usual, Timestamp::MIN), usual);
+        let own = ["tail", "--lines", "2000", "/x"].map(str::to_owned);
+        assert_eq!(bounded(&own, since), own);
     }
 
     #[test]

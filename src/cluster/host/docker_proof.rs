@@ -48,19 +48,34 @@ impl HostClient {
             Ok(()) => self.docker_pulls(proof, report).await,
             Err(fault) => Err(fault),
         };
+        let pulled = proven.is_ok();
         let settled = async {
-            if !self.docker_parts()?.1.uses().await?.debug {
-                return files.put_over(file, held, text).await.map(drop);
+            let uses = self.docker_parts()?.1.uses().await;
+            let calm = Wanted { mirrors, debug: Some(false) };
+            match uses {
+                Ok(uses) if !uses.debug => files.put_over(file, held, text).await.map(drop),
+                Ok(uses) if restart && uses.is_hurt_by_reload() => {
+                    files.put_over(file, held, text).await?;
+                    self.docker_takes_up(true, calm, report).await
+                }
+                // One that is down reads it when it starts.
+                Err(gone) if restart => {
+                    files.put_over(file, held, text).await?;
+                    if pulled { Err(gone) } else { Ok(()) }
+                }
+                // One that does not answer at the moment may debug.
+                _ => {
+                    // A reload keeps what a file does not name.
+                    let held = files.put_over(file, held, off).await?;
+                    let calm = self.docker_takes_up(false, calm, report).await;
+                    files.put_over(file, held, text).await?;
+                    calm
+                }
             }
-            // A reload keeps what a file does not name.
-            let held = files.put_over(file, held, off).await?;
-            let calm = self.docker_takes_up(false, Wanted { mirrors, debug: Some(false) }, report).await;
-            files.put_over(file, held, text).await?;
-            calm
         };
         match (proven, settled.await) {
-            (Ok(()), settled) => settled,
-            (fault, _) => fault,
+            (proven, Ok(())) => proven,
+            (proven, Err(left)) => Err(unsettled(&self.config.name, &file.path, proven.err(), left)),
         }
     }
 
@@ -75,17 +90,16 @@ impl HostClient {
     pub(super) async fn docker_calms(
         &self,
         file: &FileDiff,
-        mirrors: &[String],
+        (restart, mirrors): (bool, &[String]),
         means: &Means<'_>,
         report: Report<'_>,
     ) -> Result<(), Fault> {
         let [_, off, ..] = file.between.as_slice() else { return Ok(()) };
         let (_, engine) = self.docker_parts()?;
-        if !engine.uses().await.is_ok_and(|uses| uses.debug) {
-            return Ok(());
-        }
+        let Some(uses) = engine.uses().await.ok().filter(|uses| uses.debug) else { return Ok(()) };
         self.files(means).put_between(file, off).await?;
-        self.docker_takes_up(false, Wanted { mirrors, debug: Some(false) }, report).await
+        let restart = restart && uses.is_hurt_by_reload();
+        self.docker_takes_up(restart, Wanted { mirrors, debug: Some(false) }, report).await
     }
 
     pub(super) async fn docker_pulls(&self, proof: Option<&Proof>, report: Report<'_>) -> Result<(), Fault> {
@@ -95,6 +109,7 @@ impl HostClient {
         let held = engine.holds(&proof.image).await?;
         let since = engine.uses().await?.now.unwrap_or(Timestamp::MIN);
         let pulled = engine.pull_by_name(&proof.image, report).await;
+        let forgotten = if held || pulled.is_err() { Ok(()) } else { engine.forget(&proof.image).await };
         let until = Instant::now() + LOGGED_WITHIN;
         let served = loop {
             let served = served(&self.docker_log(since).await?, proof);
@@ -103,9 +118,7 @@ impl HostClient {
             }
             sleep(LOOK_EVERY).await;
         };
-        if !held && pulled.is_ok() {
-            engine.forget(&proof.image).await?;
-        }
+        forgotten?;
         let image = proof.image.familiar();
         let fault = |why: String| {
             let what = format!("cannot prove the mirror on `{}`", self.config.name);
@@ -136,5 +149,35 @@ impl HostClient {
     pub(super) fn docker_parts(&self) -> Result<(&crate::cluster::config::DockerConfig, &DockerEngine), Fault> {
         let parts = self.config.docker.as_ref().zip(self.engine.as_ref());
         parts.ok_or_else(|| self.without("docker"))
+    }
+}
+
+/// The daemon was made to debug, and is not known to have ceased.
+fn unsettled(host: &str, path: &str, proven: Option<Fault>, left: Fault) -> Fault {
+    let why = format!("the daemon of `{host}` may still debug: {left}");
+    let fault = match proven {
+        Some(proven) => Fault { why: format!("{}; and {why}", proven.why), ..proven },
+        None => Fault { what: format!("cannot end the proof on `{host}`"), why, ..left },
+    };
+    fault.hint(format!("put `\"debug\": false` into `{path}`, reload Docker, then take it out again"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_may_still_debug_is_told_with_both_reasons() {
+        let fault = |kind, what: &str, why: &str| Fault::new(kind, what, why);
+        let full = fault(FaultKind::Space, "cannot write `/etc/docker/daemon.json`", "No space left on device");
+        let lost = fault(FaultKind::Lasting, "cannot prove the mirror on `web-1`", "busybox came from elsewhere").hint("doctor");
+        for proven in [None, Some(lost)] {
+            let told = unsettled("web-1", "/etc/docker/daemon.json", proven.clone(), full.clone());
+            assert_eq!(told.kind, proven.as_ref().map_or(FaultKind::Space, |proven| proven.kind));
+            let words = told.to_string();
+            assert!(words.contains("the daemon of `web-1` may still debug") && words.contains("No space left"), "{words}");
+            assert_eq!(words.contains("came from elsewhere"), proven.is_some(), "{words}");
+            assert!(told.hint.is_some_and(|hint| hint.contains("`\"debug\": false` into `/etc/docker/daemon.json`")));
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::client::HostClient;
 use crate::{
-    cluster::Report,
+    cluster::{Report, docker::Uses},
     model::{
         Fault, FaultKind,
         doctor::{LogLine, classify},
@@ -35,23 +35,34 @@ impl HostClient {
     /// Tells the daemon to read its file, and waits until it says that it uses what is wanted.
     pub(super) async fn docker_takes_up(&self, restart: bool, wanted: Wanted<'_>, report: Report<'_>) -> Result<(), Fault> {
         let (config, engine) = self.docker_parts()?;
+        let uses = engine.uses().await;
+        // An attempt before this one has restarted it: what is left to take up needs no second one.
+        let is_up = |uses: &Uses| uses.has(wanted.mirrors) && !uses.is_hurt_by_reload();
+        let restart = restart && !uses.as_ref().is_ok_and(is_up);
         let (verb, within) = if restart { ("restart", RESTARTED_WITHIN) } else { ("reload", RELOADED_WITHIN) };
         let fault = |why: String| {
             Fault::new(FaultKind::Lasting, format!("cannot {verb} Docker on `{}`", self.config.name), veil::veil(&why).text)
         };
         report.progress(if restart { "restarting" } else { "reloading" }, 0, 0);
-        let since = match engine.uses().await {
+        let since = match uses {
             Ok(uses) => uses.now.unwrap_or(Timestamp::MIN),
             Err(gone) if !restart => return Err(gone),
             // It may be down: then the restart is what helps.
             Err(_) => Timestamp::MIN,
         };
-        let output = self.runner.run(if restart { &config.restart } else { &config.reload }, None, within).await?;
-        if output.code != Some(0) {
-            let refused = if restart { self.docker_refusal().await } else { None };
-            let why = refused.map_or_else(|| output.last_words(), |error| format!("it does not start with its file: {error}"));
-            return Err(if restart { fault(why).hint(DOWN) } else { fault(why) });
-        }
+        let output = self.runner.run(if restart { &config.restart } else { &config.reload }, None, within).await;
+        let lost = match output {
+            Ok(output) if output.code == Some(0) => None,
+            Ok(output) => {
+                let refused = if restart { self.docker_refusal().await } else { None };
+                let why =
+                    refused.map_or_else(|| output.last_words(), |error| format!("it does not start with its file: {error}"));
+                return Err(if restart { fault(why).hint(DOWN) } else { fault(why) });
+            }
+            // What was begun goes on, and a second one would stop containers again: the daemon tells how it ended.
+            Err(lost) if restart && lost.kind == FaultKind::Passing => Some(lost),
+            Err(lost) => return Err(lost),
+        };
         let until = Instant::now() + within;
         if !restart {
             self.docker_reloaded(since, wanted, until).await.map_err(fault)?;
@@ -59,7 +70,8 @@ impl HostClient {
         loop {
             match engine.uses().await {
                 Ok(uses) if uses.has(wanted.mirrors) && wanted.debug.is_none_or(|debug| uses.debug == debug) => return Ok(()),
-                Err(gone) if Instant::now() >= until => return Err(gone.hint(DOWN)),
+                Err(gone) if Instant::now() >= until => return Err(lost.unwrap_or(gone).hint(DOWN)),
+                Ok(_) if Instant::now() >= until && lost.is_some() => return lost.map_or(Ok(()), Err),
                 Ok(uses) if Instant::now() >= until => {
                     let why = if uses.has(wanted.mirrors) {
                         "it does not change whether it debugs".to_owned()

@@ -48,6 +48,8 @@ pub struct Write<'a> {
     pub expect: Option<Digest>,
     /// Permission bits; `None`: those of the file that is replaced, 0644 for a new one.
     pub mode: Option<u32>,
+    /// Numbers of user and group, as `Raw` has them; `None`: those of the file that is replaced, of its folder for a new one.
+    pub owner: Option<&'a str>,
     /// Made (0755) where they are missing, and taken away after the file where they are empty; no other folder is.
     pub folders: &'a [String],
 }
@@ -137,7 +139,7 @@ fn is_temporary(name: &str) -> bool {
 }
 
 /// Puts a file in place by a temporary one and a rename, or takes it away. A symbolic link is followed; owner, mode and
-/// SELinux label of the file that is replaced are kept. `FaultKind::Drift`: something else stands there than expected.
+/// SELinux label of the file that is replaced are kept where no others are asked for. `FaultKind::Drift`: something else stands there than expected.
 pub async fn write(runner: &Runner, write: &Write<'_>) -> Result<(), Fault> {
     whole(write.path)?;
     write.folders.iter().try_for_each(|folder| whole(folder))?;
@@ -147,11 +149,12 @@ pub async fn write(runner: &Runner, write: &Write<'_>) -> Result<(), Fault> {
     let expect = write.expect.as_ref().map_or_else(|| "-".to_owned(), hex);
     let wanted = write.bytes.map_or_else(|| "-".to_owned(), |bytes| hex(&Digest::of_bytes(bytes)));
     let mode = write.mode.map_or_else(|| "-".to_owned(), |mode| format!("{:o}", mode & 0o7777));
+    let owner = write.owner.unwrap_or("-");
     let temporary = format!(".castoff-{}", uuid::Uuid::now_v7().simple());
     let mut folders: Vec<&str> = write.folders.iter().map(String::as_str).collect();
     folders.sort_by_key(|folder| std::cmp::Reverse(folder.len()));
     let verb = if write.bytes.is_some() { "put" } else { "take" };
-    let arguments = [verb, write.path, &expect, &wanted, &mode, &temporary].into_iter().chain(folders);
+    let arguments = [verb, write.path, &expect, &wanted, &mode, owner, &temporary].into_iter().chain(folders);
     let output = runner.run_with(&script(WRITE, arguments), write.bytes.unwrap_or_default(), DEADLINE).await?;
     let end = output.stdout.lines().last().and_then(|line| line.strip_prefix('=')).unwrap_or_default();
     let (mark, about) = end.split_once(' ').unwrap_or((end, ""));

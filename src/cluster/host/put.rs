@@ -45,7 +45,11 @@ impl Files<'_> {
             match self.standing(diff, raw).await?.1 {
                 Standing::After => {}
                 Standing::Neither(why) => return Err(self.drift(diff, &why)),
-                Standing::Before | Standing::Midway => self.write(diff, raw, text).await?,
+                Standing::Before => self.write(diff, raw, text).await?,
+                Standing::Midway => {
+                    self.only_ours(diff, raw).await?;
+                    self.write(diff, raw, text).await?;
+                }
             }
         }
         Ok(())
@@ -61,9 +65,12 @@ impl Files<'_> {
     pub async fn held(&self, diff: &FileDiff) -> Result<Option<Raw>, Fault> {
         let raw = self.found(std::slice::from_ref(diff)).await?.remove(&diff.path).flatten();
         match standing(diff, raw.as_ref())? {
-            Standing::Neither(why) => Err(self.drift(diff, &why)),
-            _ => Ok(raw),
+            Standing::Neither(why) => return Err(self.drift(diff, &why)),
+            // Its secrets may be others by now, which the texts do not tell.
+            Standing::After | Standing::Midway => self.only_ours(diff, raw.as_ref()).await?,
+            Standing::Before => {}
         }
+        Ok(raw)
     }
 
     /// Writes a text over what was held, and only over that; what is held then. The file is not read anew.
@@ -77,9 +84,11 @@ impl Files<'_> {
     /// Gives every file back its bytes, the last one first; only where nobody else wrote since.
     pub async fn restore(&self, diffs: &[FileDiff]) -> Result<(), Fault> {
         let found = self.found(diffs).await?;
-        for diff in diffs.iter().rev().filter(|diff| !diff.is_equal()) {
+        for diff in diffs.iter().rev() {
             let raw = found.get(&diff.path).and_then(Option::as_ref);
             match self.standing(diff, raw).await?.1 {
+                // What stays as it is may stand midway too, for the daemon's sake.
+                Standing::After if diff.is_equal() => continue,
                 // An attempt that was cut off may have left its folder, which would stand before `_default`.
                 Standing::Before if diff.before.is_none() && !diff.folders.is_empty() => {}
                 Standing::Before => continue,
@@ -88,7 +97,9 @@ impl Files<'_> {
             }
             let bytes = self.before(diff, raw)?;
             let (mode, expect) = (diff.before.as_ref().map(|before| before.mode), raw.map(|raw| Digest::of_bytes(&raw.bytes)));
-            let write = Write { path: &diff.path, bytes: bytes.as_deref(), expect, mode, folders: &diff.folders };
+            // One that stands there keeps its owner.
+            let owner = diff.before.as_ref().filter(|_| raw.is_none()).map(|before| before.owner.as_str());
+            let write = Write { path: &diff.path, bytes: bytes.as_deref(), expect, mode, owner, folders: &diff.folders };
             files::write(self.runner, &write).await?;
         }
         Ok(())
@@ -113,7 +124,8 @@ impl Files<'_> {
         self.backups.note(self.host, &diff.path, before, after.as_ref())?;
         // A text in between is no reason to change the mode of a file that is there.
         let mode = diff.after.as_ref().and_then(|after| after.mode);
-        let write = Write { path: &diff.path, bytes: bytes.as_deref(), expect: present, mode, folders: &diff.folders };
+        let write =
+            Write { path: &diff.path, bytes: bytes.as_deref(), expect: present, mode, owner: None, folders: &diff.folders };
         files::write(self.runner, &write).await
     }
 
@@ -202,4 +214,127 @@ fn of_ours(diff: &FileDiff, raw: Option<&Raw>) -> Vec<String> {
     let Some(veiled) = raw.map(|raw| veil::veil(&String::from_utf8_lossy(&raw.bytes))) else { return vec![] };
     let mut texts = diff.after.iter().map(|after| &after.text).chain(&diff.between);
     if texts.any(|text| *text == veiled.text) { veiled.values } else { vec![] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        cluster::{
+            config::Ssh,
+            ssh::{Place, Sessions},
+        },
+        model::FileText,
+    };
+    use std::{
+        fs,
+        os::unix::fs::{MetadataExt, PermissionsExt, chown},
+    };
+
+    /// A file of this machine, and a change of it.
+    struct Scene {
+        _own: tempfile::TempDir,
+        path: String,
+        runner: Runner,
+        backups: Backups,
+        secrets: BTreeMap<String, Secret>,
+    }
+
+    const OLD: &str = "{\"proxies\": {\"http-proxy\": \"http://kim:OLD@proxy\"}}";
+    const TEXT: &str = "{\"proxies\": {\"http-proxy\": \"http://kim:(hidden 1)@proxy\"}}";
+
+    impl Scene {
+        fn start() -> Self {
+            let own = tempfile::tempdir().unwrap();
+            let at = |name: &str| own.path().join(name);
+            let (path, backups) = (at("daemon.json").display().to_string(), Backups::new(at("state")));
+            fs::create_dir(at("state")).unwrap();
+            fs::set_permissions(at("state"), fs::Permissions::from_mode(0o700)).unwrap();
+            fs::write(&path, OLD).unwrap();
+            let runner = Runner::new(Place::Local, &Sessions::new(&Ssh::default(), vec![]));
+            Self { _own: own, path, runner, backups, secrets: BTreeMap::new() }
+        }
+
+        fn files(&self) -> Files<'_> {
+            Files { host: "node", runner: &self.runner, backups: &self.backups, secrets: &self.secrets }
+        }
+
+        async fn diff(&self, after: Option<&str>, between: &[&str]) -> FileDiff {
+            let raw = files::read(&self.runner, std::slice::from_ref(&self.path)).await.unwrap().remove(&self.path).flatten();
+            let before = raw.map(|raw| state(&self.path, &raw).unwrap());
+            let after = after.map(|text| FileText { text: text.to_owned(), mode: None });
+            let between = between.iter().map(|text| (*text).to_owned()).collect();
+            FileDiff { path: self.path.clone(), before, after, between, folders: vec![] }
+        }
+
+        fn text(&self) -> String {
+            fs::read_to_string(&self.path).unwrap()
+        }
+
+        fn rotate(&self) {
+            fs::write(&self.path, self.text().replace("OLD", "NEW")).unwrap();
+        }
+    }
+
+    fn with(key: &str) -> String {
+        TEXT.replacen('{', &format!("{{{key}, "), 1)
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_was_rotated_since_is_never_written_over() {
+        let (mirror, on, off) = (with("\"m\": 1"), with("\"debug\": true"), with("\"debug\": false"));
+        for forward in [true, false] {
+            let scene = Scene::start();
+            let (files, diff) = (scene.files(), scene.diff(Some(&mirror), &[&on, &off]).await);
+            // After the change, and in the midst of it.
+            for text in [&mirror, &on] {
+                files.put_between(&diff, text).await.unwrap();
+                assert_eq!(scene.text(), text.replace("(hidden 1)", "OLD"));
+                files.put_between(&diff, &off).await.expect("its own texts are its own");
+                files.put_between(&diff, text).await.unwrap();
+                scene.rotate();
+                let fault = if forward {
+                    files.put_between(&diff, &off).await.expect_err("drift")
+                } else {
+                    files.restore(std::slice::from_ref(&diff)).await.expect_err("drift")
+                };
+                assert!(fault.kind == FaultKind::Drift && scene.text().contains("NEW"), "{fault:?}");
+                fs::write(&scene.path, scene.text().replace("NEW", "OLD")).unwrap();
+            }
+            scene.rotate();
+            let put = files.put(std::slice::from_ref(&diff)).await.expect_err("drift");
+            assert!(put.kind == FaultKind::Drift && scene.text().contains("NEW"), "{put:?}");
+            fs::write(&scene.path, scene.text().replace("NEW", "OLD")).unwrap();
+            files.restore(std::slice::from_ref(&diff)).await.unwrap();
+            assert_eq!(scene.text(), OLD);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_stays_as_it_is_comes_back_from_what_stood_there_in_between() {
+        let scene = Scene::start();
+        let off = with("\"debug\": false");
+        let (files, diff) = (scene.files(), scene.diff(Some(TEXT), &[&off]).await);
+        assert!(diff.is_equal());
+        files.put_between(&diff, &off).await.unwrap();
+        files.restore(std::slice::from_ref(&diff)).await.unwrap();
+        assert_eq!(scene.text(), OLD);
+        // Nobody wrote there: what somebody changed since is no matter of the change.
+        scene.rotate();
+        files.restore(std::slice::from_ref(&diff)).await.unwrap();
+        assert!(scene.text().contains("NEW"));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_taken_away_comes_back_to_whom_it_belonged() {
+        let scene = Scene::start();
+        chown(&scene.path, Some(1234), Some(4321)).expect("the test has to be root");
+        fs::set_permissions(&scene.path, fs::Permissions::from_mode(0o600)).unwrap();
+        let (files, diffs) = (scene.files(), [scene.diff(None, &[]).await]);
+        files.put(&diffs).await.unwrap();
+        assert!(!std::path::Path::new(&scene.path).exists());
+        files.restore(&diffs).await.unwrap();
+        let about = fs::metadata(&scene.path).unwrap();
+        assert_eq!((scene.text().as_str(), about.uid(), about.gid(), about.mode() & 0o7777), (OLD, 1234, 4321, 0o600));
+    }
 }

@@ -16,7 +16,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 impl HostClient {
     pub async fn unit_standing(&self, unit: &str, after: Service) -> Result<Standing, Fault> {
-        let as_wanted = self.runs(unit).await? == (after == Service::Running);
+        let as_wanted = self.unit_state(unit).await? == Some(after);
         Ok(if as_wanted { Standing::After } else { Standing::Before })
     }
 
@@ -25,7 +25,8 @@ impl HostClient {
         report.progress(if run { "starting" } else { "stopping" }, 0, 0);
         self.unit_does(if run { "start" } else { "stop" }, unit).await?;
         let until = Instant::now() + DONE_WITHIN;
-        while self.runs(unit).await? != run {
+        let wanted = if run { Service::Running } else { Service::Stopped };
+        while self.unit_state(unit).await? != Some(wanted) {
             if Instant::now() >= until {
                 let why = if run { "it does not run" } else { "it still runs" };
                 return Err(Fault::new(FaultKind::Lasting, format!("unit `{unit}` on `{}`", self.config.name), why));
@@ -40,12 +41,14 @@ impl HostClient {
         self.unit_does(if restart { "restart" } else { "reload" }, unit).await
     }
 
-    /// `is-active` ends with 0 for a unit that runs, with 3 for one that does not, and with 4 for none of this name.
-    pub(super) async fn runs(&self, unit: &str) -> Result<bool, Fault> {
+    /// `is-active` ends with 0 for a unit that runs, with 3 for one that does not, and with 4 for none of this name. Its word
+    /// tells whether that is all: a unit between two tries to start is not stopped.
+    pub(super) async fn unit_state(&self, unit: &str) -> Result<Option<Service>, Fault> {
         let output = self.unit_asks("is-active", unit, ASKED_WITHIN).await?;
-        match output.code {
-            Some(0) => Ok(true),
-            Some(3 | 4) => Ok(false),
+        match (output.code, output.stdout.trim()) {
+            (Some(0), _) => Ok(Some(Service::Running)),
+            (Some(3), "activating" | "deactivating") => Ok(None),
+            (Some(3 | 4), _) => Ok(Some(Service::Stopped)),
             _ => Err(self.unit_fault("ask about", unit, &output)),
         }
     }

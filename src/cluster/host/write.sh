@@ -1,13 +1,13 @@
-# Puts one file in place, or takes it away: write.sh VERB PATH EXPECT WANTED MODE TEMPORARY FOLDER...
+# Puts one file in place, or takes it away: write.sh VERB PATH EXPECT WANTED MODE OWNER TEMPORARY FOLDER...
 # VERB: put (its bytes are the standard input) or take. EXPECT: sha256 of what must stand there now, `-`: nothing may.
-# WANTED: sha256 of the new bytes, so that an input which was cut off is never put in place. MODE: octal, or `-`.
+# WANTED: sha256 of the new bytes, so that an input which was cut off is never put in place. MODE: octal, or `-`. OWNER: `UID:GID`, or `-`.
 # The last line says how it ended: `=done`, or a mark and what it is about. Until the rename the old file is untouched.
 set -u
 umask 077
 LC_ALL=C PATH="$PATH:/usr/bin:/bin:/usr/sbin:/sbin"
 export LC_ALL PATH
-verb=$1 path=$2 expect=$3 wanted=$4 mode=$5 temporary=$6
-shift 6
+verb=$1 path=$2 expect=$3 wanted=$4 mode=$5 owner=$6 temporary=$7
+shift 7
 fresh= made=
 clean() {
     [ -z "$fresh" ] || rm -f "$fresh"
@@ -109,16 +109,17 @@ now=$(sum "$fresh") || end failed
 [ "$now" = "$wanted" ] || end cut
 label='?'
 if [ -e "$real" ]; then
-    owner=$(stat -c %u:%g "$real") && old=$(stat -c %a "$real") || end failed
+    present=$(stat -c %u:%g "$real") && old=$(stat -c %a "$real") || end failed
     label=$(stat -c %C "$real" 2>/dev/null)
 else
     old=644
-    owner=$(stat -c %u:%g "$fresh") || end failed
+    present=$(stat -c %u:%g "$fresh") || end failed
     # A user who is not root cannot give files away.
-    if [ "$(id -u)" = 0 ]; then owner=$(stat -c %u:%g "$parent") || end failed; fi
+    if [ "$(id -u)" = 0 ]; then present=$(stat -c %u:%g "$parent") || end failed; fi
 fi
 [ "$mode" = - ] && mode=$old
-[ "$(stat -c %u:%g "$fresh")" = "$owner" ] || chown "$owner" "$fresh" || end failed
+[ "$owner" = - ] && owner=$present
+[ "$(stat -c %u:%g "$fresh")" = "$owner" ] || chown -- "$owner" "$fresh" || end failed
 chmod "$mode" "$fresh" || end failed
 case $label in
 *:*) [ "$(stat -c %C "$fresh")" = "$label" ] || chcon "$label" "$fresh" || end failed ;;

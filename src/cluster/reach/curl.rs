@@ -16,8 +16,8 @@ pub(super) struct Question<'a> {
     pub(super) url: &'a Url,
     pub(super) accept: &'a str,
     pub(super) insecure: bool,
-    /// A path over there.
-    pub(super) ca: Option<&'a str>,
+    /// PEM, whatever file it was read from.
+    pub(super) ca: Option<&'a [u8]>,
 }
 
 pub(super) async fn ask(runner: &Runner, question: Question<'_>) -> Result<Answer, Lost> {
@@ -29,10 +29,16 @@ pub(super) async fn ask(runner: &Runner, question: Question<'_>) -> Result<Answe
     words.extend(["-A", concat!("castoff/", env!("CARGO_PKG_VERSION")), "-H", &accept]);
     words.push(if *question.method == Method::HEAD { "-I" } else { "-i" });
     words.extend(question.insecure.then_some("-k"));
-    words.extend(question.ca.into_iter().flat_map(|path| ["--cacert", path]));
+    // By `cat`, for what ssh gives a command to read from may be no file that can be opened by a path.
+    words.extend(question.ca.into_iter().flat_map(|_| ["--cacert", "/dev/stdin"]));
     words.push(question.url.as_str());
-    let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
-    match runner.run(&words, None, ASK + CONNECT).await {
+    let words = question.ca.map_or(&[][..], |_| &["sh", "-c", "cat | \"$@\"", "castoff"]).iter().copied().chain(words);
+    let words: Vec<String> = words.map(str::to_owned).collect();
+    let output = match question.ca {
+        Some(pem) => runner.run_with(&words, pem, ASK + CONNECT).await,
+        None => runner.run(&words, None, ASK + CONNECT).await,
+    };
+    match output {
         Ok(output) if matches!(output.code, Some(126 | 127)) => Err(Lost::Known(neither())),
         Ok(output) => of_output(&output),
         Err(fault) if fault.kind == FaultKind::Missing => Err(Lost::Known(neither())),

@@ -29,8 +29,8 @@ pub(super) struct Way<'a> {
     port: u16,
     http: Client,
     through: Through,
-    /// A CA file was read on the host.
-    ca: bool,
+    /// PEM that was read from the host.
+    ca: Option<&'a [u8]>,
     /// sshd forwards nothing.
     by_curl: AtomicBool,
 }
@@ -45,7 +45,7 @@ enum Through {
 
 impl<'a> Way<'a> {
     /// Finds the name and, where that can be seen, makes a first connection.
-    pub(super) async fn open(runner: &'a Runner, root: &Url, want: &'a ReachWant, ca: Option<&[u8]>) -> Result<Self, Reach> {
+    pub(super) async fn open(runner: &'a Runner, root: &Url, want: &'a ReachWant, ca: Option<&'a [u8]>) -> Result<Self, Reach> {
         let host = root.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = root.port_or_known_default().unwrap_or(443);
         let through = match runner.forward_tcp(&host, port).await.map_err(|fault| of_fault(&fault))? {
@@ -60,12 +60,12 @@ impl<'a> Way<'a> {
             builder = if want.insecure {
                 builder.tls_danger_accept_invalid_certs(true)
             } else {
-                let ca_file = ca.map(|pem| (want.ca.as_deref().unwrap_or_default(), pem));
+                let ca_file = ca.map(|pem| (want.ca.as_deref().unwrap_or("certs.d"), pem));
                 builder.tls_backend_preconfigured(trust::config(runner, ca_file).await?)
             };
         }
         let http = builder.build().map_err(|error| failing(root_cause(&error)))?;
-        Ok(Self { runner, want, host, port, http, through, ca: ca.is_some(), by_curl: AtomicBool::new(false) })
+        Ok(Self { runner, want, host, port, http, through, ca, by_curl: AtomicBool::new(false) })
     }
 
     pub(super) async fn ask(&self, method: Method, url: &Url, accept: &'static str) -> Result<Answer, Lost> {
@@ -93,7 +93,7 @@ impl<'a> Way<'a> {
     }
 
     async fn curl(&self, method: &Method, url: &Url, accept: &str, insecure: bool) -> Result<Answer, Lost> {
-        let ca = self.want.ca.as_deref().filter(|ca| self.ca && !insecure && ca.starts_with('/'));
+        let ca = self.ca.filter(|_| !insecure);
         curl::ask(self.runner, curl::Question { method, url, accept, insecure, ca }).await
     }
 

@@ -9,7 +9,7 @@ pub use demo::demo;
 use super::{Cluster, Report};
 use crate::model::{
     Change, ContainerState, Digest, Fault, FaultKind, ImageRef, Inventory, LayerPhase, LayerProgress, Machine, MachineWants,
-    Part, Reach, Refusal, Standing, Wants, check::is_old, image::DOCKER_HUB,
+    Part, Reach, Refusal, Service, Standing, Wants, check::is_old, image::DOCKER_HUB,
 };
 use async_trait::async_trait;
 use std::{
@@ -178,11 +178,11 @@ fn answer(host: &str, machine: &mut Machine, wants: &MachineWants) {
         machine.files.entry(path).or_default();
     }
     for unit in &wants.units {
-        machine.units.entry(unit.clone()).or_insert(true);
+        machine.units.entry(unit.clone()).or_insert(Some(Service::Running));
     }
     for want in &wants.reach {
         let digest = want.image.as_deref().map(Digest::of);
-        machine.reach.entry(want.mirror.clone()).or_insert(Reach::Ok { digest });
+        machine.reach.entry(want.name()).or_insert(Reach::Ok { digest });
     }
 }
 

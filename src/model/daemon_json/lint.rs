@@ -94,6 +94,21 @@ pub fn reload_drops_insecure(version: &str) -> bool {
     Release::parse(version).is_some_and(|release| range.contains(&release) || release == Release(24, 0, 0))
 }
 
+/// How much it logs, where its command line or its file says so.
+pub fn log_level(daemon: &DockerDaemon, text: Option<&str>) -> Option<String> {
+    let mut words = daemon.flags.iter();
+    while let Some(word) = words.next() {
+        let rest = word.strip_prefix("--log-level").filter(|rest| rest.is_empty() || rest.starts_with('='));
+        match rest.or_else(|| word.strip_prefix("-l")).map(|rest| rest.trim_start_matches('=')) {
+            Some("") => return words.next().cloned(),
+            Some(level) => return Some(level.to_owned()),
+            None => {}
+        }
+    }
+    let read = object(text?).ok()?;
+    read.value.get("log-level").and_then(Value::as_str).map(str::to_owned)
+}
+
 struct Lint<'d> {
     daemon: &'d DockerDaemon,
     release: Option<Release>,

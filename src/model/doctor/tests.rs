@@ -51,6 +51,7 @@ fn a_line_of_the_daemon_is_understood() {
         ),
         (r#"time="x" level=warning msg="Error getting v2 registry: Get \"http://m/v2/\": EOF""#, None),
         (r#"time="x" level=info msg="API listen on /run/docker.sock""#, None),
+        (r#"time="x" level=info msg="Daemon has completed initialization""#, Some(LogLine::Reloaded)),
         ("", None),
         (r#"msg="unended \"#, None),
     ];

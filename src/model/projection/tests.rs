@@ -1,7 +1,7 @@
 //! The projection with injected times: a small plan of a pull, a stop, a step with no way back, a wait and a removal.
 
 use super::*;
-use crate::model::{Ask, ChangeId, Digest, Entry, Gate, PlannedChange, PlannedStep, Stamped, Totals};
+use crate::model::{Ask, ChangeId, Digest, Entry, Gate, PlannedChange, PlannedStep, Stamped, TakenUp, Totals};
 
 const NOW_MS: i64 = 1_800_000_000_000;
 const MINUTE_MS: i64 = 60_000;
@@ -24,6 +24,23 @@ fn gate(waits: bool) -> Gate {
     let drained = Check::Drained { registry: "docker.io".to_owned(), repositories: vec![] };
     let checks = if waits { vec![drained] } else { vec![] };
     Gate { title: String::new(), text: vec![], ask: Ask::Yes, sentence: "yes".to_owned(), checks, wait: waits }
+}
+
+#[test]
+fn a_restart_of_docker_or_of_a_unit_stops_what_runs_below_it_and_a_reload_does_not() {
+    let docker = |restart| TakesUp::Docker { restart, before: vec![], after: vec!["https://m/".to_owned()], cleared: None };
+    let unit = |restart| TakesUp::Unit { unit: "web".to_owned(), restart };
+    let containerd =
+        TakesUp::Containerd { before: String::new(), after: "/etc/containerd/certs.d".to_owned(), taken_up: TakenUp::Yes };
+    for (daemon, stops) in
+        [(docker(true), true), (docker(false), false), (unit(true), true), (unit(false), false), (containerd, false)]
+    {
+        let mut plan = plan();
+        let change = Change::Configure { host: "h1".to_owned(), files: vec![], daemon: Some(daemon.clone()), proof: None };
+        plan.steps.truncate(1);
+        plan.steps[0].changes = vec![PlannedChange::new(ChangeId { step: 0, n: 0 }, change, false)];
+        assert_eq!(Loads::new(&plan).stops(0), stops, "{daemon:?}");
+    }
 }
 
 /// Two pulls of 10 GB, a stop, an irreversible removal of four, then a wait, then a removal of two.

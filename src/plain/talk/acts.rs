@@ -181,9 +181,7 @@ impl Talk {
 
     fn roll_back(&mut self, step: Option<usize>) {
         let state = &self.account.state;
-        let mut undoable: Vec<usize> = state.order.iter().map(|id: &ChangeId| id.step).collect();
-        undoable.sort_unstable();
-        undoable.dedup();
+        let undoable = state.undoable();
         let rolling = state.rolling_back.is_some() && state.finished.is_none();
         let to = match step {
             _ if rolling => Err("The rollback is going on already.".to_owned()),

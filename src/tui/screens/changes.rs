@@ -21,11 +21,11 @@ pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let [heading, list, line, below] = rows(area, [1, area.height.saturating_sub(2) * 3 / 5, 1]);
     let step = &app.plan.steps[app.step];
     let only = if app.failed_only { ", failed only" } else { "" };
-    let noun = if words::configures(step) { "host" } else { "change" };
+    let noun = if step.configures() { "host" } else { "change" };
     let words =
         format!(" STEP {}   {}   {}{only}", app.step + 1, text::clean(&step.title), text::count(listed.len() as u64, noun));
     frame.render_widget(Line::styled(cut_end(&words, area.width as usize), app.look.style(Tone::Strong)), heading);
-    if words::configures(step) {
+    if step.configures() {
         hosts::draw(frame, app, &listed, list);
         rule(frame, line, &app.look);
         draw_selected(frame, app, listed.get(app.change), below);
@@ -82,7 +82,7 @@ fn row(app: &App, n: usize, selected: bool, width: usize) -> Line<'static> {
 /// What a change is about; where the rows are hosts, with its host.
 fn subject(app: &App, id: ChangeId, width: usize) -> String {
     let planned = app.plan.change(id);
-    if words::configures(&app.plan.steps[id.step]) {
+    if app.plan.steps[id.step].configures() {
         let place = text::clean(&planned.place);
         return format!("{} on {place}", detail::short_subject(&planned.subject, width.saturating_sub(place.len() + 4)));
     }

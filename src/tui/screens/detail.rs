@@ -99,7 +99,7 @@ fn counts(app: &App, room: (usize, usize)) -> Vec<Line<'static>> {
     let mut out = vec![];
     if tally.total() > 0 {
         let words = format!("{}, {} in all", parts.join(", "), text::number(tally.total()));
-        out.extend(labelled(if words::configures(step) { "hosts" } else { "changes" }, &words, room, styles));
+        out.extend(labelled(if step.configures() { "hosts" } else { "changes" }, &words, room, styles));
     }
     out.extend(app.state.proof_lines(app.step).iter().flat_map(|proof| labelled("proven", proof, room, styles)));
     let (done, total) = app.bytes(app.step);

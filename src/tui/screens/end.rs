@@ -2,8 +2,7 @@
 //! Never a colour in the plain lines: they are read in files and tickets too.
 
 use super::steps;
-use crate::model::problems::{Together, together};
-use crate::model::{Outcome, PlannedChange, State, Status, text};
+use crate::model::{State, Status, text};
 use crate::tui::app::App;
 use crate::tui::parts::{cut_end, lines, wrap};
 use crate::tui::theme::{Look, Tone};
@@ -12,27 +11,38 @@ use ratatui::{Frame, layout::Rect, text::Line};
 use std::fmt::Write as _;
 use unicode_width::UnicodeWidthStr;
 
+/// Column in which what is said of the run begins: ` undo     `.
+const LABEL: usize = 10;
+
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let page = end_page(&app.state, &app.run, &app.journal, &app.look, area.width, &app.again);
     // A rehearsal ends with its process: there is nothing that could be undone later.
     let page = page.into_iter().filter(|line| !(app.simulated && line.starts_with(" undo")));
+    let page = page.flat_map(|line| folded(line, area.width as usize));
     let out = page.map(|line| {
         let heading = line.starts_with(" LEFT TO DO") || line.starts_with(" STEPS");
         let tone = if heading { Tone::Strong } else { Tone::Plain };
         Line::styled(line, app.look.style(tone))
     });
     let mut out: Vec<Line<'_>> = out.skip(2).collect();
-    out.push(Line::styled(" This page stays in your scrollback after you leave. q leaves.", app.look.style(Tone::Dim)));
+    out.push(Line::styled(" This page stays in your scrollback. q leaves.", app.look.style(Tone::Dim)));
     let first = app.scroll.min(out.len().saturating_sub(area.height as usize));
     out.drain(..first);
     lines(frame, area, out, &app.look);
+}
+
+/// A command that is longer than a small screen is wide goes on in the next line.
+fn folded(line: String, width: usize) -> Vec<String> {
+    let Some((label, words)) = line.split_at_checked(LABEL).filter(|_| line.width() > width) else { return vec![line] };
+    let parts = wrap(words, width.saturating_sub(LABEL)).into_iter().enumerate();
+    parts.map(|(n, part)| format!("{:<LABEL$}{part}", if n == 0 { label } else { "" })).collect()
 }
 
 /// The end of a run as plain lines of at most `width` columns; a command is never cut. `again` makes commands whole.
 pub fn end_page(state: &State, run: &str, journal: &str, look: &Look, width: u16, again: &str) -> Vec<String> {
     let width = (width as usize).clamp(40, 120);
     let Some(plan) = &state.plan else { return vec![] };
-    let left = left_to_do(state);
+    let left = state.left_to_do(false);
     let outcome = if state.finished.is_some() { words::end_face(state).1 } else { "NOT OVER".to_owned() };
     let head = format!(" castoff  run {run}  {}  {}", plan.cluster, plan.runbook);
     let mut out = vec![format!("{head}{:>room$}", outcome, room = width.saturating_sub(head.width() + 1)), "-".repeat(width)];
@@ -67,11 +77,12 @@ pub fn end_page(state: &State, run: &str, journal: &str, look: &Look, width: u16
         ));
     }
     out.push(cut_end(&format!(" journal  {journal}"), width));
-    if !matches!(state.finished, Some(Outcome::RolledBack)) && !state.order.is_empty() {
-        let to = state.order.iter().map(|id| id.step).min().unwrap_or_default();
-        let lost: Vec<String> = (0..plan.steps.len())
-            .filter(|step| words::no_way_back(&plan.steps[*step]) && state.order.iter().any(|id| id.step == *step))
-            .map(|step| format!("step {}: {}", step + 1, words::way_back(&plan.steps[step]).0))
+    let undoable = state.undoable();
+    if let Some(to) = undoable.first().copied() {
+        let lost: Vec<String> = undoable
+            .iter()
+            .filter(|step| words::no_way_back(&plan.steps[**step]))
+            .map(|step| format!("step {}: {}", step + 1, words::way_back(&plan.steps[*step]).0))
             .collect();
         let but = if lost.is_empty() { String::new() } else { format!("   ({})", lost.join(", ")) };
         let command = format!(" undo     castoff rollback {run} --to {}{again}", plan.steps[to].id);
@@ -116,53 +127,6 @@ fn step_line(state: &State, step: usize, look: &Look, width: usize) -> String {
     }
     let _ = write!(line, "   {changed}");
     cut_end(&line, width)
-}
-
-/// What a person has to do, because castoff did not.
-pub fn left_to_do(state: &State) -> Vec<String> {
-    let Some(plan) = &state.plan else { return vec![] };
-    let back = state.finished == Some(Outcome::RolledBack);
-    let stands = |change: &PlannedChange| if state.may_stand(change) { "; what was begun there may stand" } else { "" };
-    let mut reasons: Vec<(String, Vec<String>)> = vec![];
-    for (step, planned) in plan.steps.iter().enumerate() {
-        for change in &planned.changes {
-            let now = &state.steps[step].changes[change.id.n];
-            let why = match &now.status {
-                // After a rollback only what we did and did not undo is left.
-                Status::Skipped(_) | Status::Failed(_) if back && !now.ours => continue,
-                Status::Skipped(why) => format!("step {}, {}: left out: {why}{}", step + 1, planned.title, stands(change)),
-                Status::Failed(fault) | Status::UndoFailed(fault) => {
-                    format!("step {}, {}: {}{}", step + 1, planned.title, fault.why, stands(change))
-                }
-                _ => continue,
-            };
-            // Of files the same few stand on every host: who it is says it all.
-            let file = words::configures(planned);
-            let what = if file { change.place.clone() } else { format!("{} on {}", change.subject, change.place) };
-            match reasons.iter_mut().find(|(w, _)| *w == why) {
-                Some((_, whats)) => whats.push(what),
-                None => reasons.push((why, vec![what])),
-            }
-        }
-    }
-    let mut out: Vec<String> = reasons
-        .into_iter()
-        .map(|(why, whats)| {
-            let named = if whats.iter().any(|what| what.contains(' ')) { 2 } else { 8 };
-            let more = if whats.len() > named { format!(" and {} more", whats.len() - named) } else { String::new() };
-            text::clean(&format!("{why}   ({}{more})", whats[..whats.len().min(named)].join(", ")))
-        })
-        .collect();
-    let seen = state.steps.iter().flat_map(|step| &step.seen).filter(|problem| problem.owner.is_some());
-    out.extend(seen.map(|problem| text::clean(&format!("{}: give it a new image", problem.words()))));
-    // A note with a hint is work; without one it is only to know.
-    let notes = together(plan.notes.iter().filter(|note| note.hint.is_some() && !back));
-    let words = |note: Together<'_>| {
-        let hint = note.problem.hint.as_deref().unwrap_or_default();
-        text::clean(&format!("{} {}: {hint}", note.subject, note.problem.why))
-    };
-    out.extend(notes.into_iter().map(words));
-    out
 }
 
 /// Changes that were tried more than once and are done.

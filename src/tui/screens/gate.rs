@@ -105,7 +105,7 @@ fn approve(app: &App, step: usize, width: usize) -> Case {
     if pending > 0 {
         let at = match places.as_slice() {
             [one] => format!("on {one}"),
-            many if words::configures(planned) => format!("on {}", text::count(many.len() as u64, "host")),
+            many if planned.configures() => format!("on {}", text::count(many.len() as u64, "host")),
             many => format!("in {}", text::count(many.len() as u64, "place")),
         };
         head.extend(labelled("changes", &text::clean(&format!("{} {at}", text::number(pending))), room, (dim, plain)));
@@ -216,8 +216,10 @@ fn skip(app: &App, target: &Target, width: usize) -> Case {
         Target::Changes(ids) => ids.clone(),
     };
     let n = text::count(ids.len() as u64, "change");
+    let begun = ids.iter().any(|id| app.state.may_stand(app.plan.change(*id)));
+    let stands = if begun { " What was begun there stays; only a rollback takes it back." } else { "" };
     let words = format!(
-        "{n} will be left out: never tried again, and told at the end as left to do by hand. Later steps may count on them."
+        "{n} will be left out: never tried again, and told at the end as left to do by hand. Later steps may count on them.{stands}"
     );
     let mut head: Vec<Line<'_>> = wrap(&words, width - 1).into_iter().map(|line| Line::raw(format!(" {line}"))).collect();
     head.push(gap());
@@ -236,16 +238,9 @@ fn skip(app: &App, target: &Target, width: usize) -> Case {
 }
 
 fn abort(app: &App, width: usize) -> Case {
-    let mut undone = 0;
-    let mut open = 0;
-    for step in 0..app.state.steps.len() {
-        let tally = app.state.tally(step);
-        undone += tally.done;
-        open += tally.waiting + tally.running + tally.retrying + tally.failed;
-    }
     let sentences = [
         "The run ends here for good: it cannot be resumed. Nothing is undone.".to_owned(),
-        format!("{} done stay as they are; {} are not made.", text::count(undone, "change"), text::count(open, "change")),
+        app.state.would_be_left(),
         "To stop for now and go on later, leave instead: esc, then q.".to_owned(),
     ];
     let mut head = vec![];

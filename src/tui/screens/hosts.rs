@@ -80,10 +80,12 @@ fn row(app: &App, n: usize, selected: bool, widths: &Widths, width: usize) -> Li
     ])
 }
 
-/// How a host stands: one that was set aside comes back, and has not failed for good.
+/// How a host stands: one that is set aside comes back, and has not failed for good.
 fn stands(app: &App, id: ChangeId) -> (Face, &'static str) {
     let (face, word) = changes::face(app, id);
-    let aside = app.state.steps.get(id.step).is_some_and(|step| step.waves.aside.contains_key(&app.plan.change(id).place));
+    let place = &app.plan.change(id).place;
+    let waits = app.state.finished.is_none() && app.state.rolling_back.is_none();
+    let aside = waits && app.state.steps.get(id.step).is_some_and(|step| step.waves.is_aside(place));
     if aside && face == Face::Failed { (Face::Waiting, "set aside") } else { (face, word) }
 }
 

@@ -202,6 +202,9 @@ fn sum_line(app: &App) -> String {
     if totals.hosts > 0 {
         parts.push(format!("{} to configure", text::count(totals.hosts, "host")));
     }
+    if totals.units > 0 {
+        parts.push(format!("{} to stop or start", text::count(totals.units, "unit")));
+    }
     if totals.removals > 0 {
         parts.push(format!("{} to remove", text::count(totals.removals, "name")));
     }

@@ -3,7 +3,7 @@
 
 use super::detail::gap;
 use super::gate::Case;
-use crate::model::{Status, text};
+use crate::model::text;
 use crate::tui::app::App;
 use crate::tui::parts::{cell, labelled, prose, right, wrap};
 use crate::tui::theme::{Face, Tone};
@@ -39,11 +39,9 @@ pub fn case(app: &App, to: usize, width: usize) -> Case {
     Case { title: format!("ROLL BACK TO BEFORE STEP {}", to + 1), head, essence: vec![], facts: rows, act: "Roll back" }
 }
 
-/// Changes of a step that this run made and that are not undone yet.
+/// Changes of a step that a rollback takes back.
 fn ours(app: &App, step: usize) -> u64 {
-    let Some(state) = app.state.steps.get(step) else { return 0 };
-    let ours = |change: &&crate::model::ChangeState| change.ours && change.status != Status::Undone;
-    state.changes.iter().filter(ours).count() as u64
+    app.state.steps.get(step).map_or(0, |step| step.counts.undoable)
 }
 
 fn row(app: &App, step: usize, to: usize, width: usize) -> Line<'static> {
