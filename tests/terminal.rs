@@ -193,6 +193,7 @@ fn a_terminal_without_utf8_gets_plain_characters() {
         let mut stage = Stage::running("run", variables);
         stage.terminal.press("\u{3}");
         stage.result();
+        stage.terminal.until("it is left", |terminal| terminal.raw().contains("\x1b[?1049l"));
         let raw = stage.terminal.raw();
         let (_, ours) = raw.split_once("\x1b[?1049h").unwrap();
         let (ours, _) = ours.split_once("\x1b[?1049l").unwrap();

@@ -91,9 +91,10 @@ pub fn skipped_and_back() -> Story {
     }
 }
 
-/// Paused once the first host is done.
+/// Paused once the first host is done; one goes after the other, so that some are left to wait.
 pub fn paused() -> Story {
     Story {
+        sets: ["waves.then=[1]", "limits.total=1"].map(str::to_owned).to_vec(),
         operator: |_, entries, state| {
             let n = count(entries, |entry| matches!(entry, Entry::Paused { .. }));
             match (state.paused.is_some(), n) {

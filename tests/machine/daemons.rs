@@ -11,7 +11,7 @@ use castoff::{
         host::{containerd, docker, docker_validate::validate, podman},
         ssh::{Place, Sessions},
     },
-    model::{Cri, FaultKind},
+    model::{Cri, FaultKind, TakenUp},
 };
 use std::{
     fs,
@@ -66,10 +66,12 @@ fn containerd_tells_what_it_has_taken_up() {
             assert_eq!((found.mirrors.len(), found.tls.len(), found.imports.len()), (0, 0, 0), "{found:?}");
             assert!(matches!(found.cri, Cri::Ok | Cri::Failed(_)), "{found:?}");
         }
-        // Changed since it was started: the process itself is asked, and not its file.
+        // Changed since it was started: the process itself tells what it goes on with.
         let text = fs::read_to_string(&config.config).unwrap().replace("/srv/certs.d", "/srv/later.d");
         fs::write(&config.config, text).unwrap();
-        assert_eq!(containerd::read(&places.at("local"), &config).await.unwrap().config_path, "/srv/certs.d");
+        let found = containerd::read(&places.at("local"), &config).await.unwrap();
+        let told = (found.config_path.as_str(), found.taken_up);
+        assert_eq!(told, ("/srv/later.d", TakenUp::Uses("/srv/certs.d".to_owned())));
         let none = ContainerdConfig { ctr: vec!["castoff-no-ctr".to_owned()], ..config.clone() };
         for place in ["local", "plain"] {
             assert_eq!(containerd::read(&places.at(place), &none).await.unwrap_err().kind, FaultKind::Missing);
