@@ -29,7 +29,7 @@ pub async fn read(runner: &Runner, engine: &DockerEngine, config: &DockerConfig)
 /// The folders on the way to its `daemon.json` that are not there, outermost first.
 pub async fn absent(runner: &Runner, config: &str) -> Result<Vec<String>, Fault> {
     match config.rsplit_once('/') {
-        Some((folder, _)) if !folder.is_empty() => files::folders(runner, folder).await.map(|(_, missing)| missing),
+        Some((folder, _)) if !folder.is_empty() => files::folders(runner, folder).await.map(|found| found.absent),
         _ => Ok(vec![]),
     }
 }
