@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Counts points; at the n-th everything stands still, as a process does that was killed.
 pub struct Fuse {
@@ -79,11 +79,13 @@ pub struct Fused {
     /// The folder of runs, and which process of the walk this is.
     pub state: PathBuf,
     pub process: usize,
+    /// The last entry that the operator has seen and answered: no effect overtakes them, so a story is the same each time.
+    pub answered: watch::Receiver<u64>,
 }
 
 impl Fused {
-    /// The status of a change that the journal on disk tells at this moment, and how often it was begun.
-    async fn durable(&self, id: ChangeId) -> (Status, u32) {
+    /// The status of a change that the journal on disk tells at this moment, how often it was begun, and the last entry.
+    async fn durable(&self, id: ChangeId) -> (Status, u32, u64) {
         let mut seen = self.ledger.seen.lock().await;
         if seen.is_none() {
             let reader = Reader::open(&self.state, "run").await.unwrap();
@@ -96,14 +98,15 @@ impl Fused {
                 *begun.entry(change).or_default() += 1;
             }
         }
-        (state.status(id).status.clone(), begun.get(&id).copied().unwrap_or_default())
+        (state.status(id).status.clone(), begun.get(&id).copied().unwrap_or_default(), state.seq)
     }
 
     /// Holds an effect that is about to be done against the journal and the world.
     async fn hold(&self, change: &Change, back: bool) {
         let of_plan = self.plan.steps.iter().flat_map(|step| &step.changes);
         let id = of_plan.clone().find(|planned| planned.change == *change).expect("an effect is of the plan").id;
-        let (status, begun) = self.durable(id).await;
+        let (status, begun, seq) = self.durable(id).await;
+        let _ = self.answered.clone().wait_for(|answered| *answered >= seq).await;
         let mut wrong = vec![];
         if status != if back { Status::Undoing } else { Status::Running } {
             wrong.push(format!("{id} is acted on (back: {back}), and the journal on disk says {status:?}"));

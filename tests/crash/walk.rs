@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// What the operator asks at this point of the journal, each with its number.
 pub type Operator = fn(&Plan, &[Stamped], &State) -> Vec<(usize, Command)>;
@@ -191,6 +191,7 @@ impl Stage {
         let mut seen = State::fold(&entries).unwrap();
         let (to_engine, commands) = mpsc::channel(64);
         let (events, mut from_engine) = mpsc::channel(64);
+        let (to_cluster, answered) = watch::channel(seen.seq);
         let cluster = Arc::new(Fused {
             sim: self.sim.clone(),
             fuse: fuse.clone(),
@@ -198,6 +199,7 @@ impl Stage {
             plan: self.plan.clone(),
             state: self.state.path().to_owned(),
             process: self.processes,
+            answered,
         });
         let setup = Setup {
             window: story.window.clone().filter(|_| entries.is_empty()),
@@ -253,6 +255,7 @@ impl Stage {
                             let _ = to_engine.send(command).await;
                         }
                     }
+                    to_cluster.send_replace(seen.seq);
                 }
                 Some(Event::Gate(report)) => clear = Some(report.step).filter(|_| report.problems.is_empty()),
                 Some(_) => continue,
