@@ -47,7 +47,7 @@ pub enum When {
     Now,
     /// With the first question that holds these bytes: the server is not told of it, where the fault can keep it away.
     Question(Vec<u8>),
-    /// The server is told, and its answer is what the fault befalls.
+    /// The server is told and answers, and its answer is what the fault befalls.
     Answer(Vec<u8>),
 }
 
@@ -459,7 +459,7 @@ async fn next(
     loop {
         {
             let now = orders.borrow_and_update();
-            if now.active && matches!(now.fault, Some((Fault::Refuse, _) | (Fault::Cut(0) | Fault::Reset(0), When::Now))) {
+            if now.active && matches!(now.fault, Some((Fault::Refuse | Fault::Cut(0) | Fault::Reset(0), When::Now))) {
                 return None;
             }
         }
