@@ -125,12 +125,10 @@ pub fn expected(causes: Causes, fault: &Fault) -> Option<Told> {
     if let Some(own) = causes(fault) {
         return Some(own);
     }
-    const BROKEN: &[&str] = &["reset", "closed", "broke", "Broken pipe"];
+    const BROKEN: &[&str] = &["reset", "closed", "broke"];
     match fault {
         Fault::Delay(_) | Fault::Trickle(..) => None,
-        Fault::Refuse => {
-            Some((FaultKind::Passing, &["refused", "no socket", "reset", "closed", "broke", "Broken pipe", "No such file"]))
-        }
+        Fault::Refuse => Some((FaultKind::Passing, &["refused", "no socket", "reset", "closed", "broke", "No such file"])),
         Fault::Cut(_) | Fault::CutRequest(_) | Fault::Reset(_) => Some((FaultKind::Passing, BROKEN)),
         Fault::Stall => Some((FaultKind::Passing, &["no answer", "did not answer", "in time", "reported nothing"])),
         Fault::Garbage => {

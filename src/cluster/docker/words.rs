@@ -56,6 +56,8 @@ pub(super) fn fault(what: &str, error: &Error) -> Fault {
                 .iter()
                 .any(|part| why.contains(part));
             if silent {
+                // What a write to a connection says that was cut meanwhile.
+                let why = if why.contains("roken pipe") { "the connection broke off".to_owned() } else { why };
                 return Fault::new(FaultKind::Passing, what, why).unreachable().hint("is the Docker Engine running there?");
             }
             let why = if why.contains("reading a body") { "the engine's answer broke off".to_owned() } else { why };
