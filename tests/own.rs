@@ -251,6 +251,17 @@ fn a_unit_between_two_tries_to_start_is_neither_stopped_nor_running() {
     assert!(blockers.contains("is starting or stopping"), "{blockers}");
 }
 
+#[test]
+fn the_doctor_tells_of_a_host_that_it_cannot_reach_and_of_nothing_else() {
+    let scene = Scene::new();
+    fs::write(scene.at("castoff.toml"), "name = \"own\"\n[[hosts]]\nname = \"gone\"\nhost = \"ssh://nobody@127.0.0.1:1\"\n")
+        .unwrap();
+    let said = scene.castoff(&["doctor", "mirror", &scene.url]);
+    assert_eq!(said.code, 10, "{}", said.text);
+    assert!(said.text.contains("! connection") && said.text.contains("the host was not asked: ssh to"), "{}", said.text);
+    assert!(!said.text.contains("was asked\n") && said.text.matches(" ? ").count() == 0, "{}", said.text);
+}
+
 /// Whether any file below a folder holds a text.
 fn kept_holds(folder: &Path, text: &str) -> bool {
     fs::read_dir(folder).unwrap().any(|entry| {

@@ -67,8 +67,11 @@ pub async fn mirror(common: &Common, options: &MirrorOptions) -> Result<Exit, Fa
 pub fn show(seen: &[Seen], mirror: &str, format: Format) -> Exit {
     let of = |seen: &Seen| {
         let Seen { host, machine, silent, unreached, log, .. } = seen;
-        let mut found =
-            if seen.has_docker { findings(host, machine, mirror, log) } else { findings_without_docker(host, machine, mirror) };
+        let mut found = match unreached {
+            Some(fault) if !seen.has_docker => return vec![Finding::unreached(fault)],
+            _ if seen.has_docker => findings(host, machine, mirror, log),
+            _ => findings_without_docker(host, machine, mirror),
+        };
         if let Some((fault, way)) = unreached.as_ref().zip(found.iter_mut().find(|finding| finding.check == "connection")) {
             *way = Finding::unreached(fault);
         }
