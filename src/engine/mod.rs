@@ -336,7 +336,7 @@ impl Engine {
                 backoff: self.setup.backoff,
                 deadline: Duration::from_secs(limits.deadline_s),
             };
-            self.flights.hold(id, tokio::spawn(worker::undo(self.worker(id, change), tries)));
+            self.flights.hold(id, tokio::spawn(self.worker(id, change).undo(tries)));
         }
         Ok(())
     }

@@ -96,7 +96,7 @@ impl Engine {
         let deadline = Duration::from_secs(self.state.limits.deadline_s);
         for id in to_apply {
             let worker = self.worker(id, self.plan().change(id).change.clone());
-            self.flights.hold(id, tokio::spawn(worker::apply(worker, deadline)));
+            self.flights.hold(id, tokio::spawn(worker.apply(deadline)));
         }
         Ok(())
     }

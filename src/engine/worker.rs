@@ -60,28 +60,50 @@ pub struct Worker {
     pub now_ms: fn() -> i64,
 }
 
-pub async fn apply(worker: Worker, deadline: Duration) {
-    let Worker { guard, id, change, to, events, now_ms } = worker;
-    let cluster = &*guard.cluster;
-    let report = Watcher::new(id, events, now_ms);
-    let applied = match guard.ask().await {
-        Err(why) => return drop(to.send(Report::Halted(why)).await),
-        // It stood `Before` a while ago, and the cluster was nobody's since.
-        Ok(true) => match cluster.standing(&change).await {
-            Ok(standing) if may_apply(&standing, &change) => within(deadline, &change, cluster.apply(&change, &report)).await,
-            Ok(_) => Ok(()),
-            Err(fault) => Err(fault),
-        },
-        Ok(false) => within(deadline, &change, cluster.apply(&change, &report)).await,
-    };
-    // Whatever the call said: only reading back tells. A call that failed may have taken effect all the same.
-    let outcome = match (applied, cluster.standing(&change).await) {
-        (_, Ok(Standing::After)) if !change.told_by_attempt() => Ok(Standing::After),
-        (Err(fault), _) | (Ok(()), Err(fault)) => Err(fault),
-        (Ok(()), Ok(standing)) => Ok(standing),
-    };
-    let told = report.told.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let _ = to.send(Report::Acted { id, outcome, told }).await;
+impl Worker {
+    /// Applies the change and reads back how it stands.
+    pub async fn apply(self, deadline: Duration) {
+        let Self { guard, id, change, to, events, now_ms } = self;
+        let cluster = &*guard.cluster;
+        let report = Watcher::new(id, events, now_ms);
+        let applied = match guard.ask().await {
+            Err(why) => return drop(to.send(Report::Halted(why)).await),
+            // It stood `Before` a while ago, and the cluster was nobody's since.
+            Ok(true) => match cluster.standing(&change).await {
+                Ok(standing) if may_apply(&standing, &change) => within(deadline, &change, cluster.apply(&change, &report)).await,
+                Ok(_) => Ok(()),
+                Err(fault) => Err(fault),
+            },
+            Ok(false) => within(deadline, &change, cluster.apply(&change, &report)).await,
+        };
+        // Whatever the call said: only reading back tells. A call that failed may have taken effect all the same.
+        let outcome = match (applied, cluster.standing(&change).await) {
+            (_, Ok(Standing::After)) if !change.told_by_attempt() => Ok(Standing::After),
+            (Err(fault), _) | (Ok(()), Err(fault)) => Err(fault),
+            (Ok(()), Ok(standing)) => Ok(standing),
+        };
+        let told = report.told.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let _ = to.send(Report::Acted { id, outcome, told }).await;
+    }
+
+    /// Takes the change back, again after a passing fault.
+    pub async fn undo(self, tries: Tries) {
+        let Self { guard, id, change, to, events, now_ms } = self;
+        let report = Watcher::new(id, events, now_ms);
+        let mut outcome = undo_once(&guard, &change, tries.deadline, &report).await;
+        for attempt in 1..tries.attempts {
+            if !matches!(&outcome, Ok(Err(fault)) if fault.kind == FaultKind::Passing) {
+                break;
+            }
+            tokio::time::sleep((tries.backoff * (1 << attempt.min(6))).min(Duration::from_mins(1))).await;
+            outcome = undo_once(&guard, &change, tries.deadline, &report).await;
+        }
+        let report = match outcome {
+            Ok(outcome) => Report::Undone { id, outcome },
+            Err(why) => Report::Halted(why),
+        };
+        let _ = to.send(report).await;
+    }
 }
 
 /// Whether a change that is begun has to be applied, as it stands now.
@@ -91,24 +113,6 @@ pub fn may_apply(standing: &Standing, change: &Change) -> bool {
         Standing::After => change.told_by_attempt(),
         Standing::Neither(_) => false,
     }
-}
-
-pub async fn undo(worker: Worker, tries: Tries) {
-    let Worker { guard, id, change, to, events, now_ms } = worker;
-    let report = Watcher::new(id, events, now_ms);
-    let mut outcome = undo_once(&guard, &change, tries.deadline, &report).await;
-    for attempt in 1..tries.attempts {
-        if !matches!(&outcome, Ok(Err(fault)) if fault.kind == FaultKind::Passing) {
-            break;
-        }
-        tokio::time::sleep((tries.backoff * (1 << attempt.min(6))).min(Duration::from_mins(1))).await;
-        outcome = undo_once(&guard, &change, tries.deadline, &report).await;
-    }
-    let report = match outcome {
-        Ok(outcome) => Report::Undone { id, outcome },
-        Err(why) => Report::Halted(why),
-    };
-    let _ = to.send(report).await;
 }
 
 async fn undo_once(
