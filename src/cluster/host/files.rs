@@ -97,16 +97,17 @@ pub async fn list(runner: &Runner, folder: &str) -> Result<Option<Vec<String>>, 
     Ok(Some(names))
 }
 
-/// What stands in a folder of `hosts.toml`.
+/// What stands in a folder of folders, without what castoff itself left.
 pub struct Folders {
+    /// Each with the names in it.
     pub folders: BTreeMap<String, Vec<String>>,
+    /// Those on the way to it, and itself, that are not there, outermost first.
     pub absent: Vec<String>,
     /// Folders whose `hosts.toml` stands elsewhere, by a link of either, and where.
     pub links: BTreeMap<String, String>,
 }
 
-/// The folders in a folder, each with the names in it, without those that castoff itself left; and which folders on the way
-/// to it, and itself, are not there, outermost first.
+/// Reads a folder of folders in one round trip.
 pub async fn folders(runner: &Runner, folder: &str) -> Result<Folders, Fault> {
     whole(folder)?;
     let what = format!("cannot read folder `{folder}`{}", on(runner));
@@ -139,7 +140,8 @@ fn is_temporary(name: &str) -> bool {
 }
 
 /// Puts a file in place by a temporary one and a rename, or takes it away. A symbolic link is followed; owner, mode and
-/// SELinux label of the file that is replaced are kept where no others are asked for. `FaultKind::Drift`: something else stands there than expected.
+/// SELinux label of the file that is replaced are kept where no others are asked for. `FaultKind::Drift`: something else stands
+/// there than expected.
 pub async fn write(runner: &Runner, write: &Write<'_>) -> Result<(), Fault> {
     whole(write.path)?;
     write.folders.iter().try_for_each(|folder| whole(folder))?;

@@ -25,8 +25,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// Redirects within the same place.
 const REDIRECTS: usize = 5;
 
-/// Asks a mirror from a host. `ca` is PEM that was read from the host, where `want.ca` or a daemon there has it; beside it the host's own
-/// authorities are trusted, as its daemons do. Ends within 20 s.
+/// Asks a mirror from a host. `ca` is PEM that was read from the host, where `want.ca` or a daemon there has it; beside it the
+/// host's own authorities are trusted, as its daemons do. Ends within 20 s.
 pub async fn reach(runner: &Runner, want: &ReachWant, ca: Option<&[u8]>) -> Reach {
     // Nothing here is for root.
     let runner = runner.clone().with_sudo(false);
