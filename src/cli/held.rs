@@ -10,18 +10,21 @@ use crate::model::Plan;
 use crate::remote::client::Connection;
 use crate::remote::peer;
 use crate::tui;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 
 /// What is said of a journal or a cluster that cannot be had. `plan` is the one that was wanted here.
 pub async fn told(common: &Common, on_screen: bool, home: &Home, plan: Option<&Arc<Plan>>, failure: Failure) -> Failure {
-    let Some(JournalError::Held { what, holder, run }) = failure.error.downcast_ref::<JournalError>() else { return failure };
-    let (what, holder, named) = (what.clone(), holder.clone(), run.clone());
-    let Some(run) = run_of(home, &holder, named.as_deref()).await else {
+    let Some(JournalError::Held { what, holder, run, journal }) = failure.error.downcast_ref::<JournalError>() else {
+        return failure;
+    };
+    let (what, holder, named, journal) = (what.clone(), holder.clone(), run.clone(), journal.clone());
+    let Some(run) = kept_here(home, &holder, named.as_deref()).await else {
         let host = watch::host_of(&holder).filter(|host| *host != peer::host());
-        return failure.hint(match (named, host) {
-            (Some(run), Some(host)) => format!("it is run {run}, kept elsewhere: castoff watch {run} works on {host}"),
-            (Some(run), None) => format!("it is run {run}, kept elsewhere on this machine: --state or --journal says where"),
+        let on = host.map_or_else(|| "with the --state or --journal of that".to_owned(), |host| format!("on {host}"));
+        return failure.hint(match (named, journal) {
+            (Some(run), Some(journal)) => format!("it is run {run}, kept in {journal}: castoff watch {run} looks on {on}"),
+            (Some(run), None) => format!("it is run {run}, kept elsewhere: castoff watch {run} looks on {on}"),
             _ => "castoff runs lists what is kept here; its castoff keeps its runs elsewhere, or begins only now".to_owned(),
         });
     };
@@ -31,6 +34,18 @@ pub async fn told(common: &Common, on_screen: bool, home: &Home, plan: Option<&A
         Ok(hint) => failure.hint(hint),
         Err(other) => other,
     }
+}
+
+/// The same, once more after a moment: who takes a cluster makes the journal of the run only then.
+async fn kept_here(home: &Home, holder: &str, named: Option<&str>) -> Option<String> {
+    for _ in 0..10 {
+        let run = run_of(home, holder, named).await;
+        if run.is_some() || named.is_none() {
+            return run;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    None
 }
 
 /// The run that this castoff holds, if it is kept here. The lock of a cluster does not say which run it is.

@@ -95,7 +95,7 @@ pub async fn run(common: &Common, planned: &Planned, front: &Front, window: &Win
         return Ok(Exit::PreflightFailed);
     }
     let home = if planned.simulate { home::rehearsals(common)? } else { home::home(common).await? };
-    let going = begun(common, face, (home, cluster), (&plan, new_name()), Way::New).await?;
+    let going = begun(common, face, (home, cluster), (&plan, name_at(jiff::Timestamp::now())), Way::New).await?;
     let going = Going { approvals, window, simulated: planned.simulate, ..going };
     let exit = going.go(common, front, Some(plan), face).await;
     drop(opened);
@@ -222,9 +222,10 @@ async fn take(
         cluster.take(&claim, terms).await.map_err(|untaken| match untaken {
             Untaken::Fault(fault) => fault.into(),
             Untaken::Held(other) => {
-                let holder = crate::model::text::clean(&other.holder.to_string());
-                let run = Some(other.run).filter(|run| !run.is_empty());
-                Failure::from(JournalError::Held { what: format!("cluster `{}`", plan.cluster), holder, run })
+                let [holder, run, journal] =
+                    [other.holder.to_string(), other.run, other.journal].map(|word| crate::model::text::clean(&word));
+                let [run, journal] = [run, journal].map(|word| Some(word).filter(|word| !word.is_empty()));
+                Failure::from(JournalError::Held { what: format!("cluster `{}`", plan.cluster), holder, run, journal })
             }
         })?;
     }
@@ -346,11 +347,11 @@ pub fn approvals(front: &Front, plan: &Plan) -> Result<BTreeMap<String, String>,
     Ok(out)
 }
 
-/// `20261121-0240-7f3a`: sorts by time, short enough to type its end.
-fn new_name() -> String {
-    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y%m%d-%H%M%S").to_string();
-    let random = uuid::Uuid::now_v7().simple().to_string();
-    format!("{now}-{}", &random[28..])
+/// `20261121-024007-7f3a`: sorts by time, also within a second, of which the end counts the 65536ths; short enough to type
+/// its end.
+fn name_at(now: jiff::Timestamp) -> String {
+    let within = i64::from(now.subsec_nanosecond()) * 0x1_0000 / 1_000_000_000;
+    format!("{}-{within:04x}", now.to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y%m%d-%H%M%S"))
 }
 
 /// Who answers gates: the user, who became it, and where an ssh session comes from.
@@ -381,4 +382,18 @@ fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
         error,
         hint: None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name_at;
+    use jiff::Timestamp;
+
+    #[test]
+    fn names_of_runs_sort_by_time_also_within_a_second() {
+        let at = |ns: i128| name_at(Timestamp::from_nanosecond(1_795_327_299_000_000_000 + ns).unwrap());
+        let names = [0, 16_000, 500_000_000, 999_999_999, 1_000_000_000, 9_000_000_000].map(at);
+        assert!(names.is_sorted_by(|a, b| a < b), "{names:?}");
+        assert_eq!(names[2], "20261122-060139-8000");
+    }
 }

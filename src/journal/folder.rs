@@ -109,7 +109,7 @@ fn lock(path: &Path, what: &str, holder: &str, by_force: bool) -> Result<File, J
             let mut said = String::new();
             let _ = file.read_to_string(&mut said);
             let holder = if said.is_empty() { "another castoff".to_owned() } else { text::clean(&said) };
-            return Err(JournalError::Held { what: what.to_owned(), holder, run: None });
+            return Err(JournalError::Held { what: what.to_owned(), holder, run: None, journal: None });
         }
         Err(TryLockError::Error(why)) => return Err(storage(why)),
     }

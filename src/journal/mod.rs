@@ -51,9 +51,9 @@ pub enum JournalError {
     Damaged { path: PathBuf, seq: u64, why: String },
     #[error("the journal `{path}` has format {found}; this castoff reads {JOURNAL_VERSION}")]
     Format { path: PathBuf, found: i64 },
-    /// `run`: the one that the holder runs, where that is known.
+    /// `run`: the one that the holder runs, and `journal`: where that is kept, each where it is known.
     #[error("{what} is held by {holder}")]
-    Held { what: String, holder: String, run: Option<String> },
+    Held { what: String, holder: String, run: Option<String>, journal: Option<String> },
     #[error("there is no run `{0}`")]
     NoRun(String),
     #[error("this run was taken over by {by}{}: {why}; nothing more is written or done from here", at(*at_ms))]

@@ -202,7 +202,8 @@ impl Shared {
                 let same = row.0 == run;
                 if let Some(keeper) = self.alive(row).filter(|_| !(same && by_force)) {
                     let what = if same { format!("run `{run}`") } else { format!("cluster `{cluster}`") };
-                    return Ok(Err(JournalError::Held { what, holder: keeper.holder, run: keeper.run }));
+                    let journal = Some(self.name.clone());
+                    return Ok(Err(JournalError::Held { what, holder: keeper.holder, run: keeper.run, journal }));
                 }
                 if !same {
                     sqlx::query(store::NEW_EPOCH).bind(&row.0).execute(&mut *tx).await?;
