@@ -82,17 +82,29 @@ impl Finder<'_> {
     fn keys(&mut self) {
         let mut in_secret_table = false;
         let mut i = 0;
+        // In a broken text nobody knows what belongs to a value: the keys that seem to stand in one are looked at too.
+        let mut in_value = 0;
         while i < self.chars.len() {
             if !self.json && (i == 0 || self.chars[i - 1] == '\n') {
                 in_secret_table = self.table(i).unwrap_or(in_secret_table);
             }
             let c = self.chars[i];
             let end = match c {
-                ':' | '=' => self.separator(i, in_secret_table),
-                '"' | '\'' if !self.known => self.no_separator(i),
+                ':' | '=' if self.is_secret_key(i, in_secret_table) => {
+                    let value = self.past(i + 1, |c| c == ' ' || c == '\t');
+                    // Of such a key all of its line, and no more: a long text would take for ever.
+                    Some(if i < in_value { self.rest_of_line(value) } else { self.value(i, i + 1, &self.name_before(i).0) })
+                }
+                '"' | '\'' if !self.known && i >= in_value => self.no_separator(i),
                 _ => None,
             };
-            i = end.unwrap_or(i + 1).max(i + 1);
+            i = match end {
+                Some(end) if !self.known && i >= in_value => {
+                    in_value = end;
+                    i + 1
+                }
+                end => end.unwrap_or(i + 1).max(i + 1),
+            };
         }
     }
 
@@ -115,13 +127,11 @@ impl Finder<'_> {
         None
     }
 
-    fn separator(&mut self, at: usize, in_secret_table: bool) -> Option<usize> {
+    /// Whether a key whose value is secret ends at this separator.
+    fn is_secret_key(&self, at: usize, in_secret_table: bool) -> bool {
         let (name, start) = self.name_before(at);
         let secret = is_secret(&name) || in_secret_table && !name.is_empty() && !is_who(&name);
-        if !secret || self.is_address(at, start, &name) {
-            return None;
-        }
-        Some(self.value(at, at + 1, &name))
+        secret && !self.is_address(at, start, &name)
     }
 
     /// `"password" "x"`, in a broken text.

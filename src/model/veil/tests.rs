@@ -42,6 +42,8 @@ fn values_of_keys_that_name_a_secret_are_hidden() {
         ("{\"password\" \"x\" }", &["x"]),
         ("{\"password\": // why\n \"x\", }", &["// why", "x"]),
         ("{\"password\": \"never closed", &["never closed"]),
+        // The one key stands in what may be the value of the other.
+        ("password:['\n\"password\":'a]b'", &["\n\"password\":", "'a]b'"]),
         ("{\"password\":", &[]),
         ("password", &[]),
     ] {
