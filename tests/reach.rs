@@ -209,7 +209,7 @@ async fn check(runner: &Runner, cases: &[Case], by: &str) {
     let asked = cases.iter().map(|case| async move {
         let begin = Instant::now();
         let pem = case.ca.as_ref().map(|path| std::fs::read(path).unwrap());
-        (case, reach(runner, &case.want, pem.as_deref()).await, begin.elapsed())
+        (case, reach(runner, &case.want, pem.as_deref()).await.unwrap(), begin.elapsed())
     });
     // As many at once as one ssh connection carries: the others would wait for their turn, and their time runs.
     let answers = stream::iter(asked).buffered(6).collect::<Vec<_>>().await;

@@ -99,7 +99,7 @@ impl HostClient {
                 }
                 None => self.trusted_by_docker(want, machine.docker.as_ref()).await?,
             };
-            let found = reach(&self.runner, want, ca.as_deref()).await;
+            let found = reach(&self.runner, want, ca.as_deref()).await?;
             machine.reach.insert(want.name(), found);
         }
         Ok(machine)

@@ -1,6 +1,6 @@
 //! What one answer of a mirror means, by its status, its type and its body. Pure; it never asks anything.
 
-use crate::model::{Digest, Reach, text};
+use crate::model::{Digest, Fault, Reach, text};
 
 /// Enough for every manifest; of `/v2/` a few bytes are expected.
 pub(super) const BODY_LIMIT: usize = 4 << 20;
@@ -29,12 +29,22 @@ pub(super) enum Lost {
     Known(Reach),
     /// Somebody was there and did not speak HTTP as it should be.
     Talk(Reach),
+    /// The host itself could not be asked: nothing is known of the mirror.
+    Host(Fault),
+}
+
+impl From<Reach> for Lost {
+    fn from(reach: Reach) -> Self {
+        Self::Known(reach)
+    }
 }
 
 impl Lost {
-    pub(super) fn reach(self) -> Reach {
+    /// What is known of the mirror, or why nothing is.
+    pub(super) fn told(self) -> Result<Reach, Fault> {
         match self {
-            Self::Known(reach) | Self::Talk(reach) => reach,
+            Self::Known(reach) | Self::Talk(reach) => Ok(reach),
+            Self::Host(fault) => Err(fault),
         }
     }
 }

@@ -42,7 +42,7 @@ pub(super) async fn ask(runner: &Runner, question: Question<'_>) -> Result<Answe
         Ok(output) if matches!(output.code, Some(126 | 127)) => Err(Lost::Known(neither())),
         Ok(output) => of_output(&output),
         Err(fault) if fault.kind == FaultKind::Missing => Err(Lost::Known(neither())),
-        Err(fault) => Err(Lost::Known(failing(fault.to_string()))),
+        Err(fault) => Err(Lost::Host(fault)),
     }
 }
 
@@ -89,7 +89,7 @@ mod tests {
     fn what_curl_says_is_understood() {
         let output =
             |code, stdout: &str, stderr: &str| Output { code: Some(code), stdout: stdout.to_owned(), stderr: stderr.to_owned() };
-        let said = |code, stderr: &str| of_output(&output(code, "", stderr)).map(|_| ()).map_err(Lost::reach);
+        let said = |code, stderr: &str| of_output(&output(code, "", stderr)).map(|_| ()).map_err(|lost| lost.told().unwrap());
         let cases = [
             (6, "curl: (6) Could not resolve host: m", Reach::NoName { why: "Could not resolve host: m".to_owned() }),
             (7, "curl: (7) Failed to connect", Reach::NoConnection { why: "Failed to connect".to_owned() }),

@@ -10,7 +10,7 @@ mod trust;
 mod way;
 
 use super::{registry::MANIFEST_TYPES, ssh::Runner};
-use crate::model::{Digest, Reach, ReachWant, text};
+use crate::model::{Digest, Fault, Reach, ReachWant, text};
 use answer::{Answer, Lost, failing};
 use reqwest::{Method, Url};
 use std::time::Duration;
@@ -26,44 +26,45 @@ const CONNECT: Duration = Duration::from_secs(5);
 const REDIRECTS: usize = 5;
 
 /// Asks a mirror from a host. `ca` is PEM that was read from the host, where `want.ca` or a daemon there has it; beside it the
-/// host's own authorities are trusted, as its daemons do. Ends within 20 s.
-pub async fn reach(runner: &Runner, want: &ReachWant, ca: Option<&[u8]>) -> Reach {
+/// host's own authorities are trusted, as its daemons do. Ends within 20 s. A fault: the host itself could not be asked.
+pub async fn reach(runner: &Runner, want: &ReachWant, ca: Option<&[u8]>) -> Result<Reach, Fault> {
     // Nothing here is for root.
     let runner = runner.clone().with_sudo(false);
     match tokio::time::timeout(DEADLINE, walk(&runner, want, ca)).await {
-        Ok(Ok(reach) | Err(reach)) => reach,
-        Err(_) => failing(format!("it was not done within {} s", DEADLINE.as_secs())),
+        Ok(Ok(reach)) => Ok(reach),
+        Ok(Err(lost)) => lost.told(),
+        Err(_) => Ok(failing(format!("it was not done within {} s", DEADLINE.as_secs()))),
     }
 }
 
 /// What ends the walk early is the `Err`.
-async fn walk(runner: &Runner, want: &ReachWant, ca: Option<&[u8]>) -> Result<Reach, Reach> {
+async fn walk(runner: &Runner, want: &ReachWant, ca: Option<&[u8]>) -> Result<Reach, Lost> {
     let mirror = Mirror::parse(&want.mirror)?;
     let image = want.image.as_deref().map(|image| mirror.manifest(image).map(|url| (image, url))).transpose()?;
     let way = Way::open(runner, &mirror.root, want, ca).await?;
     let mut root = mirror.root.clone();
     root.set_path("/v2/");
     let answer = match ask(&way, Method::GET, root.clone()).await {
-        Ok(answer) if answer.status == 400 && speaks_tls(&way, &root).await => return Err(plain_to_tls()),
-        Err(Lost::Talk(_)) if speaks_tls(&way, &root).await => return Err(plain_to_tls()),
-        answer => answer.map_err(Lost::reach)?,
+        Ok(answer) if answer.status == 400 && speaks_tls(&way, &root).await => return Err(plain_to_tls().into()),
+        Err(Lost::Talk(_)) if speaks_tls(&way, &root).await => return Err(plain_to_tls().into()),
+        answer => answer?,
     };
     answer.of_root(want.login)?;
     let Some((image, url)) = image else { return Ok(Reach::Ok { digest: None }) };
-    let head = ask(&way, Method::HEAD, url.clone()).await.map_err(Lost::reach)?;
+    let head = ask(&way, Method::HEAD, url.clone()).await?;
     // Some answer a HEAD with 400, 405 or 501, some without a digest.
     let refused = matches!(head.status, 400 | 405 | 501);
     if !refused && let Some(known) = head.of_manifest(image, want.login)? {
         return Ok(known);
     }
-    let whole = ask(&way, Method::GET, url).await.map_err(Lost::reach)?;
+    let whole = ask(&way, Method::GET, url).await?;
     if let Some(known) = whole.of_manifest(image, want.login)? {
         return Ok(known);
     }
     match serde_json::from_slice::<serde_json::Value>(&whole.body) {
         Ok(serde_json::Value::Object(_)) => Ok(Reach::Ok { digest: Some(Digest::of_bytes(&whole.body)) }),
-        _ if !whole.whole => Err(failing(format!("its answer for `{}` does not end", text::clean(image)))),
-        _ => Err(failing(format!("what it gives for `{}` is no manifest", text::clean(image)))),
+        _ if !whole.whole => Err(failing(format!("its answer for `{}` does not end", text::clean(image))).into()),
+        _ => Err(failing(format!("what it gives for `{}` is no manifest", text::clean(image))).into()),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
         ssh::{Place, Runner, root_cause},
         tls,
     },
-    model::{Fault, Reach, ReachWant, text},
+    model::{Reach, ReachWant, text},
 };
 use reqwest::{Client, ClientBuilder, Method, Url, header, redirect};
 use std::{
@@ -45,10 +45,10 @@ enum Through {
 
 impl<'a> Way<'a> {
     /// Finds the name and, where that can be seen, makes a first connection.
-    pub(super) async fn open(runner: &'a Runner, root: &Url, want: &'a ReachWant, ca: Option<&'a [u8]>) -> Result<Self, Reach> {
+    pub(super) async fn open(runner: &'a Runner, root: &Url, want: &'a ReachWant, ca: Option<&'a [u8]>) -> Result<Self, Lost> {
         let host = root.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let port = root.port_or_known_default().unwrap_or(443);
-        let through = match runner.forward_tcp(&host, port).await.map_err(|fault| of_fault(&fault))? {
+        let through = match runner.forward_tcp(&host, port).await.map_err(Lost::Host)? {
             None => Through::Network(dial(&host, port).await?),
             Some(socket) => {
                 resolve_there(runner, &host).await?;
@@ -117,7 +117,7 @@ impl<'a> Way<'a> {
                     }
                 },
                 Ok(None) => {}
-                Err(fault) => return Some(Lost::Known(of_fault(&fault))),
+                Err(fault) => return Some(Lost::Host(fault)),
             }
         }
         let why = root_cause(error);
@@ -190,23 +190,19 @@ async fn dial(host: &str, port: u16) -> Result<Vec<SocketAddr>, Reach> {
 
 /// The host's resolver, asked before sshd is: while sshd waits for a resolver that does not answer, it answers nobody on its
 /// connection, and ssh gives that up. Where there is no `getent`, sshd has to do it all the same.
-async fn resolve_there(runner: &Runner, host: &str) -> Result<(), Reach> {
+async fn resolve_there(runner: &Runner, host: &str) -> Result<(), Lost> {
     debug_assert!(*runner.place() != Place::Local);
     if host.parse::<IpAddr>().is_ok() {
         return Ok(());
     }
     let words = ["getent", "ahosts", host].map(str::to_owned);
-    let no_name = |why: String| Err(Reach::NoName { why });
+    let no_name = |why: String| Err(Lost::Known(Reach::NoName { why }));
     match timeout(CONNECT, runner.run(&words, None, 2 * CONNECT)).await {
         Ok(Ok(output)) if output.code == Some(2) => no_name("the resolver of the host finds no address".to_owned()),
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(fault)) => Err(of_fault(&fault)),
-        Err(_) => Err(failing(format!("the resolver of the host did not answer within {} s", CONNECT.as_secs()))),
+        Ok(Err(fault)) => Err(Lost::Host(fault)),
+        Err(_) => Err(failing(format!("the resolver of the host did not answer within {} s", CONNECT.as_secs())).into()),
     }
-}
-
-fn of_fault(fault: &Fault) -> Reach {
-    failing(fault.to_string())
 }
 
 /// What sshd said of a connection that it did not open. `None`: it may not open any.
