@@ -294,7 +294,7 @@ impl App {
     }
 
     /// Ctrl-C: the first asks to stop at the safe point, the second within five seconds stops at once, the third leaves.
-    /// While nothing is in flight the first closes a box or asks, and the second stops.
+    /// While no step runs the first closes a box or asks, and the second stops.
     fn interrupt(&mut self, at_ms: i64) -> Option<Command> {
         if self.over || !self.begun || self.state.finished.is_some() || self.watches() {
             return if self.popup.is_some() && !self.watches() {
@@ -305,6 +305,9 @@ impl App {
                 None
             };
         }
+        // Also between two changes, when nothing is in flight for a moment.
+        let runs =
+            words::in_flight(&self.state) > 0 || matches!(self.state.next(), Next::Apply(_) | Next::Undo(_) | Next::Turn(_));
         match self.leaving {
             Leaving::Now(_) => {
                 self.left = Some(Left::Stopped);
@@ -318,7 +321,7 @@ impl App {
                 self.leaving = Leaving::Stop(at_ms);
                 None
             }
-            Leaving::No if matches!(self.popup, Some(Popup::Leave)) || words::in_flight(&self.state) > 0 => {
+            Leaving::No if runs || matches!(self.popup, Some(Popup::Leave)) => {
                 self.popup = None;
                 self.leaving = Leaving::Stop(at_ms);
                 Some(Command::Stop)
