@@ -59,7 +59,8 @@ mod tests {
         assert!(is_dead(&of_child));
         assert!(!is_dead(&elsewhere), "nobody knows from here");
         assert!(!is_dead(&Holder::named("kim")));
-        let another = Holder { pid: std::process::id(), ..of_child };
+        let of_first = format!("{} 1", this_machine().unwrap());
+        let another = Holder { pid: std::process::id(), process: of_first, ..of_child };
         assert!(is_dead(&another), "its number has another process now");
     }
 }
