@@ -2,8 +2,8 @@
 //! Prints nothing, asks no clock, and never says what no event told.
 
 use crate::model::{
-    ChangeId, Entry, Event, GateReport, Level, Loads, Pace, Problem, Progress, Stamped, State, Status, SurveyLine, Wait, pace,
-    run::IllegalEntry, text,
+    ChangeId, Entry, Event, GateReport, IllegalEntry, Level, Loads, Pace, Problem, Progress, Stamped, State, Status, SurveyLine,
+    Wait, pace, text,
 };
 use crate::report::{clock, entry_text, status_text};
 use std::{collections::BTreeMap, fmt::Write as _};

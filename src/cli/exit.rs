@@ -4,7 +4,7 @@ use crate::cluster::{config::ConfigError, secret::SecretError};
 use crate::engine::EngineError;
 use crate::headless::Left;
 use crate::journal::JournalError;
-use crate::model::{Fault, Mistake, Outcome, run::IllegalEntry};
+use crate::model::{Fault, IllegalEntry, Mistake, Outcome};
 use crate::runbook::PlanError;
 use std::fmt;
 

@@ -15,8 +15,8 @@ mod worker;
 use crate::cluster::Cluster;
 use crate::journal::{Journal, JournalError};
 use crate::model::{
-    Asked, Change, ChangeId, Command, Entry, Event, Level, Limits, Next, Outcome, Plan, Stamped, State, Status, Stop, Target,
-    WayBack, Window, run::IllegalEntry, text,
+    Asked, Change, ChangeId, Command, Entry, Event, IllegalEntry, Level, Limits, Next, Outcome, Plan, Stamped, State, Status,
+    Stop, Target, WayBack, Window, text,
 };
 use alike::Alike;
 use flight::{Flights, Held};

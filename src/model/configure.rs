@@ -297,9 +297,15 @@ impl Change {
         matches!(self, Self::Configure { proof: Some(_), .. }) || self.way_back_told_by_attempt()
     }
 
-    /// The same of its way back: a unit does not show which text it took up, so it is told again.
+    /// The same of its way back: neither a unit nor a containerd that does not say what it uses shows which text it took up,
+    /// so it is told again.
     pub fn way_back_told_by_attempt(&self) -> bool {
-        matches!(self, Self::Configure { daemon: Some(TakesUp::Unit { .. }), .. })
+        let Self::Configure { daemon: Some(daemon), .. } = self else { return false };
+        match daemon {
+            TakesUp::Unit { .. } => true,
+            TakesUp::Containerd { taken_up, .. } => *taken_up == TakenUp::Unknown && !daemon.is_equal(),
+            TakesUp::Docker { .. } => false,
+        }
     }
 }
 
@@ -430,5 +436,18 @@ mod tests {
         check(change(), false, ("/c", TakenUp::Yes), Cri::Ok, &Standing::Before);
         let other = Standing::Neither("the configuration of its containerd says `/d`".to_owned());
         check(change(), false, ("/d", TakenUp::Yes), Cri::Ok, &other);
+    }
+
+    /// Its files are back after a restart that failed, and it stands as it stood before castoff came.
+    #[test]
+    fn a_containerd_that_does_not_say_what_it_uses_is_restarted_by_every_attempt_to_go_back() {
+        let told = |before: &str, taken_up: TakenUp| {
+            let daemon = TakesUp::Containerd { before: before.to_owned(), after: "/c".to_owned(), taken_up };
+            let change = Change::Configure { host: "gpu-01".to_owned(), files: vec![], daemon: Some(daemon), proof: None };
+            change.way_back_told_by_attempt()
+        };
+        assert!(told("", TakenUp::Unknown));
+        assert!(!told("/c", TakenUp::Unknown), "nothing is restarted on the way back");
+        assert!(!told("", TakenUp::Yes) && !told("", TakenUp::Uses("/c".to_owned())), "it says what it uses");
     }
 }

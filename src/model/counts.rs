@@ -59,7 +59,7 @@ pub struct Counts {
     pub undoable: u64,
     /// Bytes of the changes that are there now, without what was there when the plan was made.
     pub bytes: u64,
-    /// Unix times in milliseconds of the first start and the last end.
+    /// Unix times in milliseconds of the first start and the last end, forward, or back once something of it goes back.
     pub first_ms: Option<i64>,
     pub last_ms: Option<i64>,
 }

@@ -320,3 +320,25 @@ impl ReachWant {
         rest.split('/').next().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn no_two_ways_to_ask_a_mirror_share_their_answer() {
+        let plain = ReachWant { mirror: "https://m".to_owned(), image: None, login: false, insecure: false, ca: None };
+        let all = [
+            plain.clone(),
+            ReachWant { mirror: "https://m/v2/a".to_owned(), ..plain.clone() },
+            ReachWant { image: Some("a/b:1".to_owned()), ..plain.clone() },
+            ReachWant { image: Some("a/b:2".to_owned()), ..plain.clone() },
+            ReachWant { login: true, ..plain.clone() },
+            ReachWant { insecure: true, ..plain.clone() },
+            ReachWant { ca: Some("/etc/ca.pem".to_owned()), ..plain.clone() },
+            ReachWant { login: true, insecure: true, ..plain },
+        ];
+        assert_eq!(all.iter().map(ReachWant::name).collect::<BTreeSet<_>>().len(), all.len());
+    }
+}

@@ -109,12 +109,8 @@ fn step_word(state: &State, n: usize) -> (char, &'static str) {
 }
 
 fn took(state: &State, n: usize) -> String {
-    let begun = state.steps[n].changes.iter().filter_map(|c| c.started_ms).min();
-    let ended = state.steps[n].changes.iter().filter_map(|c| c.ended_ms).max();
-    match (begun, ended) {
-        (Some(begun), Some(ended)) => text::duration(ended - begun),
-        _ => String::new(),
-    }
+    let counts = &state.steps[n].counts;
+    counts.first_ms.zip(counts.last_ms).map_or_else(String::new, |(begun, ended)| text::duration(ended - begun))
 }
 
 /// Failures, grouped by cause.

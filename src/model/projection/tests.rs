@@ -217,3 +217,29 @@ fn on_the_way_back_nothing_is_projected() {
     let projection = project(&state(vec![(0, approved(0)), (0, started(0, 0)), (1, back)]), 2, None);
     assert_eq!((projection.whole, projection.known), (None, None));
 }
+
+#[test]
+fn what_is_taken_back_is_timed_by_its_way_back() {
+    let id = |n| ChangeId { step: 0, n };
+    let back = Entry::RollbackBegun { to: 0, by: "kim".to_owned(), why: "test".to_owned() };
+    let mut entries = vec![(0, approved(0))];
+    entries.extend([(0, started(0, 0)), (1, started(0, 1)), (20, done(0, 0)), (30, done(0, 1)), (60, back)]);
+    let times = |state: &State| {
+        let ms = |at: Option<i64>| at.map(|at| (at - NOW_MS) / MINUTE_MS);
+        (ms(state.steps[0].counts.first_ms), ms(state.steps[0].counts.last_ms))
+    };
+    assert_eq!(times(&state(entries.clone())), (Some(0), Some(30)), "nothing of it goes back yet");
+    let fault = crate::model::Fault::new(crate::model::FaultKind::Lasting, "cannot", "it will not");
+    entries.extend([
+        (61, Entry::UndoStarted { change: id(1) }),
+        (62, Entry::UndoStarted { change: id(0) }),
+        (63, Entry::Undone { change: id(1) }),
+        (64, Entry::UndoFailed { change: id(0), fault }),
+        (65, Entry::UndoStarted { change: id(0) }),
+        (66, Entry::Undone { change: id(0) }),
+    ]);
+    let state = state(entries);
+    assert_eq!(times(&state), (Some(61), Some(66)));
+    let change = state.status(id(0));
+    assert_eq!((change.started_ms, change.attempts), (Some(NOW_MS + 62 * MINUTE_MS), 2));
+}

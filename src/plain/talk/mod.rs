@@ -6,7 +6,7 @@ use super::words::{self, Place};
 use super::{Left, Start};
 use crate::account::Account;
 use crate::model::{
-    CANARY_SENTENCE, ChangeId, Command, Entry, Event, Gate, Next, OnHangup, Plan, Stop, hold, run::IllegalEntry, text,
+    CANARY_SENTENCE, ChangeId, Command, Entry, Event, Gate, IllegalEntry, Next, OnHangup, Plan, Stop, hold, text,
 };
 use crate::report::{plan_text, window_text};
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //! Never builds a row that is not visible.
 
 use super::window;
-use crate::model::{State, Status, text};
+use crate::model::{State, text};
 use crate::tui::app::App;
 use crate::tui::parts::{cell, prose, right};
 use crate::tui::theme::{Face, Tone};
@@ -52,12 +52,11 @@ fn row(app: &App, step: usize, width: usize) -> Line<'static> {
     ])
 }
 
-/// From the first start to the last end of a step.
+/// From the first start to the last end of a step; once it is taken back, of its way back.
 pub fn took(state: &State, step: usize, now_ms: i64) -> String {
     let Some(state) = state.steps.get(step) else { return String::new() };
     let counts = &state.counts;
-    let open = counts.tally.retrying > 0 || counts.busy.iter().any(|n| state.changes[*n].status == Status::Running);
-    let last = if open { Some(now_ms) } else { counts.last_ms };
+    let last = if counts.busy.is_empty() { counts.last_ms } else { Some(now_ms) };
     match counts.first_ms.zip(last) {
         Some((from, to)) => text::duration(to - from),
         None => String::new(),
