@@ -465,7 +465,8 @@ async fn what_is_wrong_with_an_image_sets_no_host_aside() {
 #[tokio::test]
 async fn limits_are_raised_and_lowered_while_it_runs() {
     let plan = plan(12, &["limits.total=1", "limits.per-host=4"]);
-    let cluster = Watched::new(12, Duration::from_millis(4));
+    // Long enough for a slow machine to begin eight before the first ends.
+    let cluster = Watched::new(12, Duration::from_millis(40));
     let watched = cluster.clone();
     let mut phases: Vec<Most> = vec![];
     let mut script = |event: &Event, state: &State| {
@@ -505,7 +506,7 @@ async fn limits_are_raised_and_lowered_while_it_runs() {
 #[tokio::test]
 async fn hosts_at_once_are_limited() {
     let plan = plan(12, &["limits.hosts=2", "limits.per-host=3"]);
-    let cluster = Watched::new(12, Duration::from_millis(2));
+    let cluster = Watched::new(12, Duration::from_millis(20));
     let ran = run(&plan, cluster.clone(), &[], &mut nobody).await;
     assert_eq!(ran.ending, Ending::Finished(Outcome::Done));
     let most = cluster.most();

@@ -418,14 +418,17 @@ impl Engine {
         self.state.plan.as_ref().expect("asked only after `Planned`")
     }
 
-    /// Appends, folds in, shows: in this order.
+    /// Folds in, appends, shows: in this order, so that an entry that cannot follow never reaches the journal, which nobody
+    /// could fold any more. Nothing is acted upon before all three.
     async fn write(&mut self, entries: Vec<Entry>) -> Result<(), EngineError> {
         if entries.is_empty() {
             return Ok(());
         }
-        let stamped: Vec<Stamped> = self.setup.journal.append((self.setup.now_ms)(), entries).await?;
-        for entry in stamped {
-            self.state.apply(&entry)?;
+        let at_ms = (self.setup.now_ms)();
+        for (entry, seq) in entries.iter().zip(self.state.seq + 1..) {
+            self.state.apply(&Stamped { seq, at_ms, entry: entry.clone() })?;
+        }
+        for entry in self.setup.journal.append(at_ms, entries).await? {
             // A front end that has gone is no reason to stop.
             let _ = self.setup.events.send(Event::Entry(entry)).await;
         }

@@ -75,6 +75,6 @@ pub use place::Mistake;
 pub use plan::{Ask, ChangeId, Gate, Kept, Plan, PlannedChange, PlannedStep, Totals};
 pub use platform9::Platform9Cluster;
 pub use projection::{End, Loads, Projection};
-pub use run::{ChangeState, Next, State, Status, StepState, Stop};
+pub use run::{ChangeState, Next, State, Status, StepState, Stop, tried};
 pub use wave::{Aside, CANARY_SENTENCE, Hold, WaveState, Waves};
 pub use window::Window;

@@ -1,6 +1,6 @@
 //! A run is a fold of entries over a state. The engine, resume, the screens, `status` and the report share this fold.
 
-use super::{ChangeId, Counts, Entry, Fault, Gate, Limits, Outcome, Plan, Problem, Tally, WaveState, Window, fault::root};
+use super::{ChangeId, Counts, Entry, Fault, Gate, Limits, Outcome, Plan, Problem, Tally, WaveState, Window, fault::root, text};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Where one change is in its life.
@@ -47,6 +47,11 @@ impl Status {
             _ => None,
         }
     }
+}
+
+/// How often something was begun, in words: a fault may come when it is only looked at.
+pub fn tried(attempts: u32) -> String {
+    if attempts == 0 { "not begun".to_owned() } else { text::count(u64::from(attempts), "attempt") }
 }
 
 impl ChangeState {
@@ -218,19 +223,34 @@ impl State {
         self.steps[step].counts.tally
     }
 
-    /// Whether anything stands failed.
-    pub fn any_failed(&self) -> bool {
-        self.steps.iter().any(|step| step.counts.tally.failed > 0)
+    /// Changes of a step whose failure stands in the way. On the way back those whose undo failed: what failed before has
+    /// nothing to be undone, or is undone like what is done.
+    pub fn failed(&self, step: usize) -> u64 {
+        let counts = &self.steps[step].counts;
+        if self.rolling_back.is_some() { counts.undo_failed } else { counts.tally.failed }
     }
 
-    /// Failed changes, grouped by cause: kind of fault and the root of its words, with the changes that met it. The fault is
-    /// that of the first.
+    /// Changes of a step that failed before the run turned back, and are not undone.
+    pub fn had_failed(&self, step: usize) -> u64 {
+        self.tally(step).failed - self.failed(step)
+    }
+
+    pub fn any_failed(&self) -> bool {
+        (0..self.steps.len()).any(|step| self.failed(step) > 0)
+    }
+
+    /// The changes of [`State::failed`], grouped by cause: kind of fault and the root of its words, with the changes that met
+    /// it. The fault is that of the first.
     pub fn causes(&self) -> Vec<(Fault, Vec<ChangeId>)> {
         let mut out: Vec<(Fault, Vec<ChangeId>)> = vec![];
         let mut known = BTreeMap::new();
         for (step, state) in self.steps.iter().enumerate() {
             for n in state.counts.failed.iter().copied() {
-                let (Status::Failed(fault) | Status::UndoFailed(fault)) = &state.changes[n].status else { continue };
+                let fault = match &state.changes[n].status {
+                    Status::UndoFailed(fault) => fault,
+                    Status::Failed(fault) if self.rolling_back.is_none() => fault,
+                    _ => continue,
+                };
                 let id = ChangeId { step, n };
                 let at = *known.entry((fault.kind as u8, root(&fault.why))).or_insert(out.len());
                 match out.get_mut(at) {

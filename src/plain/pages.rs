@@ -3,7 +3,7 @@
 
 use super::words::{self, Place};
 use crate::account::{Account, problem_text};
-use crate::model::{Ask, ChangeId, FaultKind, Gate, Plan, PlannedStep, State, Status, WayBack, text};
+use crate::model::{Ask, ChangeId, FaultKind, Gate, Plan, PlannedStep, State, Status, WayBack, text, tried};
 use crate::report::{clock, moment, undo_word};
 
 /// A gate: consequence, what, how many, where, what is kept, the way back, the facts with their age.
@@ -114,7 +114,7 @@ pub fn failure(account: &Account, plan: &Plan, stuck: bool) -> Vec<String> {
     let title = &plan.steps[step].title;
     if stuck {
         out.push(format!("STUCK: the undo of step {}, {title}, failed: a human has to look. Nothing else starts.", step + 1));
-        let (undone, failed) = (text::number(tally.undone), text::number(tally.failed));
+        let (undone, failed) = (text::number(tally.undone), text::number(state.failed(step)));
         out.push(format!("state: {undone} undone, {failed} not; the cluster stands between before and after there"));
     } else {
         let changed = state.changed(step);
@@ -145,16 +145,18 @@ pub fn failure(account: &Account, plan: &Plan, stuck: bool) -> Vec<String> {
 fn seen(state: &State, ids: &[ChangeId], kind: FaultKind) -> String {
     let times: Vec<i64> = ids.iter().filter_map(|id| state.status(*id).ended_ms).collect();
     let attempts = ids.iter().map(|id| state.status(*id).attempts).max().unwrap_or(0);
+    let verb = if attempts == 0 { "looked at" } else { "tried" };
     let again = match kind {
-        FaultKind::Passing => "tried again each time",
-        _ if state.came_back(ids) => "tried again once, when its host came back",
-        _ => "not tried again by itself",
+        _ if state.came_back(ids) => format!("{verb} again once, when its host came back"),
+        FaultKind::Passing => format!("{verb} again each time"),
+        _ => format!("not {verb} again by itself"),
     };
     let when = match (times.iter().min(), times.iter().max()) {
+        (Some(first), Some(last)) if clock(*first) == clock(*last) => format!("{}, ", clock(*first)),
         (Some(first), Some(last)) => format!("{} to {}, ", clock(*first), clock(*last)),
         _ => String::new(),
     };
-    format!("{when}{}, {again}", text::count(u64::from(attempts), "attempt"))
+    format!("{when}{}, {again}", tried(attempts))
 }
 
 /// A run that was cut off: since when, how far, what is looked up.

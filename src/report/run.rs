@@ -72,18 +72,19 @@ fn steps(out: &mut String, state: &State) {
         let tally = state.tally(n);
         let (sign, word) = step_word(state, n);
         let mut counts = vec![];
-        for (n, word) in [
+        for (count, word) in [
             (tally.done, "done"),
             (tally.found, "already so"),
             (tally.running, "running"),
             (tally.retrying, "retrying"),
-            (tally.failed, "FAILED"),
+            (state.failed(n), "FAILED"),
+            (state.had_failed(n), "had failed"),
             (tally.skipped, "skipped"),
             (tally.undone, "undone"),
             (tally.waiting, "to do"),
         ] {
-            if n > 0 {
-                counts.push(format!("{} {word}", text::number(n)));
+            if count > 0 {
+                counts.push(format!("{} {word}", text::number(count)));
             }
         }
         let counts = if counts.is_empty() { "-".to_owned() } else { counts.join(", ") };
@@ -96,7 +97,7 @@ fn step_word(state: &State, n: usize) -> (char, &'static str) {
     let tally = state.tally(n);
     let total = tally.total();
     match () {
-        () if tally.failed > 0 => ('x', "FAILED"),
+        () if state.failed(n) > 0 => ('x', "FAILED"),
         () if tally.undone > 0 => ('u', "undone"),
         () if tally.running + tally.retrying > 0 => ('>', "running"),
         () if state.next() == Next::Canary(n) => ('#', "canary"),

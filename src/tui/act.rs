@@ -349,7 +349,7 @@ impl App {
 
     fn retry(&mut self, at_ms: i64) -> Option<Command> {
         let failed: usize =
-            self.state.steps.iter().map(|step| step.counts.tally.failed).sum::<u64>().try_into().unwrap_or(usize::MAX);
+            (0..self.state.steps.len()).map(|step| self.state.failed(step)).sum::<u64>().try_into().unwrap_or(usize::MAX);
         match self.screen {
             Screen::Cell => return Some(Command::Retry(self.target())),
             // The cell, its cause or all may be meant: unless these are the same.
@@ -403,7 +403,7 @@ impl App {
             }
             (Screen::Overview | Screen::Changes, Next::Canary(step)) if step == self.step => self.ask_canary(step, at_ms),
             (Screen::Overview, Next::Stop(Stop::Failed(step))) if step == self.step => self.open(Screen::Failure),
-            (Screen::Overview, Next::Stop(Stop::Stuck)) if self.state.tally(self.step).failed > 0 => self.open(Screen::Failure),
+            (Screen::Overview, Next::Stop(Stop::Stuck)) if self.state.failed(self.step) > 0 => self.open(Screen::Failure),
             (Screen::Changes | Screen::Cell, _) => {}
             (Screen::Matrix, _) if self.cells.view.side == Side::Zoom => self.cells.zoom(),
             (Screen::Matrix, _) => {

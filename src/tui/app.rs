@@ -516,7 +516,10 @@ impl App {
         };
         let failed = grid.causes().into_iter().filter(|(cause, _)| cause.stand == Stand::Failed);
         let of = |cells: &std::collections::BTreeSet<usize>| {
-            let ids: Vec<ChangeId> = cells.iter().map(|n| ChangeId { step, n: *n }).collect();
+            let stands = |id: &ChangeId| {
+                self.state.rolling_back.is_none() || matches!(self.state.status(*id).status, Status::UndoFailed(_))
+            };
+            let ids: Vec<ChangeId> = cells.iter().map(|n| ChangeId { step, n: *n }).filter(stands).collect();
             match &self.state.status(*ids.first()?).status {
                 Status::Failed(fault) | Status::UndoFailed(fault) => Some(((**fault).clone(), ids)),
                 _ => None,

@@ -74,7 +74,7 @@ pub fn step_face(state: &State, step: usize, stalled: bool) -> (Face, &'static s
     let undoing = state.rolling_back.is_some_and(|to| step >= to);
     if undoing {
         return match () {
-            () if tally.failed > 0 => (Face::Failed, "UNDO FAILED"),
+            () if state.failed(step) > 0 => (Face::Failed, "UNDO FAILED"),
             () if tally.running + tally.retrying > 0 && state.paused.is_none() => (Face::Running, "undoing"),
             () if state.steps[step].counts.undoable > 0 => (Face::Waiting, "to undo"),
             () if tally.undone > 0 => (Face::Undone, "undone"),

@@ -139,6 +139,11 @@ async fn a_crash_while_something_happens_to_a_run_of_mirrors_is_resumed() {
     })
     .await;
     points(&mirrors::retried_back(), 7, one("stuck", |entry| matches!(entry, Entry::UndoFailed { .. }), 1)).await;
+    points(&mirrors::retried_back_beside_a_failure(), 7, |entries| {
+        assert_eq!(count(entries, |entry| matches!(entry, Entry::Failed { .. })), 1);
+        assert_eq!(count(entries, |entry| matches!(entry, Entry::UndoFailed { .. })), 1);
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -176,6 +181,7 @@ async fn soak_every_story_on_the_larger_cluster() {
 async fn soak_every_story_of_mirrors() {
     let mut stories = vec![mirrors::passing(), mirrors::again(), mirrors::skipped(), mirrors::paused(), mirrors::aborted()];
     stories.extend([mirrors::aside(), mirrors::retried_back(), mirrors::skipped_and_back()]);
+    stories.push(mirrors::retried_back_beside_a_failure());
     stories.extend(back().map(|story| Story { of: Family::Mirror, ..story }));
     for story in stories {
         every_point(&story, |_| {}).await;

@@ -6,8 +6,8 @@ use super::stories::{back_and_again, busy, lasting};
 use super::walk::{End, Family, Story, done, small, start};
 use castoff::cluster::sim::Sim;
 use castoff::model::{
-    Change, Command, Digest, Entry, Fault, FaultKind, FileDiff, Inventory, Next, Outcome, Plan, Stamped, Standing, State, Status,
-    Stop, Target,
+    Change, Command, Digest, Entry, Fault, FaultKind, FileDiff, FileState, Inventory, Next, Outcome, Plan, Stamped, Standing,
+    State, Status, Stop, Target,
 };
 
 /// One with Docker, one with containerd, one with podman.
@@ -150,23 +150,24 @@ fn written(plan: &Plan) -> Option<(&str, &FileDiff)> {
     })
 }
 
+/// From ours to theirs, or back: done late, it changes nothing that castoff did meanwhile.
+fn edit(sim: &Sim, plan: &Plan, theirs: bool) {
+    let (host, diff) = written(plan).expect("a file is written");
+    let ours = diff.after.as_ref().expect("it is written").text.clone();
+    let edited = format!("{ours}# somebody was here\n");
+    let (from, to) = if theirs { (&ours, &edited) } else { (&edited, &ours) };
+    sim.meddle(|world| {
+        let Some(Some(state)) = world.machines.get_mut(host).and_then(|machine| machine.files.get_mut(&diff.path)) else {
+            return;
+        };
+        if state.text == *from {
+            (state.text, state.sha256) = (to.clone(), Digest::of(to));
+        }
+    });
+}
+
 /// Somebody writes into a file of ours, the rollback is stuck at it; it is mended, and asked again.
 pub fn retried_back() -> Story {
-    /// From ours to theirs, or back: done late, it changes nothing that castoff did meanwhile.
-    fn edit(sim: &Sim, plan: &Plan, theirs: bool) {
-        let (host, diff) = written(plan).expect("a file is written");
-        let ours = diff.after.as_ref().expect("it is written").text.clone();
-        let edited = format!("{ours}# somebody was here\n");
-        let (from, to) = if theirs { (&ours, &edited) } else { (&edited, &ours) };
-        sim.meddle(|world| {
-            let Some(Some(state)) = world.machines.get_mut(host).and_then(|machine| machine.files.get_mut(&diff.path)) else {
-                return;
-            };
-            if state.text == *from {
-                (state.text, state.sha256) = (to.clone(), Digest::of(to));
-            }
-        });
-    }
     Story {
         others: |sim, entries, state| {
             let Some(plan) = &state.plan else { return };
@@ -179,6 +180,47 @@ pub fn retried_back() -> Story {
         },
         operator: back_and_again,
         ..story("in the retry of a stuck rollback", End::RolledBack)
+    }
+}
+
+/// The file of one host is not as it was planned, so nothing of it begins; the others are taken back, and one of them is
+/// stuck. It is mended, and asked again: what had failed before has no way back that could be tried.
+pub fn retried_back_beside_a_failure() -> Story {
+    fn last(plan: &Plan) -> &Change {
+        plan.steps.iter().flat_map(|step| &step.changes).map(|planned| &planned.change).next_back().expect("a host is configured")
+    }
+    fn elsewhere(sim: &Sim, plan: &Plan, theirs: bool) {
+        let Change::Configure { host, files, .. } = last(plan) else { return };
+        let Some(diff) = files.iter().find(|diff| !diff.is_equal()) else { return };
+        sim.meddle(|world| {
+            let Some(machine) = world.machines.get_mut(host) else { return };
+            machine.put(diff, false);
+            if theirs {
+                let text = "# somebody was here\n".to_owned();
+                let state = FileState { sha256: Digest::of(&text), text, mode: 0o644, owner: "0:0".to_owned() };
+                machine.files.insert(diff.path.clone(), Some(state));
+            }
+        });
+    }
+    Story {
+        start: several,
+        others: |sim, entries, state| {
+            let Some(plan) = &state.plan else { return };
+            // Its gate would see it.
+            let approved = state.steps.iter().all(|step| step.changes.is_empty() || step.approved.is_some());
+            elsewhere(sim, plan, approved && state.rolling_back.is_none());
+            let failed = count(entries, |entry| matches!(entry, Entry::UndoFailed { .. })) > 0;
+            if failed && state.next() == Next::Stop(Stop::Stuck) {
+                edit(sim, plan, false);
+            } else if !failed && matches!(state.next(), Next::Stop(Stop::Failed(_))) {
+                edit(sim, plan, true);
+            }
+        },
+        operator: |plan, entries, state| match state.next() {
+            Next::Stop(Stop::Failed(_)) => vec![(0, Command::RollBack { to: 0, why: "test".to_owned() })],
+            _ => back_and_again(plan, entries, state).into_iter().map(|(n, command)| (n + 1, command)).collect(),
+        },
+        ..story("in the retry of a stuck rollback beside a failure", End::RolledBack)
     }
 }
 

@@ -56,6 +56,8 @@ impl Destination {
             Some((address, "")) => (address, None),
             Some((address, rest)) => (address, Some(rest.strip_prefix(':')?.parse().ok()?)),
             None => match host.rsplit_once(':') {
+                // An address of IPv6 without its brackets: its last part is no port.
+                Some((host, _)) if host.contains(':') => return None,
                 Some((host, port)) => (host, Some(port.parse().ok()?)),
                 None => (host, None),
             },
@@ -63,7 +65,7 @@ impl Destination {
         let plain = |word: &str| {
             !word.is_empty()
                 && !word.starts_with('-')
-                && !word.contains(|c: char| c.is_whitespace() || c.is_control() || c == '/')
+                && !word.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | '[' | ']'))
         };
         (plain(host) && user.is_none_or(plain)).then(|| Self { user: user.map(str::to_owned), host: host.to_owned(), port })
     }

@@ -88,7 +88,8 @@ fn counts(app: &App, room: (usize, usize)) -> Vec<Line<'static>> {
         (tally.found, "already"),
         (tally.running, "running"),
         (tally.retrying, "waiting"),
-        (tally.failed, "failed"),
+        (app.state.failed(app.step), "failed"),
+        (app.state.had_failed(app.step), "had failed"),
         (tally.skipped, "skipped"),
         (tally.undone, "undone"),
         (tally.waiting, if app.state.rolling_back.is_some() { "not run" } else { "to do" }),
@@ -222,7 +223,8 @@ fn running(app: &App, width: usize, most: usize) -> Vec<Line<'static>> {
 pub fn said(app: &App, id: ChangeId) -> (Face, String) {
     let status = app.state.status(id);
     if let Status::Retrying(why) = &status.status {
-        return (Face::Waiting, format!("attempt {} failed: {}", status.attempts, text::clean(why)));
+        let failed = if status.attempts == 0 { "not begun".to_owned() } else { format!("attempt {} failed", status.attempts) };
+        return (Face::Waiting, format!("{failed}: {}", text::clean(why)));
     }
     let Some(progress) = app.progress.get(&id) else {
         let since = status.started_ms.map_or_else(String::new, |at| format!(" for {}", text::duration(app.now_ms - at)));

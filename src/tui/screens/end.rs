@@ -107,7 +107,8 @@ fn step_line(state: &State, step: usize, look: &Look, width: usize) -> String {
         (tally.found, "already so"),
         (tally.undone, "undone"),
         (tally.skipped, "skipped"),
-        (tally.failed, "failed"),
+        (state.failed(step), "failed"),
+        (state.had_failed(step), "had failed"),
         (tally.waiting, "not made"),
     ] {
         if n > 0 {

@@ -1,7 +1,7 @@
 //! Every request that a step makes, what came of it, and how it is undone.
 //! Never builds more changes than the screen shows.
 
-use crate::model::{ChangeId, Status, WayBack, text};
+use crate::model::{ChangeId, Status, WayBack, text, tried};
 use crate::tui::app::App;
 use crate::tui::parts::{cell, cut_end, labelled, lines, prose, rows};
 use crate::tui::theme::{Face, Tone};
@@ -110,7 +110,7 @@ fn answer(app: &App, id: ChangeId) -> (Face, String) {
     }
     let status = app.state.status(id);
     let (face, word) = words::change_face(status, app.state.rolling_back.is_some_and(|to| id.step >= to));
-    let attempts = || text::count(u64::from(status.attempts), "attempt");
+    let attempts = || tried(status.attempts);
     let at = |ms: Option<i64>| ms.map_or_else(String::new, |ms| app.look.clock(ms));
     let said = match &status.status {
         Status::Waiting => "not asked yet".to_owned(),

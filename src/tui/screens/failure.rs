@@ -2,7 +2,7 @@
 //! Never offers skipping or rolling back before trying again.
 
 use super::detail;
-use crate::model::{FaultKind, Next, Stop, text};
+use crate::model::{FaultKind, Next, Stop, text, tried};
 use crate::tui::app::App;
 use crate::tui::parts::{cut_end, labelled, lines, rows, rule, selected, window};
 use crate::tui::theme::Tone;
@@ -61,18 +61,23 @@ fn cause(app: &App, stuck: bool, width: usize, height: usize) -> Vec<Line<'stati
     let last = ids.iter().filter_map(|id| app.state.status(*id).ended_ms).max();
     let attempts = ids.iter().map(|id| app.state.status(*id).attempts).max().unwrap_or(0);
     if let Some((first, last)) = first.zip(last) {
+        let verb = if attempts == 0 { "looked at" } else { "tried" };
         let again = match fault.kind {
-            _ if app.state.came_back(ids) => "tried again once, when its host came back",
-            FaultKind::Passing => "tried again each time",
-            _ => "not tried again by itself: not a passing fault",
+            _ if app.state.came_back(ids) => format!("{verb} again once, when its host came back"),
+            FaultKind::Passing => format!("{verb} again each time"),
+            _ => format!("not {verb} again by itself: not a passing fault"),
+        };
+        let last = look.clock_with_zone(last);
+        let when = if last.starts_with(&look.clock(first)) {
+            format!("at {last}")
+        } else {
+            format!("from {} to {last}", look.clock(first))
         };
         let words = format!(
-            "{} on {} from {} to {}, {}, {again}",
+            "{} on {} {when}, {}, {again}",
             text::count(ids.len() as u64, "change"),
             detail::places(app, ids),
-            look.clock(first),
-            look.clock_with_zone(last),
-            text::count(u64::from(attempts), "attempt")
+            tried(attempts)
         );
         seen = labelled("SEEN", &words, room, (strong, plain));
     }
@@ -82,7 +87,7 @@ fn cause(app: &App, stuck: bool, width: usize, height: usize) -> Vec<Line<'stati
             "step {}: {} undone, {} not; the cluster stands between before and after there",
             step + 1,
             text::number(tally.undone),
-            text::number(tally.failed)
+            text::number(app.state.failed(step))
         )
     } else {
         let stopped = app.state.stopped_by(step).map_or_else(String::new, |why| format!("stopped by {why}; "));

@@ -218,9 +218,14 @@ fn skip(app: &App, target: &Target, width: usize) -> Case {
     let n = text::count(ids.len() as u64, "change");
     let begun = ids.iter().any(|id| app.state.may_stand(app.plan.change(*id)));
     let stands = if begun { " What was begun there stays; only a rollback takes it back." } else { "" };
-    let words = format!(
-        "{n} will be left out: never tried again, and told at the end as left to do by hand. Later steps may count on them.{stands}"
-    );
+    let last = ids.iter().map(|id| id.step).max().unwrap_or_default();
+    let counted_on = if app.plan.steps.iter().skip(last + 1).any(|step| !step.changes.is_empty()) {
+        format!(" Later steps may count on {}.", if ids.len() == 1 { "it" } else { "them" })
+    } else {
+        String::new()
+    };
+    let words =
+        format!("{n} will be left out: never tried again, and told at the end as left to do by hand.{counted_on}{stands}");
     let mut head: Vec<Line<'_>> = wrap(&words, width - 1).into_iter().map(|line| Line::raw(format!(" {line}"))).collect();
     head.push(gap());
     let row = |id: &crate::model::ChangeId| {
