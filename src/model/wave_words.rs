@@ -11,12 +11,13 @@ impl Waves {
     /// What a plan says of them: `1 host (gpu-01), then 5, then 6; goes on when the canary has proved itself`.
     pub fn words(&self) -> String {
         let sizes: Vec<String> = self.hosts.iter().map(|wave| text::number(wave.len() as u64)).collect();
+        let noun = if self.hosts.last().is_some_and(|wave| wave.len() == 1) { "host" } else { "hosts" };
         let (first, rest) = sizes.split_first().map_or(("0", &[][..]), |(first, rest)| (first.as_str(), rest));
         let mut out = match (self.hosts.first().map(Vec::as_slice), rest.is_empty()) {
             (Some([_]), true) => "the one host at once".to_owned(),
             (_, true) => format!("all {first} hosts at once"),
-            (Some([one]), false) => format!("1 ({one}), then {} hosts", rest.join(", then ")),
-            (_, false) => format!("{first}, then {} hosts", rest.join(", then ")),
+            (Some([one]), false) => format!("1 ({one}), then {} {noun}", rest.join(", then ")),
+            (_, false) => format!("{first}, then {} {noun}", rest.join(", then ")),
         };
         if self.holds() {
             out.push_str(match self.hold {
@@ -143,6 +144,7 @@ mod tests {
             "1 (gpu-0), then 5, then 6 hosts; holds after the canary until it has proved itself; stops at 3 failures in a wave"
         );
         assert_eq!(waves(true, Hold::Approve, 0, &[2, 5]), "2, then 5 hosts; holds after the canary until you type yes");
+        assert_eq!(waves(true, Hold::Approve, 0, &[2, 1]), "2, then 1 host; holds after the canary until you type yes");
         assert_eq!(waves(true, Hold::Prove, 1, &[1]), "the one host at once; stops at 1 failure in a wave");
     }
 }

@@ -102,7 +102,8 @@ impl Field {
             Wanted::Exactly(_) if self.input.value().is_empty() => "nothing is typed yet",
             Wanted::Exactly(sentence) if sentence.starts_with(self.input.value()) => "it is not complete",
             Wanted::Exactly(_) => "this is not it, letter by letter",
-            Wanted::Reason => "a reason is needed, in a few words",
+            Wanted::Reason if self.input.value().is_empty() => "a reason is needed",
+            Wanted::Reason => "a longer reason is needed",
             Wanted::End { .. } => "a time is needed, such as 04:30",
         }
     }
