@@ -152,6 +152,10 @@ pub async fn rollback(
             Failure::new(Exit::Usage, format!("run `{run}` has no step `{id}`")).hint(format!("its steps: {}", ids.join(", ")))
         })?,
     };
+    if let Some(why) = folded.cannot_go_back(to) {
+        let failure = Failure::new(Exit::Usage, why);
+        return Err(failure.hint("without --to everything that the run did is undone; castoff abort ends it as it is"));
+    }
     let face = face::choose(front.ui())?;
     if face == Face::Headless && approvals(front, &plan)?.get("rollback").is_none_or(|id| *id != plan.plan) {
         let failure = Failure::new(Exit::NotApproved, "a rollback without a terminal has to be approved ahead");

@@ -214,7 +214,10 @@ impl Engine {
                 Some(Command::RollBack { why, .. } | Command::Abort { why }) if why.trim().is_empty() => {
                     self.refuse(NO_REASON).await;
                 }
-                Some(Command::RollBack { to, why }) if self.state.plan.is_some() => {
+                Some(Command::RollBack { to, .. }) if self.state.cannot_go_back(to).is_some() => {
+                    self.refuse(&self.state.cannot_go_back(to).unwrap_or_default()).await;
+                }
+                Some(Command::RollBack { to, why }) => {
                     self.obey(Command::RollBack { to, why }).await?;
                     return Ok(None);
                 }
@@ -394,8 +397,8 @@ impl Engine {
             Command::MoveWindow { window } => self.move_window(window).await?,
             Command::RollBack { why, .. } | Command::Abort { why } if why.trim().is_empty() => self.refuse(NO_REASON).await,
             Command::RollBack { to, why } => {
-                if to >= self.state.steps.len() {
-                    self.refuse("there is no such step").await;
+                if let Some(why) = self.state.cannot_go_back(to) {
+                    self.refuse(&why).await;
                 } else {
                     self.after_flights = Some(Entry::RollbackBegun { to, by, why });
                 }

@@ -197,6 +197,16 @@ impl State {
         if self.paused.is_some() { Next::Stop(Stop::Paused) } else { Next::Undo(step) }
     }
 
+    /// Why the run cannot go back to before a step: it would end for good, with nothing undone.
+    pub fn cannot_go_back(&self, to: usize) -> Option<String> {
+        match self.current_step() {
+            _ if self.plan.is_none() => Some("the run has not begun".to_owned()),
+            _ if to >= self.steps.len() => Some("there is no such step".to_owned()),
+            Some(now) if to > now => Some(format!("step {} has not begun: nothing of it could be undone", to + 1)),
+            _ => None,
+        }
+    }
+
     /// The steps with something that a rollback would take back.
     pub fn undoable(&self) -> Vec<usize> {
         (0..self.steps.len()).filter(|step| self.steps[*step].counts.undoable > 0).collect()

@@ -2,6 +2,7 @@
 //! and while something else happens to it. Resumed, it ends in exactly the planned inventory, or in the one it began with.
 //! The walks over the larger cluster, and those with two crashes at every pair of points, are for the soak.
 
+mod asked;
 mod faults;
 mod fuse;
 mod mirrors;

@@ -393,7 +393,7 @@ pub fn with_units() -> Inventory {
     world
 }
 
-fn shipped(story: &Story) -> Vec<Runbook> {
+pub fn shipped(story: &Story) -> Vec<Runbook> {
     if story.of == Family::Own {
         return vec![Runbook::parse("own.toml", include_str!("own.toml"), &story.sets).unwrap()];
     }
