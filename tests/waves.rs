@@ -313,7 +313,7 @@ async fn a_canary_that_fails_stops_its_step_and_is_not_set_aside() {
             return vec![];
         }
         stopped = true;
-        assert_eq!(state.stopped_by(0).as_deref(), Some("its canary failed"));
+        assert_eq!(state.stopped_by(0).as_deref(), Some("the failure of its canary"));
         let others = state.steps[0].changes.iter().enumerate().filter(|(n, _)| state.steps[0].waves.of(*n) > 0);
         assert!(others.into_iter().all(|(_, change)| change.status == Status::Waiting));
         vec![Command::Retry(Target::Failed)]

@@ -154,7 +154,7 @@ pub async fn rollback(
     };
     if let Some(why) = folded.cannot_go_back(to) {
         let failure = Failure::new(Exit::Usage, why);
-        return Err(failure.hint("without --to everything that the run did is undone; castoff abort ends it as it is"));
+        return Err(failure.hint("without --to everything that this run did is undone"));
     }
     let face = face::choose(front.ui())?;
     if face == Face::Headless && approvals(front, &plan)?.get("rollback").is_none_or(|id| *id != plan.plan) {

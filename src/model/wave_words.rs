@@ -89,7 +89,7 @@ impl State {
         let waves = self.waves(step)?;
         let at = self.steps.get(step)?.waves.at();
         if waves.holds() && self.in_canary(step) {
-            return Some("its canary failed".to_owned());
+            return Some("the failure of its canary".to_owned());
         }
         let failures = self.failures_in_wave(step);
         (waves.failures > 0 && failures >= waves.failures as usize).then(|| {

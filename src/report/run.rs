@@ -81,7 +81,7 @@ fn steps(out: &mut String, state: &State) {
             (state.had_failed(n), "had failed"),
             (tally.skipped, "skipped"),
             (tally.undone, "undone"),
-            (tally.waiting, "to do"),
+            (tally.waiting, if goes_on(state) { "to do" } else { "not made" }),
         ] {
             if count > 0 {
                 counts.push(format!("{} {word}", text::number(count)));
@@ -104,9 +104,15 @@ fn step_word(state: &State, n: usize) -> (char, &'static str) {
         () if tally.skipped > 0 && state.step_is_over(n) => ('!', "skipped"),
         () if total > 0 && tally.found == total => ('+', "already"),
         () if state.step_is_over(n) && (state.current_step().is_none_or(|c| c > n)) => ('+', "done"),
+        () if !goes_on(state) => ('-', "not run"),
         () if state.current_step() == Some(n) && state.gate(n).is_some() && state.steps[n].approved.is_none() => ('#', "gate"),
         () => ('.', "to do"),
     }
+}
+
+/// Whether what is not made yet will be.
+fn goes_on(state: &State) -> bool {
+    state.finished.is_none() && state.rolling_back.is_none()
 }
 
 fn took(state: &State, n: usize) -> String {

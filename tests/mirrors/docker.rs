@@ -97,8 +97,10 @@ fn a_canary_whose_mirror_does_not_serve_keeps_the_rest_as_they_are() {
     let (lab, before) = (&scene.lab, look(&scene));
     lab.fault(Part::Mirror, &failing(r#""status": 404"#));
     let said = scene.run(&shipped(&scene, Part::Mirror), GATE);
-    let said =
-        said.ends(14, &["came from registry-1.docker.io, and not from the mirror: ", "manifest unknown", "its canary failed"]);
+    let said = said.ends(
+        14,
+        &["came from registry-1.docker.io, and not from the mirror: ", "manifest unknown", "the failure of its canary"],
+    );
     assert!(!said.contains("started   2.2") && !said.contains("started   2.3"), "{said}");
     scene.rollback().ends(16, &["ROLLED BACK"]);
     assert_eq!(look(&scene), before);

@@ -128,6 +128,25 @@ fn a_rollback_counts_what_it_takes_back_also_of_hosts_that_were_left_out() {
 }
 
 #[test]
+fn what_failed_before_a_rollback_is_no_failure_of_it() {
+    let mut story = mirrors::asking(mirrors::plan());
+    story.approve(1).push(Entry::WaveReached { step: 1, wave: 0 });
+    story.fail(1, 0, Fault::new(FaultKind::Drift, "cannot configure it", "the file holds something else"));
+    let drawn = picture(&mut running(&story), (120, 36));
+    assert!(drawn.contains("FAILED") && drawn.contains("not begun"), "{drawn}");
+    mirrors::roll_back(&mut story, 0..0);
+    assert!(State::fold(&story.entries).unwrap().causes().is_empty(), "nothing of it could be tried again");
+    let drawn = picture(&mut running(&story), (120, 36));
+    assert!(!drawn.contains("UNDO FAILED") && drawn.contains("1 had failed"), "{drawn}");
+    story.push(Entry::Finished { outcome: Outcome::RolledBack });
+    let drawn = picture(&mut running(&story), (120, 36));
+    assert!(!drawn.contains("FAILED") && drawn.contains("1 had failed, 11 not made"), "{drawn}");
+    let status = report::status_text("7f3a", &State::fold(&story.entries).unwrap(), None);
+    assert!(status.contains("not run") && status.contains("1 had failed, 11 not made"), "{status}");
+    assert!(!status.contains("to do") && !status.contains("FAILED"), "{status}");
+}
+
+#[test]
 fn a_host_that_came_back_and_failed_again_has_failed() {
     let mut story = mirrors::aside();
     let mut app = running(&story);
