@@ -60,6 +60,8 @@ pub enum At {
 
 #[derive(Clone, Debug)]
 struct Orders {
+    /// Counts what was ordered, so that whoever orders can wait until it is followed.
+    n: u64,
     fault: Option<(Fault, When)>,
     active: bool,
 }
@@ -67,7 +69,8 @@ struct Orders {
 struct Shared {
     server: At,
     orders: watch::Sender<Orders>,
-    listening: watch::Sender<bool>,
+    /// Whether it listens, and by which orders.
+    listening: watch::Sender<(u64, bool)>,
     /// How often a question with these bytes was let through.
     counts: Mutex<BTreeMap<Vec<u8>, usize>>,
     /// In every answer these bytes become those, of the same length.
@@ -106,11 +109,11 @@ impl Proxy {
     }
 
     async fn start(at: At, server: At) -> Self {
-        let orders = watch::Sender::new(Orders { fault: None, active: false });
+        let orders = watch::Sender::new(Orders { n: 0, fault: None, active: false });
         let shared = Arc::new(Shared {
             server,
             orders,
-            listening: watch::Sender::new(false),
+            listening: watch::Sender::new((0, false)),
             counts: Mutex::default(),
             rewrites: Mutex::default(),
             misheard: Mutex::default(),
@@ -118,7 +121,7 @@ impl Proxy {
         });
         let accepting = tokio::spawn(accept(at.clone(), Arc::clone(&shared)));
         let proxy = Self { at, shared, accepting };
-        proxy.until_listening(true).await;
+        proxy.until_listening(0, true).await;
         proxy
     }
 
@@ -133,16 +136,22 @@ impl Proxy {
     pub async fn order(&self, fault: Fault, when: When) {
         let active = when == When::Now;
         let refuses = active && fault == Fault::Refuse;
-        self.shared.orders.send_replace(Orders { fault: Some((fault, when)), active });
+        let n = self.put(Some((fault, when)), active);
         if refuses {
-            self.until_listening(false).await;
+            self.until_listening(n, false).await;
         }
     }
 
     /// All is well again, for new connections and for those that still stand.
     pub async fn heal(&self) {
-        self.shared.orders.send_replace(Orders { fault: None, active: false });
-        self.until_listening(true).await;
+        let n = self.put(None, false);
+        self.until_listening(n, true).await;
+    }
+
+    fn put(&self, fault: Option<(Fault, When)>, active: bool) -> u64 {
+        let n = self.shared.orders.borrow().n + 1;
+        self.shared.orders.send_replace(Orders { n, fault, active });
+        n
     }
 
     /// Whether the fault that was ordered has begun.
@@ -177,8 +186,9 @@ impl Proxy {
         self.shared.lies.lock().unwrap().push((mark.to_vec(), answer.to_owned()));
     }
 
-    async fn until_listening(&self, wanted: bool) {
-        let _ = self.shared.listening.subscribe().wait_for(|listening| *listening == wanted).await;
+    async fn until_listening(&self, orders: u64, wanted: bool) {
+        let mut listening = self.shared.listening.subscribe();
+        let _ = listening.wait_for(|(followed, listens)| *followed >= orders && *listens == wanted).await;
     }
 }
 
@@ -217,16 +227,16 @@ async fn accept(at: At, shared: Arc<Shared>) {
     let mut orders = shared.orders.subscribe();
     let mut listener = None;
     loop {
-        let refuses = {
+        let (n, refuses) = {
             let orders = orders.borrow_and_update();
-            orders.active && matches!(orders.fault, Some((Fault::Refuse, _)))
+            (orders.n, orders.active && matches!(orders.fault, Some((Fault::Refuse, _))))
         };
         if refuses {
             listener = None;
             if let At::Unix(path) = &at {
                 let _ = std::fs::remove_file(path);
             }
-            shared.listening.send_replace(false);
+            shared.listening.send_replace((n, false));
             if orders.changed().await.is_err() {
                 return;
             }
@@ -234,8 +244,8 @@ async fn accept(at: At, shared: Arc<Shared>) {
         }
         if listener.is_none() {
             listener = Some(Listener::bind(&at).await);
-            shared.listening.send_replace(true);
         }
+        shared.listening.send_replace((n, true));
         let shared = Arc::clone(&shared);
         tokio::select! {
             _ = orders.changed() => {}
