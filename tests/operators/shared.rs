@@ -97,10 +97,19 @@ async fn a_run_is_taken_from_whom_is_gone_and_from_whom_lives_only_by_force() {
     let lee = holder("lee");
     let taking = |by_force| home.take_over("run", "prod", &lee, (5, "kim's line is dead", by_force));
     is_held(taking(false).await, "kim on kim-01");
-    // Not heard of for long, by the server's clock.
-    database.execute("UPDATE castoff.holder SET heard_ms = heard_ms - 31000").await;
-    assert_eq!(home.holder("run").await.unwrap(), None);
-    let journal = taking(false).await.unwrap();
+    // Not heard of for long, by the server's clock; its heart may beat in between.
+    let silent = async || database.execute("UPDATE castoff.holder SET heard_ms = heard_ms - 31000").await;
+    let mut taken = None;
+    for _ in 0..5 {
+        silent().await;
+        if home.holder("run").await.unwrap().is_none() {
+            taken = taking(false).await.ok();
+        }
+        if taken.is_some() {
+            break;
+        }
+    }
+    let journal = taken.expect("who was not heard of for long holds nothing");
     let lost = tokio::time::timeout(Duration::from_secs(20), kim.lost()).await.expect("the heart-beat tells it");
     let words = lost.to_string();
     assert!(words.contains("taken over by lee on lee-01 at ") && words.contains("kim's line is dead"), "{words}");
@@ -111,8 +120,15 @@ async fn a_run_is_taken_from_whom_is_gone_and_from_whom_lives_only_by_force() {
     let again = taking(true).await.unwrap();
     assert!(matches!(journal.fence().ask().await, Err(JournalError::TakenOver { .. })));
     // Who was silent for long is fenced off by another run on the same cluster too.
-    database.execute("UPDATE castoff.holder SET heard_ms = heard_ms - 31000").await;
-    home.create("another", "prod", &holder("pat")).await.unwrap();
+    let mut other = None;
+    for _ in 0..5 {
+        silent().await;
+        other = home.create("another", "prod", &holder("pat")).await.ok();
+        if other.is_some() {
+            break;
+        }
+    }
+    other.expect("who was not heard of for long holds no cluster");
     assert!(matches!(again.fence().ask().await, Err(JournalError::TakenOver { .. })));
     assert_eq!(home.read("run").await.unwrap().len(), 3, "one entry, and two take-overs");
 }
