@@ -128,6 +128,15 @@ fn a_rollback_counts_what_it_takes_back_also_of_hosts_that_were_left_out() {
 }
 
 #[test]
+fn a_rollback_says_how_much_of_it_is_done() {
+    let mut story = mirrors::over();
+    mirrors::roll_back(&mut story, 6..12);
+    story.push(Entry::UndoStarted { change: ChangeId { step: 1, n: 5 } });
+    let drawn = picture(&mut running(&story), (120, 36));
+    assert!(drawn.contains("undoing 50%"), "{drawn}");
+}
+
+#[test]
 fn what_failed_before_a_rollback_is_no_failure_of_it() {
     let mut story = mirrors::asking(mirrors::plan());
     story.approve(1).push(Entry::WaveReached { step: 1, wave: 0 });

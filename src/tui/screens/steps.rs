@@ -69,8 +69,12 @@ fn share(app: &App, step: usize) -> Option<String> {
         let (over, all, _) = waves::canary(app, step);
         return (all > 0).then(|| format!("{}%", over * 100 / all));
     }
-    let (bytes, of_bytes) = app.bytes(step);
     let tally = app.state.tally(step);
+    if app.state.rolling_back.is_some() {
+        let total = tally.undone + app.state.steps[step].counts.undoable;
+        return (total > 1).then(|| format!("{}%", tally.undone * 100 / total));
+    }
+    let (bytes, of_bytes) = app.bytes(step);
     let (done, total) = if of_bytes > 0 { (bytes, of_bytes) } else { (tally.done + tally.found + tally.skipped, tally.total()) };
     (total > 1).then(|| format!("{}%", done.saturating_mul(100) / total))
 }
