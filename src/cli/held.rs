@@ -36,7 +36,8 @@ pub async fn told(common: &Common, on_screen: bool, home: &Home, plan: Option<&A
     }
 }
 
-/// The same, once more after a moment: who takes a cluster makes the journal of the run only then.
+/// The run that this castoff holds, looked for once more for a second: who takes a cluster makes the journal of its run only
+/// then.
 async fn kept_here(home: &Home, holder: &str, named: Option<&str>) -> Option<String> {
     for _ in 0..10 {
         let run = run_of(home, holder, named).await;

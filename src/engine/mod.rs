@@ -211,15 +211,13 @@ impl Engine {
                 Some(Command::Begin) => break,
                 None | Some(Command::Stop | Command::StopNow) => return Ok(Some(Ending::Stopped)),
                 Some(Command::Verify) if self.state.plan.is_some() => self.survey().await,
-                Some(Command::RollBack { why, .. } | Command::Abort { why }) if why.trim().is_empty() => {
-                    self.refuse(NO_REASON).await;
-                }
-                Some(Command::RollBack { to, .. }) if self.state.cannot_go_back(to).is_some() => {
-                    self.refuse(&self.state.cannot_go_back(to).unwrap_or_default()).await;
-                }
-                Some(Command::RollBack { to, why }) => {
-                    self.obey(Command::RollBack { to, why }).await?;
-                    return Ok(None);
+                Some(Command::Abort { why }) if why.trim().is_empty() => self.refuse(NO_REASON).await,
+                Some(command @ Command::RollBack { .. }) => {
+                    self.obey(command).await?;
+                    // Else it was refused.
+                    if self.after_flights.is_some() {
+                        return Ok(None);
+                    }
                 }
                 Some(Command::Abort { why }) if self.state.plan.is_some() => {
                     self.write(vec![Entry::Finished { outcome: Outcome::Aborted(why.clone()) }]).await?;

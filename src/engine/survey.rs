@@ -261,7 +261,7 @@ fn survey_line(state: &State, inventory: &Inventory, step: usize) -> SurveyLine 
     let total = tally.total();
     let journal = if total == 0 { "nothing to do".to_owned() } else { format!("{done} of {total} done") };
     let cluster = if total == 0 { "-".to_owned() } else { format!("{} of {total} stand", seen.stands) };
-    let goes_on = state.finished.is_none() && state.rolling_back.is_none();
+    let goes_on = state.goes_forward();
     let verdict = seen.verdict(goes_on, state.failed(step) > 0);
     let agrees = verdict == "agree";
     SurveyLine { step, journal, cluster, verdict, agrees }

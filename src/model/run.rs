@@ -1,4 +1,4 @@
-//! A run is a fold of entries over a state. The engine, resume, the screens, `status` and the report share this fold.
+//! The state of a run, and what comes next: pure. The engine, resume, the screens, `status` and the report share it.
 
 use super::{ChangeId, Counts, Entry, Fault, Gate, Limits, Outcome, Plan, Problem, Tally, WaveState, Window, fault::root, text};
 use std::{collections::BTreeMap, sync::Arc};
@@ -233,6 +233,20 @@ impl State {
         self.steps[step].counts.tally
     }
 
+    /// Whether what is not made yet will be: it is neither over nor on its way back.
+    pub fn goes_forward(&self) -> bool {
+        self.finished.is_none() && self.rolling_back.is_none()
+    }
+
+    /// Why a change stands in the way. On the way back only that its undo failed.
+    pub fn fault<'a>(&self, change: &'a ChangeState) -> Option<&'a Fault> {
+        match &change.status {
+            Status::UndoFailed(fault) => Some(fault),
+            Status::Failed(fault) if self.rolling_back.is_none() => Some(fault),
+            _ => None,
+        }
+    }
+
     /// Changes of a step whose failure stands in the way. On the way back those whose undo failed: what failed before has
     /// nothing to be undone, or is undone like what is done.
     pub fn failed(&self, step: usize) -> u64 {
@@ -256,16 +270,12 @@ impl State {
         let mut known = BTreeMap::new();
         for (step, state) in self.steps.iter().enumerate() {
             for n in state.counts.failed.iter().copied() {
-                let fault = match &state.changes[n].status {
-                    Status::UndoFailed(fault) => fault,
-                    Status::Failed(fault) if self.rolling_back.is_none() => fault,
-                    _ => continue,
-                };
+                let Some(fault) = self.fault(&state.changes[n]) else { continue };
                 let id = ChangeId { step, n };
                 let at = *known.entry((fault.kind as u8, root(&fault.why))).or_insert(out.len());
                 match out.get_mut(at) {
                     Some((_, ids)) => ids.push(id),
-                    None => out.push(((**fault).clone(), vec![id])),
+                    None => out.push((fault.clone(), vec![id])),
                 }
             }
         }

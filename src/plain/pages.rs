@@ -222,7 +222,7 @@ pub fn why(account: &Account, plan: &Plan, now_ms: i64) -> Vec<String> {
         out.push(format!("step {n} of {}: {}. {}", plan.steps.len(), step.title, step.summary));
     }
     out.push(format!("limits: {}", state.limits.words()));
-    if let Some(step) = state.current_step().filter(|_| state.finished.is_none() && state.rolling_back.is_none()) {
+    if let Some(step) = state.current_step().filter(|_| state.goes_forward()) {
         out.extend(state.wave_line(step).into_iter().chain(state.aside_lines(step, 120)));
     }
     if let Some(report) = &account.gate {

@@ -45,7 +45,7 @@ pub fn status_text(run: &str, state: &State, holder: Option<&str>) -> String {
         None => {}
     }
     steps(&mut out, state);
-    if let Some(step) = state.current_step().filter(|_| state.finished.is_none() && state.rolling_back.is_none()) {
+    if let Some(step) = state.current_step().filter(|_| state.goes_forward()) {
         for line in state.wave_line(step).into_iter().chain(state.aside_lines(step, 120)) {
             let _ = writeln!(out, "         {line}");
         }
@@ -81,7 +81,7 @@ fn steps(out: &mut String, state: &State) {
             (state.had_failed(n), "had failed"),
             (tally.skipped, "skipped"),
             (tally.undone, "undone"),
-            (tally.waiting, if goes_on(state) { "to do" } else { "not made" }),
+            (tally.waiting, if state.goes_forward() { "to do" } else { "not made" }),
         ] {
             if count > 0 {
                 counts.push(format!("{} {word}", text::number(count)));
@@ -104,15 +104,10 @@ fn step_word(state: &State, n: usize) -> (char, &'static str) {
         () if tally.skipped > 0 && state.step_is_over(n) => ('!', "skipped"),
         () if total > 0 && tally.found == total => ('+', "already"),
         () if state.step_is_over(n) && (state.current_step().is_none_or(|c| c > n)) => ('+', "done"),
-        () if !goes_on(state) => ('-', "not run"),
+        () if !state.goes_forward() => ('-', "not run"),
         () if state.current_step() == Some(n) && state.gate(n).is_some() && state.steps[n].approved.is_none() => ('#', "gate"),
         () => ('.', "to do"),
     }
-}
-
-/// Whether what is not made yet will be.
-fn goes_on(state: &State) -> bool {
-    state.finished.is_none() && state.rolling_back.is_none()
 }
 
 fn took(state: &State, n: usize) -> String {

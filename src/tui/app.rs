@@ -14,7 +14,7 @@ use super::theme::Look;
 use super::{Left, Start, Watching};
 use crate::model::{
     Ask, ChangeId, Command, Entry, Event, Fault, GateReport, Level, Loads, Need, Next, Pace, Plan, Problem, Progress, Projection,
-    Stamped, State, Status, Stop, SurveyLine, Wait, Window, hold, text,
+    Stamped, State, Stop, SurveyLine, Wait, Window, hold, text,
 };
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -516,14 +516,10 @@ impl App {
         };
         let failed = grid.causes().into_iter().filter(|(cause, _)| cause.stand == Stand::Failed);
         let of = |cells: &std::collections::BTreeSet<usize>| {
-            let stands = |id: &ChangeId| {
-                self.state.rolling_back.is_none() || matches!(self.state.status(*id).status, Status::UndoFailed(_))
-            };
-            let ids: Vec<ChangeId> = cells.iter().map(|n| ChangeId { step, n: *n }).filter(stands).collect();
-            match &self.state.status(*ids.first()?).status {
-                Status::Failed(fault) | Status::UndoFailed(fault) => Some(((**fault).clone(), ids)),
-                _ => None,
-            }
+            let fault = |id: &ChangeId| self.state.fault(self.state.status(*id));
+            let ids = cells.iter().map(|n| ChangeId { step, n: *n }).filter(|id| fault(id).is_some());
+            let ids: Vec<ChangeId> = ids.collect();
+            Some((fault(ids.first()?)?.clone(), ids))
         };
         failed.filter_map(|(_, cells)| of(cells)).collect()
     }

@@ -49,6 +49,16 @@ fn ctrl_c_has_three_degrees() {
 }
 
 #[test]
+fn ctrl_c_stops_a_step_also_between_two_of_its_changes() {
+    let mut story = sample::Story::begin();
+    story.step(0).gate(1).approve(1).start(1, 0).done(1, 0);
+    let mut app = running(&story);
+    let at_ms = app.now_ms;
+    assert_eq!(app.key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL), at_ms), Some(Command::Stop));
+    assert!(app.popup.is_none());
+}
+
+#[test]
 fn a_plan_and_a_resumed_run_begin_with_a_capital() {
     let mut app = fresh();
     assert_eq!(letter(&mut app, 'E'), Some(Command::Begin));

@@ -84,7 +84,7 @@ fn row(app: &App, n: usize, selected: bool, widths: &Widths, width: usize) -> Li
 fn stands(app: &App, id: ChangeId) -> (Face, &'static str) {
     let (face, word) = changes::face(app, id);
     let place = &app.plan.change(id).place;
-    let waits = app.state.finished.is_none() && app.state.rolling_back.is_none();
+    let waits = app.state.goes_forward();
     let aside = waits && app.state.steps.get(id.step).is_some_and(|step| step.waves.is_aside(place));
     if aside && face == Face::Failed { (Face::Waiting, "set aside") } else { (face, word) }
 }
