@@ -4,7 +4,7 @@
 mod lease;
 
 use super::config;
-use super::tls::Names;
+use super::tls::{self, Names};
 use crate::model::backend_ai::{is_within, key};
 use crate::model::world::{key_standing, keys_standing};
 use crate::model::{Fault, FaultKind, KeyDiff, Standing, Value};
@@ -261,8 +261,13 @@ impl EtcdClient {
         let (ca, cert, key) = (self.ca.as_deref(), self.cert.as_deref(), self.key.as_deref());
         let names = Names { section: "`[etcd]`", ca, cert, key };
         for address in self.endpoints.iter().filter_map(|endpoint| endpoint.strip_prefix("https://")) {
-            if let Some(fault) = names.fault_of(&what, &words(error), address.trim_end_matches('/'), &[]).await {
+            let (text, address) = (words(error), address.trim_end_matches('/'));
+            if let Some(fault) = names.fault_of(&what, &text, address, &[]).await {
                 return fault;
+            }
+            if tls::is_cut(&text) && tls::hangs_up(address).await {
+                return Fault::new(FaultKind::Passing, &what, "it hangs up on a TLS handshake")
+                    .hint("if this etcd speaks no TLS, write `http://` in `endpoints` of the cluster file");
             }
         }
         fault(&what, error)
@@ -329,9 +334,6 @@ fn fault(what: &str, error: &Error) -> Fault {
     if why.to_ascii_lowercase().contains("certificate") {
         return with(FaultKind::Lasting)
             .hint("set `ca`, and `cert` and `key` if etcd asks for them, in `[etcd]` of the cluster file");
-    }
-    if why.contains("tls handshake eof") {
-        return with(FaultKind::Passing).hint("if this etcd speaks no TLS, write `http://` in `endpoints` of the cluster file");
     }
     match error {
         Error::GRpcStatus(status) => match i32::from(status.code()) {

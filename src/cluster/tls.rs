@@ -53,11 +53,9 @@ impl Names<'_> {
         address: &'b str,
         preface: &'static [u8],
     ) -> BoxFuture<'b, Option<Fault>> {
-        const CUT: [&str; 7] =
-            ["reset by peer", "roken pipe", "losed", "unexpected EOF", "unexpected end", "close_notify", "canceled"];
         let fault = self.fault(what, text);
         let asked = || {
-            let config = CUT.iter().any(|part| text.contains(part)).then(|| self.config())??;
+            let config = is_cut(text).then(|| self.config())??;
             let address = address.to_owned();
             Some(tokio::task::spawn_blocking(move || handshake(config, &address, preface)))
         };
@@ -209,6 +207,24 @@ fn handshake(config: rustls::ClientConfig, address: &str, preface: &[u8]) -> std
         Err(error) => Err(error),
         Ok(_) => Ok(()),
     }
+}
+
+/// Whether the connection was cut, perhaps by a server that had something against it.
+pub(super) fn is_cut(text: &str) -> bool {
+    const CUT: [&str; 8] =
+        ["reset by peer", "roken pipe", "losed", "unexpected EOF", "unexpected end", "handshake eof", "close_notify", "canceled"];
+    CUT.iter().any(|part| text.contains(part))
+}
+
+/// Whether the server cuts a handshake before it said a word of TLS, as one does that speaks none.
+pub(super) async fn hangs_up(address: &str) -> bool {
+    // It trusts nobody: a server that speaks TLS shows its certificate, and is refused for it.
+    let Some(config) = plain(rustls::RootCertStore::empty()) else { return false };
+    let (config, address) = (config.with_no_client_auth(), address.to_owned());
+    let asked = tokio::task::spawn_blocking(move || handshake(config, &address, &[]));
+    let Ok(Ok(Err(said))) = tokio::time::timeout(2 * ASK, asked).await else { return false };
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(said.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
 }
 
 /// An error with all its causes, each once.

@@ -35,11 +35,7 @@ INSERT INTO image_aliases (alias, image) SELECT 'alias-' || n, i.id FROM generat
 
 pub async fn database() -> Database {
     let database = Database::with(SCHEMA).await;
-    let user = format!(
-        "DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{TRUSTED}') THEN CREATE ROLE {TRUSTED} LOGIN; END IF; END $$;
-         GRANT ALL ON ALL TABLES IN SCHEMA public TO {TRUSTED}"
-    );
-    database.execute(&user).await;
+    database.execute(&format!("GRANT ALL ON ALL TABLES IN SCHEMA public TO {TRUSTED}")).await;
     database
 }
 

@@ -1,7 +1,10 @@
 //! The PostgreSQL client against a real PostgreSQL.
 
 use crate::schema::{ALIAS, DUMP, KERNEL_ROWS, KERNELS, NEW_PYTHON, PYTHON, REGISTRY, ROWS, TABLES, TENSORFLOW};
-use crate::support::{self, postgres::Database};
+use crate::support::{
+    self,
+    postgres::{Database, READER},
+};
 use castoff::cluster::{config, postgres::PostgresClient};
 use castoff::model::world::row_standing;
 use castoff::model::{Era, FaultKind, Row, RowDiff, Standing};
@@ -368,12 +371,7 @@ async fn the_era_is_told_by_the_tables() {
 
 #[tokio::test]
 async fn what_keeps_us_out_is_told_apart() {
-    let database = Database::with("").await;
-    let mut readonly = database.connect().await;
-    sqlx::raw_sql("DO $$ BEGIN CREATE ROLE reader LOGIN PASSWORD 'reader-secret'; EXCEPTION WHEN duplicate_object THEN NULL; END $$; CREATE TABLE images (id uuid)")
-        .execute(&mut readonly)
-        .await
-        .expect("a role");
+    let database = Database::with("CREATE TABLE images (id uuid)").await;
     let other = |from: &str, to: &str, password: &str| {
         let config = database.config_with_password(password);
         config::Postgres { url: config.url.replace(from, to), ..config }
@@ -381,7 +379,7 @@ async fn what_keeps_us_out_is_told_apart() {
     let cases = [
         (other("", "", "wrong-secret"), FaultKind::Denied, "wrong password"),
         (other("postgres@", "nobody@", "wrong-secret"), FaultKind::Denied, "unknown user"),
-        (other("postgres@", "reader@", "reader-secret"), FaultKind::Denied, "no right"),
+        (other("postgres@", &format!("{}@", READER.0), READER.1), FaultKind::Denied, "no right"),
         (other("/test_", "/no_such_", support::postgres::PASSWORD), FaultKind::Lasting, "unknown database"),
     ];
     for (config, kind, case) in cases {

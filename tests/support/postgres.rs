@@ -14,6 +14,9 @@ pub const PASSWORD: &str = "p@ss: w/ord";
 /// Needs no password.
 pub const TRUSTED: &str = "trusted";
 
+/// Has the right to nothing.
+pub const READER: (&str, &str) = ("reader", "reader-secret");
+
 pub struct Postgres {
     folder: tempfile::TempDir,
     port: u16,
@@ -52,6 +55,13 @@ impl Postgres {
         let rules = server.folder.path().join("data/pg_hba.conf");
         let kept = std::fs::read_to_string(&rules).expect("rules of access");
         std::fs::write(&rules, format!("host all {TRUSTED} 127.0.0.1/32 trust\n{kept}")).expect("rules of access");
+        // Roles belong to the whole server: two tests that each make one at the same time would be in each other's way.
+        let roles = server.folder.path().join("roles.sql");
+        let (reader, password) = READER;
+        std::fs::write(&roles, format!("CREATE ROLE {TRUSTED} LOGIN\nCREATE ROLE {reader} LOGIN PASSWORD '{password}'\n"))
+            .expect("roles");
+        let roles = std::fs::File::open(roles).expect("roles");
+        run(server.command("postgres").args(["--single", "postgres"]).stdin(roles));
         let options = format!(
             "-p {} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off -c max_connections=100",
             server.port
@@ -72,7 +82,7 @@ impl Postgres {
         } else {
             Command::new(program)
         };
-        command.arg("-D").arg(self.folder.path().join("data")).current_dir(self.folder.path());
+        command.env("PGDATA", self.folder.path().join("data")).current_dir(self.folder.path());
         command
     }
 }
