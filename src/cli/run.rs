@@ -12,7 +12,7 @@ use crate::cluster::{
     sim::{Pace, Sim, demo},
 };
 use crate::journal::{Home, Journal, JournalError};
-use crate::model::{Command, Holder, Inventory, Plan, State, Waves, text};
+use crate::model::{Command, Holder, Inventory, Plan, State, Waves, is_reason, text};
 use crate::private;
 use crate::remote::peer;
 use crate::report;
@@ -122,9 +122,11 @@ pub async fn resume(
     let approvals = approvals(front, &plan)?;
     let mut going = begun(common, face, (home, cluster), (&plan, run), Way::Resume).await?;
     if retry {
-        let folded = State::fold(&going.entries)?;
+        let mut folded = State::fold(&going.entries)?;
         let again = folded.again(folded.causes().into_iter().flat_map(|(_, ids)| ids), &operator());
-        going.entries.extend(going.journal.append(now_ms(), again).await?);
+        let at_ms = now_ms();
+        folded.apply_new(at_ms, &again)?;
+        going.entries.extend(going.journal.append(at_ms, again).await?);
     }
     Going { approvals, window, ..going }.go(common, front, None, face).await
 }
@@ -136,7 +138,7 @@ pub async fn rollback(
     reason: &str,
     (front, window): (&Front, &WindowOption),
 ) -> Result<Exit, Failure> {
-    if reason.trim().is_empty() {
+    if !is_reason(reason) {
         return Err(
             Failure::new(Exit::Usage, "a reason is needed to roll back").hint("--reason \"WHY\": it stands in the report")
         );

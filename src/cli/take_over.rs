@@ -4,14 +4,14 @@
 use super::run;
 use super::{Common, Exit, Failure, Front, Takeover, WindowOption, face, going::Going, home, look_up, process};
 use crate::journal::Keeper;
-use crate::model::text;
+use crate::model::{is_reason, text};
 use crate::report;
 use face::Face;
 use std::io::Write;
 
 pub async fn take_over(common: &Common, asked: &Takeover, front: &Front, window: &WindowOption) -> Result<Exit, Failure> {
     let window = window.of_known_run()?;
-    if asked.reason.trim().is_empty() {
+    if !is_reason(&asked.reason) {
         return Err(Failure::new(Exit::Usage, "a reason is needed to take a run over").hint("--reason \"kim's line is dead\""));
     }
     let home = home::home(common).await?;

@@ -15,8 +15,8 @@ mod worker;
 use crate::cluster::Cluster;
 use crate::journal::{Journal, JournalError};
 use crate::model::{
-    Asked, Change, ChangeId, Command, Entry, Event, IllegalEntry, Level, Limits, Next, Outcome, Plan, Stamped, State, Status,
-    Stop, Target, WayBack, Window, text,
+    Asked, Change, ChangeId, Command, Entry, Event, IllegalEntry, Level, Limits, Next, Outcome, Plan, State, Status, Stop,
+    Target, WayBack, Window, text,
 };
 use alike::Alike;
 use flight::{Flights, Held};
@@ -426,9 +426,7 @@ impl Engine {
             return Ok(());
         }
         let at_ms = (self.setup.now_ms)();
-        for (entry, seq) in entries.iter().zip(self.state.seq + 1..) {
-            self.state.apply(&Stamped { seq, at_ms, entry: entry.clone() })?;
-        }
+        self.state.apply_new(at_ms, &entries)?;
         for entry in self.setup.journal.append(at_ms, entries).await? {
             // A front end that has gone is no reason to stop.
             let _ = self.setup.events.send(Event::Entry(entry)).await;

@@ -144,6 +144,11 @@ pub struct SurveyLine {
     pub agrees: bool,
 }
 
+/// Whether it says why something is done; fewer letters than three are no reason.
+pub fn is_reason(why: &str) -> bool {
+    why.trim().chars().count() >= 3
+}
+
 /// What the operator asks of the engine. The engine answers by entries, or with `Refused`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case")]

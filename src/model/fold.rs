@@ -182,6 +182,15 @@ impl State {
         Ok(())
     }
 
+    /// Entries that are not in a journal yet, in the places they will have there: what is written only after this, anybody can
+    /// fold.
+    pub fn apply_new(&mut self, at_ms: i64, entries: &[Entry]) -> Result<(), IllegalEntry> {
+        for entry in entries {
+            self.apply(&Stamped { seq: self.seq + 1, at_ms, entry: entry.clone() })?;
+        }
+        Ok(())
+    }
+
     /// Folds a whole journal.
     pub fn fold<'a>(entries: impl IntoIterator<Item = &'a Stamped>) -> Result<Self, IllegalEntry> {
         let mut state = Self::default();

@@ -55,7 +55,9 @@ pub use check::{Check, Problem};
 pub use configure::{FileDiff, FileText, Proof, Prover, TakesUp};
 pub use counts::{Counts, Tally};
 pub use entry::{Entry, Outcome, Stamped};
-pub use event::{Asked, Command, Event, GateReport, LayerPhase, LayerProgress, Level, Progress, SurveyLine, Target, Wait};
+pub use event::{
+    Asked, Command, Event, GateReport, LayerPhase, LayerProgress, Level, Progress, SurveyLine, Target, Wait, is_reason,
+};
 pub use fault::{Fault, FaultKind};
 pub use fold::IllegalEntry;
 pub use hangup::OnHangup;

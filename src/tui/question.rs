@@ -1,7 +1,7 @@
 //! A question that is answered by typing: the gate's sentence, a reason, the cluster's name.
 //! Never answered by one key, by keys typed before it was there, or by pasting where the class forbids it.
 
-use crate::model::{Target, Window, text};
+use crate::model::{Target, Window, is_reason, text};
 use crossterm::event::{KeyCode, KeyEvent};
 use tui_input::{Input, backend::crossterm::EventHandler};
 
@@ -11,8 +11,6 @@ pub const DEAF_MS: i64 = 400;
 pub const NOT_YET: &str = "not yet: the checks above do not hold; F5 reads the cluster again";
 /// As above, when it is the window that stands against it.
 pub const HELD: &str = "not yet: the window stands against it; F6 moves it on purpose";
-/// Fewer letters are no reason.
-const SHORTEST_REASON: usize = 3;
 
 #[derive(Clone, Debug)]
 pub struct Question {
@@ -92,7 +90,7 @@ impl Field {
     pub fn holds(&self) -> bool {
         match &self.wanted {
             Wanted::Exactly(sentence) => self.input.value() == sentence,
-            Wanted::Reason => self.input.value().trim().chars().count() >= SHORTEST_REASON,
+            Wanted::Reason => is_reason(self.input.value()),
             Wanted::End { window, at_ms } => window.moved(self.input.value(), *at_ms).is_ok(),
         }
     }

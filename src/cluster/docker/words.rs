@@ -56,8 +56,9 @@ pub(super) fn fault(what: &str, error: &Error) -> Fault {
                 .iter()
                 .any(|part| why.contains(part));
             if silent {
-                // What a write to a connection says that was cut meanwhile.
-                let why = if why.contains("roken pipe") { "the connection broke off".to_owned() } else { why };
+                // A write to a connection that was cut meanwhile, or a forwarded socket behind which nobody listens.
+                let cut = why.contains("roken pipe") || why.contains("reset by peer");
+                let why = if cut { "the connection broke off".to_owned() } else { why };
                 return Fault::new(FaultKind::Passing, what, why).unreachable().hint("is the Docker Engine running there?");
             }
             let why = if why.contains("reading a body") { "the engine's answer broke off".to_owned() } else { why };

@@ -4,12 +4,10 @@
 use super::super::words::{self, Place, Word};
 use super::super::{Left, pages};
 use super::{Asked, DEAF_MS, Heavy, Leaving, Talk};
-use crate::model::{ChangeId, Command, Target, text};
+use crate::model::{ChangeId, Command, Target, is_reason, text};
 
 /// A second Ctrl-C within this time is meant.
 const AGAIN_MS: i64 = 5000;
-/// Fewer letters are no reason.
-const SHORTEST_REASON: usize = 3;
 
 impl Talk {
     /// One typed line, with the time it came in.
@@ -53,7 +51,7 @@ impl Talk {
                 self.out.push("Sent; it counts when the journal has it.".to_owned());
             }
             Some(Asked::Reason(heavy)) if !is_word(Place::Asked) => {
-                if line.chars().count() < SHORTEST_REASON {
+                if !is_reason(line) {
                     self.out.push("A reason is needed, in a few words.".to_owned());
                     return true;
                 }
@@ -103,7 +101,7 @@ impl Talk {
                 }
             }
             Word::Skip(cause, why) => {
-                if why.chars().count() < SHORTEST_REASON {
+                if !is_reason(&why) {
                     self.out.push("A reason is needed, in a few words: skip REASON, or skip CAUSE REASON.".to_owned());
                 } else if let Some(ids) = self.target(cause, false) {
                     self.chosen(&ids);

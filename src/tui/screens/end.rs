@@ -13,6 +13,10 @@ use unicode_width::UnicodeWidthStr;
 
 /// Column in which what is said of the run begins: ` undo     `.
 const LABEL: usize = 10;
+/// Column in which the titles of the steps begin.
+const TITLE: usize = 7;
+/// Columns below which counts have a line of their own.
+const SHORTEST_COUNTS: usize = 14;
 
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let page = end_page(&app.state, &app.run, &app.journal, &app.look, area.width, &app.again);
@@ -56,7 +60,7 @@ pub fn end_page(state: &State, run: &str, journal: &str, look: &Look, width: u16
         out.push(String::new());
     }
     out.push(" STEPS".to_owned());
-    out.extend((0..plan.steps.len()).map(|step| step_line(state, step, look, width)));
+    out.extend((0..plan.steps.len()).flat_map(|step| step_lines(state, step, look, width)));
     out.push(String::new());
     for (step, line) in (0..plan.steps.len()).flat_map(|step| state.proof_lines(step).into_iter().map(move |line| (step, line))) {
         let of = if plan.steps.len() > 2 { format!("step {}, {line}", step + 1) } else { line };
@@ -97,12 +101,12 @@ pub fn end_page(state: &State, run: &str, journal: &str, look: &Look, width: u16
     out
 }
 
-fn step_line(state: &State, step: usize, look: &Look, width: usize) -> String {
+/// What was done in a step, in as many lines as its counts need: none of them is ever cut.
+fn step_lines(state: &State, step: usize, look: &Look, width: usize) -> Vec<String> {
     let (face, word) = words::step_face(state, step, false);
-    let title = state.plan.as_ref().map_or("", |plan| plan.steps[step].title.as_str());
+    let steps = state.plan.as_ref().map_or(&[][..], |plan| &plan.steps);
     let tally = state.tally(step);
-    let mut parts = vec![];
-    for (n, word) in [
+    let counts = [
         (tally.done, "done"),
         (tally.found, "already so"),
         (tally.undone, "undone"),
@@ -110,24 +114,40 @@ fn step_line(state: &State, step: usize, look: &Look, width: usize) -> String {
         (state.failed(step), "failed"),
         (state.had_failed(step), "had failed"),
         (tally.waiting, "not made"),
-    ] {
-        if n > 0 {
-            parts.push(format!("{} {word}", text::number(n)));
-        }
-    }
-    let changed = if parts.is_empty() { "-".to_owned() } else { parts.join(", ") };
+    ];
     let took = steps::took(state, step, state.last_ms);
-    let longest = state.plan.iter().flat_map(|plan| &plan.steps).map(|step| step.title.width()).max().unwrap_or_default();
-    let (room, word_width, took_width) = if width < 80 { (width - 38, 12, 0) } else { (width - 58, 18, 7) };
-    let room = room.min(longest).max(16);
-    let title = cut_end(&text::clean(title), room);
+    let longest = steps.iter().map(|step| step.title.width()).max().unwrap_or_default();
+    let (room, word_width, took_width) = if width < 80 { (width - 26, 12, 0) } else { (width - 40, 18, 7) };
+    let longest_word = (0..steps.len()).map(|step| words::step_face(state, step, false).1.width()).max().unwrap_or_default();
+    let word_width = word_width.min(longest_word);
+    let room = (room - word_width).min(longest).max(16);
+    let title = cut_end(&text::clean(steps.get(step).map_or("", |step| &step.title)), room);
     let mut line = format!(" {} {:>2}  {title}{}", look.sign(face), step + 1, " ".repeat(room.saturating_sub(title.width())));
     let _ = write!(line, "  {:<word_width$}", cut_end(word, word_width));
     if took_width > 0 {
         let _ = write!(line, " {took:>took_width$}");
     }
-    let _ = write!(line, "   {changed}");
-    cut_end(&line, width)
+    line.push_str("   ");
+    let mut out = vec![];
+    if line.width() + SHORTEST_COUNTS > width {
+        out.push(std::mem::replace(&mut line, " ".repeat(TITLE)));
+    }
+    let indent = line.width();
+    for (n, word) in counts.into_iter().filter(|(n, _)| *n > 0) {
+        let count = format!("{} {word}", text::number(n));
+        let first = line.width() == indent;
+        if !first && line.width() + ", ,".len() + count.width() > width {
+            out.push(format!("{},", std::mem::replace(&mut line, " ".repeat(indent))));
+        } else if !first {
+            line.push_str(", ");
+        }
+        line.push_str(&count);
+    }
+    if line.width() == indent {
+        line.push('-');
+    }
+    out.push(line);
+    out
 }
 
 /// Changes that were tried more than once and are done.
