@@ -14,14 +14,14 @@ manager_leftovers() {
 
 manager_start() {
   wake manager
-  if is_up manager; then until_ready manager 60 api_answers; return 0; fi
+  if is_up manager; then until_ready manager 110 api_answers; return 0; fi
   manager_leftovers
   port_free manager "$P_API"
   local run=("$VENV/bin/python" -m ai.backend.manager.server)
   [ "$ERA" != 20.09 ] || run=("$VENV/bin/python" -m ai.backend.gateway.server)
   # 23.09's server opens a Docker client, though it never uses it here.
   (cd "$STATE/manager" && launch manager env DOCKER_HOST="unix://$SHORT/gpu-1/docker.sock" PYTHONUNBUFFERED=1 "${run[@]}")
-  until_ready manager 60 api_answers
+  until_ready manager 110 api_answers
 }
 
 manager_stop() {

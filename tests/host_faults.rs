@@ -5,6 +5,8 @@
 #[path = "support/mirrors.rs"]
 #[expect(dead_code, reason = "other tests need more of the lab")]
 mod mirrors;
+#[path = "support/ports.rs"]
+mod ports;
 #[path = "faults/proxy.rs"]
 #[expect(dead_code, reason = "other tests need more of the proxy")]
 mod proxy;

@@ -38,6 +38,20 @@ async fn what_was_appended_is_read_again() {
 }
 
 #[tokio::test]
+async fn whoever_only_looks_who_holds_a_run_keeps_nobody_from_it() {
+    let state = tempfile::tempdir().unwrap();
+    three(state.path()).await;
+    let looker = std::fs::File::open(journal::folder(state.path(), "run").join("lock")).unwrap();
+    looker.lock_shared().unwrap();
+    let looks = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(60));
+        drop(looker);
+    });
+    assert!(Journal::open(state.path(), "run", "lee").await.is_ok());
+    looks.join().unwrap();
+}
+
+#[tokio::test]
 async fn only_the_owner_can_look_into_it() {
     let state = tempfile::tempdir().unwrap();
     three(state.path()).await;

@@ -12,6 +12,8 @@ pub struct GateWatch {
     next_check: Option<Instant>,
     /// The gate for which the cluster is being read.
     reading: Option<usize>,
+    /// When the newest reading began, by the wall clock too: what it found is true of then.
+    asked: (i64, Instant),
     /// The newest report, for the gate of this step.
     report: Option<GateReport>,
     /// Since when this process stands at the gate: a brown-out ends in time also if the clock is set back.
@@ -22,7 +24,15 @@ pub struct GateWatch {
 
 impl GateWatch {
     pub fn new(every: Duration) -> Self {
-        Self { every, next_check: None, reading: None, report: None, began: Instant::now(), answer: None }
+        Self {
+            every,
+            next_check: None,
+            reading: None,
+            asked: (0, Instant::now()),
+            report: None,
+            began: Instant::now(),
+            answer: None,
+        }
     }
 
     pub fn next_check(&self) -> Option<Instant> {
@@ -58,6 +68,7 @@ impl Engine {
                 self.tell(step, vec![]).await;
             } else {
                 self.gate.reading = Some(step);
+                self.gate.asked = ((self.setup.now_ms)(), Instant::now());
                 self.gate.next_check = None;
                 let (cluster, to, wants) = (self.setup.cluster.clone(), self.report_to.clone(), gate.wants());
                 tokio::spawn(async move {
@@ -80,7 +91,10 @@ impl Engine {
         if !matches!(self.state.next(), Next::Gate(at) if at == step) {
             return Ok(());
         }
-        self.gate.next_check = Some(Instant::now() + self.gate.every);
+        let (now, every) = (Instant::now(), self.gate.every);
+        // A brown-out ends with a reading of its own, which sees who was refused at last.
+        let end = self.dark(step).map_or(every, |_| self.darkness(step).saturating_sub(self.gate.began.elapsed()));
+        self.gate.next_check = Some(now + every.min(end));
         if let Some(gate) = self.state.gate(step) {
             let problems = gate.problems(inventory);
             self.write_seen(step, inventory).await?;
@@ -97,12 +111,18 @@ impl Engine {
         self.write(new.into_iter().map(|problem| Entry::Seen { step, problem }).collect()).await
     }
 
-    /// The time of a brown-out, by the wall clock or by the time that was waited here, whichever is over first.
+    /// How long the brown-out of this gate lasts.
+    fn darkness(&self, step: usize) -> Duration {
+        let lasts_ms = self.state.brown_out(step).map_or(0, |brown_out| brown_out.until_ms - brown_out.since_ms);
+        Duration::from_millis(u64::try_from(lasts_ms).unwrap_or(0))
+    }
+
+    /// The time of a brown-out, by the wall clock or by the time that was waited here, whichever is over first. It lasts until
+    /// a reading that began after it: who was refused in between is told too.
     fn dark(&self, step: usize) -> Option<Problem> {
-        let brown_out = self.state.brown_out(step)?;
-        let lasts_ms = u128::try_from(brown_out.until_ms - brown_out.since_ms).unwrap_or(0);
-        let waited = self.gate.began.elapsed().as_millis() >= lasts_ms;
-        brown_out.problem((self.setup.now_ms)()).filter(|_| !waited)
+        let (at_ms, at) = self.gate.asked;
+        let waited = at.saturating_duration_since(self.gate.began) >= self.darkness(step);
+        self.state.brown_out(step)?.problem(at_ms).filter(|_| !waited)
     }
 
     /// What stands against a gate: its checks, the window, and the time of a brown-out.

@@ -15,7 +15,7 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{Read, Seek, Write},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// The runs below `state`, oldest first: their names sort by time.
@@ -91,11 +91,23 @@ pub fn witness(store: &Store) -> Result<Witness, JournalError> {
     Witness::open(&path).map_err(|why| JournalError::Storage { what: "open", path: path.clone(), why: why.to_string() })
 }
 
+/// Whoever looks who holds a lock has it for a moment: that is not held.
+fn patiently(file: &File) -> Result<(), TryLockError> {
+    const LOOK: Duration = Duration::from_millis(200);
+    let end = Instant::now() + LOOK;
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(LOOK / 20),
+            said => return said,
+        }
+    }
+}
+
 fn lock(path: &Path, what: &str, holder: &str, by_force: bool) -> Result<File, JournalError> {
     let storage = |why: std::io::Error| JournalError::Storage { what: "lock", path: path.to_owned(), why: why.to_string() };
     let open = |path: &Path| private::file(OpenOptions::new().read(true).write(true).truncate(false), path);
     let mut file = open(path).map_err(storage)?;
-    match file.try_lock() {
+    match patiently(&file) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) if by_force => {
             // Whoever holds the old file keeps it, and nobody asks for it any more.

@@ -2,7 +2,7 @@
 //! Never decides what a key means.
 
 use crossterm::event::{self, Event};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::{io, os::fd::OwnedFd, thread, time::Duration};
 use tokio::sync::mpsc;
 
@@ -102,9 +102,18 @@ fn read(asleep: &OwnedFd, out: &mpsc::UnboundedSender<Input>) {
         if fds[0].revents().intersects(gone) {
             break;
         }
-        while let Ok(true) = event::poll(LOOK) {
+        let now_ms = || jiff::Timestamp::now().as_millisecond();
+        let mut at_ms = now_ms();
+        loop {
+            // What is there already was typed before, however late it is read.
+            let unread = || poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&Timespec::default()));
+            if !matches!(event::poll(Duration::ZERO), Ok(true)) && !matches!(unread(), Ok(1..)) {
+                at_ms = now_ms();
+            }
+            if !matches!(event::poll(LOOK), Ok(true)) {
+                break;
+            }
             let Ok(event) = event::read() else { break };
-            let at_ms = jiff::Timestamp::now().as_millisecond();
             if out.send(Input::Terminal(event, at_ms)).is_err() {
                 return;
             }

@@ -1,6 +1,7 @@
 //! A proxy of our own before a real server, TCP or unix socket, that misbehaves when told to, also on connections that are open.
 //! It never answers for the server unless the fault is that it does.
 
+use crate::ports::free_port;
 use std::{
     collections::BTreeMap,
     io,
@@ -97,10 +98,7 @@ enum End {
 impl Proxy {
     /// On a free port of 127.0.0.1.
     pub async fn tcp(server: At) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let at = At::Tcp(listener.local_addr().expect("an address").port());
-        drop(listener);
-        Self::start(at, server).await
+        Self::start(At::Tcp(free_port()), server).await
     }
 
     /// On a socket with this path.

@@ -108,7 +108,7 @@ fn a_certificate_that_nobody_vouches_for_is_refused_for_good() {
             let begun = Instant::now();
             let fault = Live::new(file, || 0).unwrap().standing(&change).await.unwrap_err();
             shown(who, begun, &fault);
-            assert!(begun.elapsed() < Duration::from_secs(8), "{who}: {:?}", begun.elapsed());
+            assert!(begun.elapsed() < Duration::from_secs(12), "{who}: {:?}", begun.elapsed());
             assert_eq!(fault.kind, FaultKind::Lasting, "{who}: {fault}");
             assert!(
                 fault.why.contains("certificate") && fault.what.contains(subject) && fault.hint.is_some(),
@@ -138,7 +138,7 @@ fn a_server_without_tls_where_tls_is_configured_is_told_so() {
             let begun = Instant::now();
             let fault = Live::new(file, || 0).unwrap().standing(&change).await.unwrap_err();
             shown(who, begun, &fault);
-            assert!(begun.elapsed() < Duration::from_secs(8), "{who}: {:?}", begun.elapsed());
+            assert!(begun.elapsed() < Duration::from_secs(12), "{who}: {:?}", begun.elapsed());
             let words = ["TLS", "corrupt message"];
             assert!(words.iter().any(|word| fault.why.contains(word)) && fault.hint.is_some(), "{who}: {fault:?}");
             // etcd hangs up on a handshake, which a lost connection does as well.

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 const OLD: &str = "index.docker.io/lablup/python:3.6-ubuntu18.04";
 const SHORT: &str = r#"begin.for="6s""#;
+/// Long enough that a user comes while it is dark, also where the machine is slow.
+const LONG: &str = r#"begin.for="25s""#;
 
-fn plan(lab: &Lab) -> Value {
-    let said = lab.castoff(&["plan", "brown-out", "--set", SHORT, "--format", "json"]).ends_with(10);
+fn plan(lab: &Lab, lasts: &str) -> Value {
+    let said = lab.castoff(&["plan", "brown-out", "--set", lasts, "--format", "json"]).ends_with(10);
     serde_json::from_str(&said.out).unwrap()
 }
 
@@ -21,8 +23,8 @@ fn domains(lab: &Lab) -> String {
 fn who_is_refused_in_a_brown_out_is_told_and_every_domain_has_again_what_it_had() {
     let lab = Lab::begin();
     let before = domains(&lab);
-    let approvals = approvals(&plan(&lab), &["begin"]);
-    let mut run = lab.watch(&["run", "brown-out", "--set", SHORT, "--headless", &approvals[0]]);
+    let approvals = approvals(&plan(&lab, LONG), &["begin"]);
+    let mut run = lab.watch(&["run", "brown-out", "--set", LONG, "--headless", &approvals[0]]);
     run.until_entry("done", "1.");
     assert!(!domains(&lab).contains("index.docker.io,") && !domains(&lab).contains("{index.docker.io}"), "{}", domains(&lab));
     assert!(lab.asks("request", &["kims-notebook", OLD]), "the manager was asked");
@@ -39,7 +41,7 @@ fn who_is_refused_in_a_brown_out_is_told_and_every_domain_has_again_what_it_had(
 fn a_brown_out_ends_by_itself_when_castoff_is_killed() {
     let lab = Lab::begin();
     let before = domains(&lab);
-    let approvals = approvals(&plan(&lab), &["begin"]);
+    let approvals = approvals(&plan(&lab, SHORT), &["begin"]);
     let mut run = lab.watch(&["run", "brown-out", "--set", SHORT, "--headless", &approvals[0]]);
     run.until_entry("done", "1.");
     run.kill();

@@ -4,12 +4,13 @@
 use crate::story::Story;
 use serde_json::Value;
 use std::{
-    io::{BufRead, BufReader, Lines},
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, ChildStdout, Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     time::{Duration, Instant},
 };
@@ -156,12 +157,12 @@ impl Lab {
         command
     }
 
-    /// Runs castoff to its end, which has to come within three minutes.
+    /// Runs castoff to its end, which has to come within ten minutes.
     pub fn castoff(&self, words: &[&str]) -> Said {
         let read = |name| std::fs::read_to_string(self.scratch.path().join(name)).unwrap();
         let file = |name| std::fs::File::create(self.scratch.path().join(name)).unwrap();
         let mut child = self.command(words).stdout(file("out")).stderr(file("err")).spawn().unwrap();
-        let end = Instant::now() + Duration::from_mins(3);
+        let end = Instant::now() + Duration::from_mins(10);
         let code = loop {
             if let Some(status) = child.try_wait().unwrap() {
                 break status.code();
@@ -182,7 +183,10 @@ impl Lab {
         let err = std::fs::File::create(&path).unwrap();
         let mut command = self.command(words);
         let mut child = command.args(["--format", "json"]).stdout(Stdio::piped()).stderr(err).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (to, lines) = mpsc::channel();
+        let out = BufReader::new(child.stdout.take().unwrap());
+        // Read at once: a full pipe would hold castoff up.
+        std::thread::spawn(move || out.lines().try_for_each(|line| to.send(line.unwrap())));
         Watched { child, lines, err: path }
     }
 
@@ -254,7 +258,7 @@ impl Said {
 /// A castoff that runs.
 pub struct Watched {
     pub child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: mpsc::Receiver<String>,
     err: PathBuf,
 }
 
@@ -262,8 +266,7 @@ impl Watched {
     /// Reads on until `this` line of JSON; fails if the program ends before.
     #[track_caller]
     pub fn until(&mut self, this: impl Fn(&Value) -> bool) {
-        for line in self.lines.by_ref() {
-            let line = line.unwrap();
+        for line in &self.lines {
             let object: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
             if this(&object) {
                 return;
@@ -287,10 +290,10 @@ impl Watched {
         assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
     }
 
-    /// Its end, which has to come within a minute: the exit code, and what it said on standard error.
+    /// Its end, which has to come within five minutes: the exit code, and what it said on standard error.
     #[track_caller]
     pub fn ends(&mut self) -> (Option<i32>, String) {
-        let end = Instant::now() + Duration::from_mins(1);
+        let end = Instant::now() + Duration::from_mins(5);
         let said = || std::fs::read_to_string(&self.err).unwrap();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -323,7 +326,7 @@ impl Watched {
 
     /// Reads on to the end: the exit code.
     pub fn ended(&mut self) -> Option<i32> {
-        self.lines.by_ref().for_each(drop);
+        self.lines.iter().for_each(drop);
         self.child.wait().unwrap().code()
     }
 
@@ -336,7 +339,7 @@ impl Watched {
     pub fn terminate(&mut self) -> Option<i32> {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        self.lines.by_ref().for_each(drop);
+        self.lines.iter().for_each(drop);
         self.child.wait().unwrap().code()
     }
 }

@@ -88,6 +88,11 @@ impl Lab {
             .collect()
     }
 
+    /// Whether a castoff says in etcd that the cluster is its own.
+    pub fn is_taken(&self) -> bool {
+        !self.etcdctl(&["get", "--prefix", "--keys-only", "/castoff/"]).trim().is_empty()
+    }
+
     /// Keys of registries with how often each was written since it came.
     pub fn versions(&self) -> Vec<String> {
         let text = self.etcdctl(&["get", "--prefix", &format!("{NAMESPACE}config/docker/"), "-w", "fields"]);

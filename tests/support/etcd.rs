@@ -2,6 +2,7 @@
 
 use super::{free_port, program};
 use castoff::cluster::{config, secret::Secret};
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -39,11 +40,24 @@ impl Etcd {
             .expect("etcd starts");
         let server = Self { child, folder, endpoint };
         let begin = Instant::now();
-        while std::net::TcpStream::connect(server.address()).is_err() {
-            assert!(begin.elapsed() < Duration::from_secs(20), "etcd did not come up: see {}", server.folder.path().display());
+        while !server.is_healthy() {
+            assert!(begin.elapsed() < Duration::from_mins(1), "etcd did not come up: see {}", server.folder.path().display());
             std::thread::sleep(Duration::from_millis(50));
         }
         server
+    }
+
+    /// It listens before it has a leader.
+    fn is_healthy(&self) -> bool {
+        let ask = || {
+            let mut stream = std::net::TcpStream::connect(self.address())?;
+            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+            stream.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok::<_, std::io::Error>(answer)
+        };
+        ask().is_ok_and(|answer| answer.contains(" 200 "))
     }
 
     fn address(&self) -> &str {

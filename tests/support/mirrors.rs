@@ -202,7 +202,7 @@ impl Mirrors {
     pub fn reload(&self, node: &str) -> String {
         let before = self.log(node).len();
         self.daemon(node, "reload");
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + Duration::from_mins(1);
         loop {
             let log = self.log(node).split_off(before);
             if ["Reloaded configuration", "Error reconfiguring", "unable to configure"].iter().any(|word| log.contains(word)) {

@@ -1,7 +1,11 @@
 //! The Docker daemon: `registry-mirrors` in `daemon.json`, its reload, and what it makes of a mirror that fails.
 
 use crate::mirrors::{Mirrors, Part, Said, run};
-use std::{fs, process::Command};
+use std::{
+    fs,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 const NODE: &str = "node-1";
 
@@ -24,7 +28,7 @@ fn refused(lab: &Mirrors, text: &[u8], flags: &[&str]) -> Said {
     // Its neighbour's containerd saves the start of one of its own.
     let containerd = lab.at("node-4", "containerd.sock");
     let mut dockerd = Command::new("timeout");
-    dockerd.args(["10", "dockerd", "--config-file"]).arg(file).args(["--data-root", &path("data"), "--exec-root", &path("exec")]);
+    dockerd.args(["60", "dockerd", "--config-file"]).arg(file).args(["--data-root", &path("data"), "--exec-root", &path("exec")]);
     dockerd.args(["--pidfile", &path("pid"), "-H", &format!("unix://{}", path("sock")), "--containerd"]).arg(containerd);
     let said = run(dockerd.args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--storage-driver=vfs"]).args(flags));
     assert_eq!(said.code, 1, "{}: {}", String::from_utf8_lossy(text), said.text);
@@ -98,11 +102,20 @@ fn the_reload_event_names_the_mirrors() {
     let lab = Mirrors::start();
     let since = jiff::Timestamp::now().as_second().to_string();
     reloaded(&lab, &with_mirror(&lab, Part::Mirror));
-    let until = (jiff::Timestamp::now().as_second() + 1).to_string();
-    let filter = ["events", "--since", &since, "--until", &until, "--filter", "type=daemon", "--filter", "event=reload"];
-    let said = lab.docker(NODE, &filter).done();
     // As the file has them, without the closing slash of `/info`.
-    assert!(said.contains(&format!(r#"registry-mirrors=["{}"]"#, lab.url(Part::Mirror))), "{said}");
+    let mirrors = format!(r#"registry-mirrors=["{}"]"#, lab.url(Part::Mirror));
+    // The Engine logs the reload before it tells it.
+    let end = Instant::now() + Duration::from_mins(1);
+    loop {
+        let until = jiff::Timestamp::now().as_second().to_string();
+        let filter = ["events", "--since", &since, "--until", &until, "--filter", "type=daemon", "--filter", "event=reload"];
+        let said = lab.docker(NODE, &filter).done();
+        if said.contains(&mirrors) {
+            break;
+        }
+        assert!(Instant::now() < end, "{said}");
+        std::thread::sleep(Duration::from_millis(500));
+    }
 }
 
 #[test]
