@@ -11,19 +11,24 @@ use castoff::model::{Change, Command, Entry, Event, Fault, Inventory, Outcome, P
 use castoff::runbook::{Runbook, SHIPPED};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+
+/// One disk at a time: a process that another test starts holds its locks and its open files for a moment too.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// A small ext4 in a file, mounted; gone with the value.
 struct Disk {
     folder: tempfile::TempDir,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Disk {
     /// `None`, and a loud line, where no disk of its own can be had.
     fn new() -> Option<Self> {
-        let disk = Self { folder: tempfile::tempdir().unwrap() };
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let disk = Self { folder: tempfile::tempdir().unwrap(), _turn: turn };
         fs::create_dir(disk.mount()).unwrap();
         let made = fs::File::create(disk.image()).and_then(|file| file.set_len(6 << 20));
         made.unwrap();
@@ -65,13 +70,12 @@ impl Disk {
 
     /// Until nothing is open on it.
     async fn replug(&self) {
-        let mut off = false;
-        for _ in 0..200 {
-            off = off || self.detach(false);
+        let begun = Instant::now();
+        while !self.detach(false) {
+            assert!(begun.elapsed() < Duration::from_mins(1), "the disk is not let go of");
             // Not blocking: whoever closes the journal needs this thread.
-            tokio::time::sleep(Duration::from_millis(if off { 0 } else { 10 })).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        assert!(off, "the disk is let go of");
         assert!(self.attach(), "the disk comes back");
     }
 
@@ -366,6 +370,15 @@ async fn a_torn_or_overwritten_journal_is_whole_or_tells_it() {
     println!("{tried} damages of a journal, {told} told, {} without effect on its entries", tried - told);
 }
 
+/// SQLite closes in a thread of its own: its log is folded in, and gone, when the last user has gone.
+async fn closed(file: &Path) {
+    let begun = Instant::now();
+    while file.with_extension("sqlite-wal").exists() {
+        assert!(begun.elapsed() < Duration::from_mins(1), "the journal is not closed");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test]
 async fn an_older_copy_of_a_journal_tells_it() {
     let state = tempfile::tempdir().unwrap();
@@ -373,12 +386,12 @@ async fn an_older_copy_of_a_journal_tells_it() {
     journal.append(1, vec![Entry::Planned { plan: plan().0, by: "kim".to_owned() }]).await.unwrap();
     drop(journal);
     let file = journal::folder(state.path(), "run").join("journal.sqlite");
+    closed(&file).await;
     let mut journal = Journal::open(state.path(), "run", "kim").await.unwrap();
     let older = fs::read(&file).unwrap();
     journal.append(2, vec![Entry::GateReached { step: 0 }]).await.unwrap();
     drop(journal);
-    // The log is folded in when its last user goes, which may take a moment.
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    closed(&file).await;
     fs::write(&file, older).unwrap();
     let _ = fs::remove_file(file.with_extension("sqlite-wal"));
     let _ = fs::remove_file(file.with_extension("sqlite-shm"));

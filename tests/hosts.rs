@@ -302,13 +302,22 @@ fn a_stalled_pull_is_shown_and_dropping_it_cancels_it() {
         let change = lab.pull_of("gpu-2", JULIA).await;
         let heard = Heard::default();
         {
-            let _fault = lab.fault(r#"{"delay_ms":45000,"path":"/v2/community/julia/blobs/"}"#);
+            let _fault = lab.fault(r#"{"delay_ms":60000,"path":"/v2/community/julia/blobs/"}"#);
             let report = |phase: &str, done: u64, total: u64| heard.0.lock().unwrap().push((phase.to_owned(), done, total));
-            let ended = tokio::time::timeout(Duration::from_secs(34), live.apply(&change, &report)).await;
-            assert!(ended.is_err(), "{ended:?}");
+            let from = Instant::now();
+            let stalled = async {
+                while !heard.phases().contains("stalled") {
+                    assert!(from.elapsed() < Duration::from_mins(1), "{:?}", heard.phases());
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            };
+            tokio::select! {
+                ended = live.apply(&change, &report) => panic!("{ended:?}"),
+                () = stalled => {}
+            }
         }
-        assert!(heard.phases().contains("stalled"), "{:?}", heard.phases());
-        tokio::time::sleep(Duration::from_secs(15)).await;
+        // It stalls after 30 s of silence: by then the registry would have given it all.
+        tokio::time::sleep(Duration::from_secs(35)).await;
         assert_eq!(standing(&live, &change).await, Standing::Before);
     });
 }
@@ -501,11 +510,11 @@ fn a_registry_says_what_it_has_and_why_not() {
             assert_eq!((fault.kind, fault.retry_after_ms), (FaultKind::Passing, Some(5000)), "{fault}");
         }
         {
-            let _fault = lab.fault(r#"{"delay_ms":20000,"path":"/v2/"}"#);
+            let _fault = lab.fault(r#"{"delay_ms":60000,"path":"/v2/"}"#);
             let from = Instant::now();
             let fault = Lab::client(&lab.cr()).manifest(&image(JULIA)).await.unwrap_err();
             assert_eq!(fault.kind, FaultKind::Passing, "{fault}");
-            assert!(from.elapsed() < Duration::from_secs(18), "{:?}", from.elapsed());
+            assert!(from.elapsed() < Duration::from_secs(50), "{:?}", from.elapsed());
         }
         let down = RegistryConfig { url: "http://127.0.0.1:9".to_owned(), ..lab.cr() };
         let fault = Lab::client(&down).manifest(&image(JULIA)).await.unwrap_err();
@@ -537,7 +546,7 @@ fn what_does_not_answer_is_listed_and_the_rest_is_read() {
         let wants = Wants { parts: [Part::Hosts, Part::Registries, Part::Managers].into(), ..Wants::default() };
         let inventory = live.read(&wants).await;
         lab.signal("gpu-2", "-CONT");
-        assert!(from.elapsed() < Duration::from_secs(40), "{:?}", from.elapsed());
+        assert!(from.elapsed() < Duration::from_secs(90), "{:?}", from.elapsed());
         let silent: Vec<&str> = inventory.unanswered.iter().map(|one| one.subject.as_str()).collect();
         assert_eq!(
             silent,
@@ -577,8 +586,11 @@ fn a_dead_ssh_connection_is_made_again() {
         let inventory = hosts(&live).await;
         assert!(inventory.hosts.contains_key("gpu-3"), "{:?}", inventory.unanswered);
         drop(live);
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        assert_eq!(ssh_masters(&lab), Vec::<String>::new(), "no connection outlives castoff");
+        let from = Instant::now();
+        while !ssh_masters(&lab).is_empty() {
+            assert!(from.elapsed() < Duration::from_secs(20), "a connection outlives castoff: {:?}", ssh_masters(&lab));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     });
 }
 

@@ -110,7 +110,11 @@ impl Stage {
 
     fn leave(mut self) -> (String, String) {
         self.terminal.press("\u{3}");
-        if self.terminal.comes(std::time::Duration::from_secs(2), |t| t.screen().contains("stop at the safe point and leave")) {
+        // It asks, or it ends.
+        let file = self.folder.path().join("result");
+        let asks = |terminal: &Terminal| terminal.screen().contains("stop at the safe point and leave");
+        self.terminal.until("the question, or the end", |terminal| asks(terminal) || file.exists());
+        if !file.exists() {
             self.terminal.press("L");
         }
         let result = self.result();

@@ -130,7 +130,12 @@ impl Talk {
     }
 
     fn line(&self, line: &str, later_ms: i64) {
-        let _ = self.lines.as_ref().unwrap().send(Input::Line(line.to_owned(), now_ms() + later_ms));
+        self.line_of(line, now_ms() + later_ms);
+    }
+
+    /// A line that came in at this time.
+    fn line_of(&self, line: &str, at_ms: i64) {
+        let _ = self.lines.as_ref().unwrap().send(Input::Line(line.to_owned(), at_ms));
     }
 
     async fn answers(&mut self, words: &str, line: &str) {
@@ -202,11 +207,12 @@ async fn lines_typed_before_a_question_never_answer_it() {
         talk.line(line, 0);
     }
     talk.hears("What was typed before the question was there does not count.").await;
+    let before = now_ms();
     talk.answers("", "execute").await;
-    // While the question of the gate is being printed, and 300 ms after.
+    // Before the question of the gate is printed, and within 300 ms after.
     talk.hears("To do this, type exactly: yes").await;
-    talk.line("yes", 0);
-    talk.line("yes", 300);
+    talk.line_of("yes", before);
+    talk.line_of("yes", before + 300);
     talk.hears("does not count").await;
     talk.types("");
     talk.hears("Waiting for your answer").await;
@@ -291,10 +297,11 @@ async fn the_others_follow_a_canary_only_when_it_is_approved_by_its_sentence() {
     let sim = Arc::new(Sim::new(start(), Pace::Instant));
     let mut talk = Talk::open(state.path(), &sim, &plan).await;
     talk.answers("To begin, type: execute", "execute").await;
+    let before = now_ms();
     talk.answers("QUESTION 1 of 4", "yes").await;
     talk.hears("QUESTION: the canary of step 2, Pull new images on agents").await;
     talk.hears("To do this, type exactly: yes").await;
-    talk.line("yes", 0);
+    talk.line_of("yes", before + 300);
     talk.hears("does not count").await;
     talk.types("not now");
     talk.answers("Type ask for the question", "ask").await;

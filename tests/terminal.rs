@@ -104,17 +104,20 @@ impl Stage {
         stage
     }
 
-    /// What the driver wrote at its end: how it left, and its line of `/proc/self/stat` as hundredths of a second of a core.
+    /// What the driver wrote at its end: how it left, and what it had of a core.
     fn result(&mut self) -> (String, u64) {
         let result = self.result.clone();
         let whole = |_: &Terminal| std::fs::read_to_string(&result).is_ok_and(|text| text.lines().count() == 2);
         self.terminal.until("the end of the driver", whole);
         let text = std::fs::read_to_string(&result).unwrap();
         let (left, stat) = text.split_once('\n').unwrap();
-        let times: Vec<u64> =
-            stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2).map(|t| t.parse().unwrap()).collect();
-        (left.to_owned(), times.iter().sum())
+        (left.to_owned(), ticks(stat))
     }
+}
+
+/// What a process has had of a core, in hundredths of a second, by its line of `/proc/PID/stat`.
+fn ticks(stat: &str) -> u64 {
+    stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2).map(|t| t.parse::<u64>().unwrap()).sum()
 }
 
 #[test]
@@ -297,10 +300,13 @@ fn ctrl_z_is_refused_while_changes_are_in_flight() {
 #[test]
 fn a_lost_terminal_stops_the_run_and_burns_nothing() {
     let mut stage = Stage::running("run", &[]);
+    let stat = format!("/proc/{}/stat", stage.terminal.process().as_raw_nonzero());
+    let before = ticks(&std::fs::read_to_string(stat).unwrap());
     let begun = Instant::now();
     stage.terminal.hang_up();
     let (left, ticks) = stage.result();
     assert_eq!(left, "Ok(Detached) after Begin Stop");
+    let ticks = ticks - before;
     // A spinning reader takes all there is.
     let elapsed = u64::try_from(begun.elapsed().as_millis()).unwrap() / 10;
     assert!(ticks < elapsed / 2 + 100, "{ticks} of {elapsed} ticks");
@@ -342,7 +348,8 @@ fn a_panic_elsewhere_leaves_the_screen_alone_and_is_told() {
 
 #[test]
 fn a_panic_of_the_interface_gives_the_terminal_back_before_it_is_printed() {
-    let mut stage = Stage::running("nonsense", &[]);
+    let mut stage = Stage::open("nonsense", &[]);
+    stage.terminal.press("E");
     stage
         .terminal
         .until("the panic is printed", |terminal| !terminal.in_alternate_screen() && terminal.screen().contains("panicked"));

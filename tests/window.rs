@@ -9,7 +9,13 @@ use castoff::model::{
     projection::point_of_no_return,
 };
 use castoff::runbook::{Runbook, SHIPPED};
-use std::{cell::Cell, process::Output, sync::Arc, time::Duration};
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    cell::Cell,
+    process::{Output, Stdio},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::mpsc;
 
 const BEGUN_MS: i64 = 1_800_000_100_000;
@@ -205,7 +211,16 @@ async fn without_a_gate_the_run_pauses_before_the_point_of_no_return() {
 
 fn castoff(folder: &std::path::Path, arguments: &[&str]) -> Output {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_castoff"));
-    command.args(arguments).arg("--state").arg(folder).env("TZ", "UTC").output().unwrap()
+    command.args(arguments).arg("--state").arg(folder).env("TZ", "UTC").stdin(Stdio::null());
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let process = Pid::from_child(&child);
+    let (to, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || to.send(child.wait_with_output()));
+    let Ok(output) = ended.recv_timeout(Duration::from_mins(2)) else {
+        let _ = kill_process(process, Signal::KILL);
+        panic!("castoff does not end: {arguments:?}");
+    };
+    output.unwrap()
 }
 
 /// A small rehearsal in which the old registry's password would be lost with the old metadata.
@@ -231,7 +246,10 @@ fn a_headless_rehearsal_is_held_by_its_window() {
     let text = String::from_utf8(made.stdout).unwrap();
     let plan = text.split_whitespace().nth(3).unwrap().to_owned();
     assert!(text.contains("---- point of no return ----") && text.contains("the point of no return: begin by "), "{text}");
-    // Open, and closed before the removal can be over.
+    // Open, and closed before the removal can be over. Read when it is over, it would be tomorrow's.
+    while jiff::Timestamp::now().as_second() % 60 > 40 {
+        std::thread::sleep(Duration::from_millis(100));
+    }
     let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
     let (from, until) = (&now - jiff::Span::new().minutes(5), &now + jiff::Span::new().minutes(1));
     let given = format!("{}-{}@UTC", from.strftime("%H:%M"), until.strftime("%H:%M"));

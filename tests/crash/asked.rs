@@ -24,7 +24,7 @@ use tokio::{sync::mpsc, time::Instant};
 /// No entry for so long: nothing goes on by itself.
 const IDLE: Duration = Duration::from_millis(40);
 /// More than any case needs to come to its end.
-const ROUNDS: usize = 120;
+const ROUNDS: usize = 600;
 
 /// A simulator of which some calls fail, counted over all of them.
 struct Moody {

@@ -5,10 +5,29 @@ use super::stories::forward;
 use super::walk::{End, Family, Stage, Story, back_after, family, settled, start};
 use castoff::cluster::Cluster;
 use castoff::engine::Ending;
-use castoff::model::{Entry, Fault, FaultKind, Outcome, Part, State, Wants};
+use castoff::model::{Entry, Fault, FaultKind, Outcome, Part, Stamped, State, Wants};
 use castoff::runbook::{Runbook, SHIPPED};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// The run comes to a failure, and then to no end: it waits for a person.
+async fn waits_for_a_person(running: impl Future<Output = Option<Ending>>, state: &Path) {
+    let failed = async {
+        let begun = Instant::now();
+        let is_failed = |entries: Vec<Stamped>| entries.iter().any(|e| matches!(e.entry, Entry::Failed { .. }));
+        while !castoff::journal::read(state, "run").await.is_ok_and(is_failed) {
+            assert!(begun.elapsed() < Duration::from_mins(1), "nothing fails");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // Long enough for what it must not do.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    };
+    tokio::select! {
+        ended = running => panic!("it waits for nobody: {ended:?}"),
+        () = failed => {}
+    }
+}
 
 #[tokio::test]
 async fn a_second_run_finds_everything_and_changes_nothing() {
@@ -59,9 +78,8 @@ async fn passing_faults_are_retried_and_lasting_ones_stop_the_run() {
 
     let mut stage = Stage::new(plan, start());
     stage.sim.fail("pull", "gpu-01", vec![Fault::new(FaultKind::Space, "cannot pull", "no space left on device")]);
-    let (story, fuse) = (forward(), Fuse::never());
-    let running = stage.process(&story, &fuse);
-    assert!(tokio::time::timeout(Duration::from_secs(2), running).await.is_err(), "it waits for a person");
+    let (story, fuse, state) = (forward(), Fuse::never(), stage.state.path().to_owned());
+    waits_for_a_person(Box::pin(stage.process(&story, &fuse)), &state).await;
     let entries = stage.entries().await;
     let folded = State::fold(&entries).unwrap();
     assert_eq!(folded.causes().len(), 1);
@@ -80,8 +98,8 @@ async fn drift_stops_the_run_before_any_effect() {
     });
     let fresh = stage.sim.read(&Wants { parts: [Part::Tables].into_iter().collect(), ..Wants::default() }).await;
     assert_eq!(stage.plan.differences(&fresh).len(), 1, "a saved plan is stale");
-    let running = stage.process(&story, &fuse);
-    assert!(tokio::time::timeout(Duration::from_secs(2), running).await.is_err());
+    let state = stage.state.path().to_owned();
+    waits_for_a_person(Box::pin(stage.process(&story, &fuse)), &state).await;
     let entries = stage.entries().await;
     let folded = State::fold(&entries).unwrap();
     let causes = folded.causes();

@@ -4,11 +4,15 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::LazyLock,
+    time::Duration,
 };
 
 const CONFIG: &str = "[ca]\ndefault_ca = d\n[d]\ndatabase = index.txt\nnew_certs_dir = .\nrand_serial = yes\ndefault_md = sha256\n\
     policy = p\nunique_subject = no\ncopy_extensions = copy\n[p]\ncommonName = supplied\n";
 const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+
+/// What is older is nobody's any more.
+const DAY: Duration = Duration::from_hours(24);
 
 /// Authority, name, subject alternative name; `expired` in the name makes it so.
 const LEAVES: [(&str, &str, &str); 6] = [
@@ -21,7 +25,13 @@ const LEAVES: [(&str, &str, &str); 6] = [
 ];
 
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("logins-certificates");
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR")).join("logins-certificates");
+    let is_old =
+        |path: &Path| path.metadata().and_then(|found| found.modified()).is_ok_and(|at| at.elapsed().is_ok_and(|age| age > DAY));
+    for old in std::fs::read_dir(&all).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| is_old(path)) {
+        let _ = std::fs::remove_dir_all(old);
+    }
+    let folder = all.join(std::process::id().to_string());
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).expect("a folder for certificates");
     let openssl = |words: String| {

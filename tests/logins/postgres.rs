@@ -16,7 +16,12 @@ use castoff::{
     },
 };
 use sqlx::{AssertSqlSafe, Connection, postgres::PgConnectOptions};
-use std::{os::unix::fs::PermissionsExt, path::PathBuf, process::Command};
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 const ADMIN: &str = "admin-secret";
 
@@ -69,18 +74,17 @@ pub async fn admin(server: &Server, statements: &str) {
     let url = format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=verify-full", server.port);
     let options: PgConnectOptions = url.parse().unwrap();
     let options = options.ssl_root_cert(text("ca.pem")).ssl_client_cert(text("client.pem")).ssl_client_key(text("client.key"));
-    let mut last = None;
-    for _ in 0..100 {
+    let begin = Instant::now();
+    loop {
         match sqlx::PgConnection::connect_with(&options.clone().password(ADMIN)).await {
             Ok(mut connection) => {
                 sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(&mut connection).await.unwrap();
                 return;
             }
-            Err(error) => last = Some(error),
+            Err(error) => assert!(begin.elapsed() < Duration::from_mins(1), "{error:?}"),
         }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("{last:?}");
 }
 
 pub fn config(server: &Server, user: &str, password: &str) -> config::Postgres {

@@ -36,7 +36,7 @@ impl Server {
     pub fn until(&self, ready: impl Fn() -> bool) {
         let begin = Instant::now();
         while !ready() {
-            assert!(begin.elapsed() < Duration::from_secs(30), "it did not come up: {}", self.log());
+            assert!(begin.elapsed() < Duration::from_mins(1), "it did not come up: {}", self.log());
             std::thread::sleep(Duration::from_millis(30));
         }
     }
@@ -51,7 +51,7 @@ impl Server {
         let _ = rustix::process::kill_process(pid, self.signal);
         let begin = Instant::now();
         while matches!(self.child.try_wait(), Ok(None)) {
-            if begin.elapsed() > Duration::from_secs(10) {
+            if begin.elapsed() > Duration::from_secs(30) {
                 let _ = self.child.kill();
             }
             std::thread::sleep(Duration::from_millis(20));

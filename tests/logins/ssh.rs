@@ -93,7 +93,7 @@ fn ssh_is_the_operators_own_and_never_asks() {
     let _agent = Agent(agent.spawn().unwrap());
     let begin = Instant::now();
     while !socket.exists() {
-        assert!(begin.elapsed() < Duration::from_secs(10), "ssh-agent does not start");
+        assert!(begin.elapsed() < Duration::from_mins(1), "ssh-agent does not start");
         std::thread::sleep(Duration::from_millis(20));
     }
     support::run(Command::new("ssh-add").arg("-q").arg(at("client")).env("SSH_AUTH_SOCK", &socket));
@@ -159,7 +159,7 @@ fn ssh_is_the_operators_own_and_never_asks() {
             let subject = format!("ssh to `{host}`");
             words.push(&subject);
             Said { case: host, kind, words: &words, hint: &[hint] }.by(&fault);
-            assert!(begin.elapsed() < Duration::from_secs(10), "{host}: it waited for somebody to answer");
+            assert!(begin.elapsed() < Duration::from_secs(25), "{host}: it waited for somebody to answer");
         }
     });
 }

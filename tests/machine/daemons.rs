@@ -17,7 +17,7 @@ use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 fn containerd(folder: &Path, config_path: &str) -> Vec<String> {
@@ -116,12 +116,15 @@ fn a_docker_daemon_is_found_by_its_socket() {
         // One of a container, in processes of its own, is not the host's.
         let inner = tempfile::tempdir().unwrap();
         let place = |name: &str| inner.path().join(name).display().to_string();
-        fs::copy("/bin/sh", place("dockerd")).unwrap();
+        // By another process: what this one has open for writing, a child of another test may hold for a moment.
+        assert!(Command::new("cp").args(["/bin/sh", &place("dockerd")]).status().unwrap().success());
         let flags = ["--config-file=/srv/inner.json".to_owned(), format!("--host=unix://{}", place("inner.sock"))];
         let mut container = Command::new("unshare");
         container.args(["--pid", "--fork", "--kill-child", &place("dockerd"), "-c", "read held", "dockerd"]).args(flags);
         let mut container = container.stdin(Stdio::piped()).spawn().unwrap();
+        let begun = Instant::now();
         while !is_running(&place("inner.sock")) {
+            assert!(begun.elapsed() < Duration::from_mins(1), "it does not start");
             std::thread::sleep(Duration::from_millis(10));
         }
         let other = DockerConfig { socket: place("inner.sock"), ..DockerConfig::default() };

@@ -266,7 +266,7 @@ fn a_way_that_breaks_off_leaves_the_old_file_whole_and_what_is_left_goes_with_th
         input.write_all(b"a new").unwrap();
         let begin = Instant::now();
         while left_over(folder.path()).is_empty() {
-            assert!(begin.elapsed() < Duration::from_secs(10));
+            assert!(begin.elapsed() < Duration::from_mins(1));
             std::thread::sleep(Duration::from_millis(10));
         }
         assert!(Command::new("kill").args([signal, &ended.id().to_string()]).status().unwrap().success());

@@ -36,7 +36,7 @@ async fn what_was_appended_is_read_again_from_another_machine() {
     assert_eq!(reader.after(2).await.unwrap().len(), 1);
     let keeper = lee.holder("run").await.unwrap().unwrap();
     assert!(
-        keeper.holder.starts_with("kim on kim-01, process 4123, since 2026") && keeper.silent_ms.unwrap() < 5000,
+        keeper.holder.starts_with("kim on kim-01, process 4123, since 2026") && keeper.silent_ms.unwrap() < 30_000,
         "{keeper:?}"
     );
     is_held(lee.open("run", "prod", &holder("lee")).await, "kim on kim-01");

@@ -197,7 +197,7 @@ async fn an_edit_at_the_same_moment_is_seen() {
     let begin = Instant::now();
     let fault = client.write(&diffs, true).await.expect_err("a lock");
     assert_eq!(fault.kind, FaultKind::Passing, "{fault}");
-    assert!(begin.elapsed().as_secs() < 10);
+    assert!(begin.elapsed().as_secs() < 14);
 }
 
 #[tokio::test]

@@ -384,10 +384,10 @@ mod tests {
 
     fn run(events: Vec<super::super::Answer<CreateImageInfo>>, silent_at_the_end: bool) -> (Result<(), Fault>, Vec<String>) {
         let patience = Patience {
-            silent: Duration::from_millis(30),
-            still: Duration::from_millis(60),
-            give_up: Duration::from_millis(200),
-            tick: Duration::from_millis(10),
+            silent: Duration::from_millis(300),
+            still: Duration::from_millis(600),
+            give_up: Duration::from_secs(2),
+            tick: Duration::from_millis(100),
         };
         let phases = Mutex::new(vec![]);
         let report = |phase: &str, _: u64, _: u64| phases.lock().unwrap().push(phase.to_owned());
