@@ -89,7 +89,8 @@ echo "there is no Python beside $p" >&2; exit 127"#;
     /// Has the manager read a registry. Gives back what it complained about; what it achieved has to be looked at.
     pub async fn rescan(&self, era: Era, registry: &str) -> Result<Vec<String>, Fault> {
         let words: Vec<String> = self.config.cli.iter().cloned().chain(era.rescan_words(registry)).collect();
-        let output = self.runner.run(&words, Some(&self.config.working_dir), RESCAN).await;
+        // One that goes on while castoff is gone would write into what a rollback has just put back.
+        let output = self.runner.run_tied(&words, Some(&self.config.working_dir), RESCAN).await;
         let output = output.map_err(|fault| self.told(&fault, "cannot rescan on"))?;
         Ok(complaints(&output))
     }

@@ -5,6 +5,10 @@ use crate::{
     world::{AGENTS, World, same},
 };
 use serde_json::Value;
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 #[test]
 fn kill_9_anywhere_then_resume_ends_the_same() {
@@ -66,6 +70,44 @@ fn kill_9_anywhere_then_resume_ends_the_same() {
     let plan = lab.plan();
     lab.run(&plan, &GATES).ends_with(0);
     same(&World::settled(&lab), &cut);
+}
+
+/// It runs on the manager's host, over ssh: what it would still write after a rollback, nobody would know of.
+#[test]
+fn a_rescan_ends_with_the_castoff_that_is_killed() {
+    let lab = Lab::drained();
+    let plan = lab.plan();
+    let approvals = approvals(&plan, &GATES[..2]);
+    let mut words = vec!["run", "backend-ai", "--headless"];
+    words.extend(approvals.iter().map(String::as_str));
+    let mut run = lab.watch(&words);
+    run.until_entry("done", &number(&plan, "registry"));
+    lab.fault(r#"{"delay_ms":20000,"path":"/api/"}"#);
+    let until = |what: &str, holds: &dyn Fn() -> bool| {
+        let end = Instant::now() + Duration::from_mins(1);
+        while !holds() {
+            assert!(Instant::now() < end, "{what}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    until("no rescan begins", &|| rescans(&lab) > 0);
+    run.kill();
+    until("it goes on", &|| rescans(&lab) == 0);
+    lab.no_fault();
+    let mut words = vec!["resume", "--headless"];
+    words.extend(approvals.iter().map(String::as_str));
+    lab.castoff(&words).ends_with(12).says(&["the gate of `metadata` needs an answer"]);
+}
+
+/// How many processes of the manager's command line read a registry.
+fn rescans(lab: &Lab) -> usize {
+    let folder = lab.folder.join("manager").canonicalize().unwrap();
+    let rescans = |process: &Path| {
+        let words = std::fs::read(process.join("cmdline")).unwrap_or_default();
+        let rescans = words.split(|byte| *byte == 0).any(|word| word.starts_with(b"rescan"));
+        rescans && process.join("cwd").canonicalize().is_ok_and(|cwd| cwd == folder)
+    };
+    std::fs::read_dir("/proc").unwrap().flatten().filter(|entry| rescans(&entry.path())).count()
 }
 
 /// Changes that an entry of this kind is about.

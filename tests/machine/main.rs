@@ -9,3 +9,4 @@ mod servers;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "the stores of other tests are started in other ways")]
 mod support;
+mod tied;

@@ -8,7 +8,7 @@ mod sessions;
 
 use crate::model::{Fault, FaultKind};
 use openssh::Socket;
-use pipes::RemoteLine;
+use pipes::{Input, RemoteLine, tied};
 use refusals::refused_by_sudo;
 use std::{
     path::{Path, PathBuf},
@@ -128,20 +128,26 @@ impl Runner {
     /// Runs a list of words. Whatever the exit code is, it is an answer; a `Fault` is: not started, not ended in time, or
     /// refused by sudo.
     pub async fn run(&self, words: &[String], working_dir: Option<&str>, deadline: Duration) -> Result<Output, Fault> {
-        self.run_in(words, working_dir, None, deadline).await
+        self.run_in(words, working_dir, Input::Nothing, deadline).await
+    }
+
+    /// The same for a command that must not go on when nobody waits for it any more: it ends with this castoff, however that
+    /// ends.
+    pub async fn run_tied(&self, words: &[String], working_dir: Option<&str>, deadline: Duration) -> Result<Output, Fault> {
+        self.run_in(words, working_dir, Input::Held, deadline).await
     }
 
     /// The same with these bytes on its standard input: the way for what must not be an argument. A connection that breaks
     /// off ends the input early, so the command has to know by itself when it is whole.
     pub async fn run_with(&self, words: &[String], input: &[u8], deadline: Duration) -> Result<Output, Fault> {
-        self.run_in(words, None, Some(input), deadline).await
+        self.run_in(words, None, Input::Bytes(input), deadline).await
     }
 
     async fn run_in(
         &self,
         words: &[String],
         working_dir: Option<&str>,
-        input: Option<&[u8]>,
+        input: Input<'_>,
         deadline: Duration,
     ) -> Result<Output, Fault> {
         let program = words.first().map_or("", String::as_str);
@@ -149,17 +155,14 @@ impl Runner {
         if program.is_empty() {
             return Err(Fault::new(FaultKind::Lasting, "the command", "the list of words is empty"));
         }
-        let by_sudo: Vec<String>;
-        let words = if self.sudo {
-            by_sudo = ["sudo", "-n", "--"].map(str::to_owned).into_iter().chain(words.iter().cloned()).collect();
-            &by_sudo
-        } else {
-            words
-        };
+        let mut words = if matches!(input, Input::Held) { tied(words) } else { words.to_vec() };
+        if self.sudo {
+            words.splice(..0, ["sudo", "-n", "--"].map(str::to_owned));
+        }
         let ended = match &self.place {
-            Place::Local => timeout(deadline, self.sessions.run_local(words, working_dir, input)).await,
+            Place::Local => timeout(deadline, self.sessions.run_local(&words, working_dir, input)).await,
             Place::Ssh(destination) => {
-                let line = RemoteLine::new(words, working_dir, deadline);
+                let line = RemoteLine::new(&words, working_dir, deadline);
                 timeout(deadline, self.sessions.run_remote(destination, &line, input, &what)).await
             }
         };

@@ -11,6 +11,29 @@ const OUTPUT_LIMIT: usize = 1 << 20;
 /// The same of a command that is given input: those print files.
 const FILES_LIMIT: usize = 64 << 20;
 
+/// What a command reads on its standard input.
+#[derive(Clone, Copy)]
+pub(super) enum Input<'a> {
+    Nothing,
+    Bytes(&'a [u8]),
+    /// Open, and silent, as long as somebody waits for the command.
+    Held,
+}
+
+/// Ends a command, and whatever it started, as soon as nobody waits for it any more: that closes the standard input, also by
+/// `kill -9` and by a connection that sshd knows to be lost.
+pub(super) fn tied(words: &[String]) -> Vec<String> {
+    const TIED: &str = r#"exec 3<&0
+{ cat <&3; kill 0; } >/dev/null 2>&1 &
+watch=$!
+exec 3<&-
+"$@" </dev/null
+code=$?
+kill "$watch" 2>/dev/null
+exit "$code""#;
+    ["sh", "-c", TIED, "sh"].map(str::to_owned).into_iter().chain(words.iter().cloned()).collect()
+}
+
 /// One line for the remote shell: every word quoted, ended over there soon after nobody waits for it any more.
 pub(super) struct RemoteLine {
     pub(super) text: String,
@@ -51,12 +74,13 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    pub(super) fn of_output(input: Option<&[u8]>) -> Self {
-        Self { kept: vec![], limit: if input.is_some() { FILES_LIMIT } else { OUTPUT_LIMIT }, whole: false }
+    pub(super) fn of_output(input: Input<'_>) -> Self {
+        let limit = if matches!(input, Input::Bytes(_)) { FILES_LIMIT } else { OUTPUT_LIMIT };
+        Self { kept: vec![], limit, whole: false }
     }
 
     pub(super) fn of_errors() -> Self {
-        Self::of_output(None)
+        Self::of_output(Input::Nothing)
     }
 
     /// Reads to the mark or the end. Whoever stops waiting keeps what has come. A pipe that fails in between ends there: the
@@ -85,12 +109,17 @@ impl Tail {
     }
 }
 
-/// Writes it all and closes the pipe. A command that does not read to the end says why by its exit code.
-pub(super) async fn feed(pipe: Option<impl AsyncWrite + Unpin>, input: Option<&[u8]>) {
-    let (Some(mut pipe), Some(input)) = (pipe, input) else { return };
-    if pipe.write_all(input).await.is_ok() {
-        let _ = pipe.shutdown().await;
+/// Writes it all and closes the pipe. A command that does not read to the end says why by its exit code. Gives back a pipe that
+/// is to be held.
+pub(super) async fn feed<P: AsyncWrite + Unpin>(pipe: Option<P>, input: Input<'_>) -> Option<P> {
+    let mut pipe = pipe?;
+    if let Input::Bytes(bytes) = input {
+        if pipe.write_all(bytes).await.is_ok() {
+            let _ = pipe.shutdown().await;
+        }
+        return None;
     }
+    Some(pipe)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use super::{
     Destination, Output,
     link::Link,
-    pipes::{RemoteLine, Tail, feed},
+    pipes::{Input, RemoteLine, Tail, feed},
     refusals::{not_started, refused_by_ssh},
 };
 use crate::{
@@ -58,19 +58,14 @@ impl Sessions {
         command
     }
 
-    pub(super) async fn run_local(
-        &self,
-        words: &[String],
-        working_dir: Option<&str>,
-        input: Option<&[u8]>,
-    ) -> Result<Output, Fault> {
+    pub(super) async fn run_local(&self, words: &[String], working_dir: Option<&str>, input: Input<'_>) -> Result<Output, Fault> {
         let (program, arguments) = (&words[0], &words[1..]);
         let mut command = self.command(program);
         command.args(arguments).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).process_group(0);
         if let Some(folder) = working_dir {
             command.current_dir(folder);
         }
-        if input.is_some() {
+        if !matches!(input, Input::Nothing) {
             command.stdin(std::process::Stdio::piped());
         }
         let mut child = command.spawn().map_err(|e| not_started(program, working_dir, &e))?;
@@ -78,7 +73,7 @@ impl Sessions {
         let (mut stdout, mut stderr) = (Tail::of_output(input), Tail::of_errors());
         let (stdin, pipes, exited) = (child.stdin.take(), (child.stdout.take(), child.stderr.take()), Notify::new());
         let running = async {
-            let ((), exit) = tokio::join!(feed(stdin, input), child.wait());
+            let (_held, exit) = tokio::join!(feed(stdin, input), child.wait());
             group.ended();
             exited.notify_one();
             exit
@@ -98,13 +93,13 @@ impl Sessions {
         &self,
         destination: &Destination,
         line: &RemoteLine,
-        input: Option<&[u8]>,
+        input: Input<'_>,
         what: &str,
     ) -> Result<Output, Fault> {
         let connection = self.link(destination).await?;
         let _turn = connection.commands.acquire().await;
         let mut command = connection.session.shell(&line.text);
-        let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
+        let stdin = if matches!(input, Input::Nothing) { Stdio::null() } else { Stdio::piped() };
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = match command.spawn().await {
             Ok(child) => child,
@@ -119,7 +114,7 @@ impl Sessions {
             tokio::join!(stdout.fill(pipes.0, mark), stderr.fill(pipes.1, mark));
             child.wait().await
         };
-        let ((), status) = tokio::join!(feed(stdin, input), ended);
+        let (_held, status) = tokio::join!(feed(stdin, input), ended);
         let code = match status {
             Ok(status) if status.success() && !(stdout.whole && stderr.whole) => {
                 let what = format!("{what} on `{destination}`");
