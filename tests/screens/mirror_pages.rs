@@ -86,6 +86,10 @@ fn the_end_of_a_mirror_run() {
     let drawn = picture(&mut app, (120, 36));
     assert!(!drawn.contains("LEFT TO DO"), "what is only to know is no work: {drawn}");
     check("mirror-end", &mut app);
+    // Names of real runs are long: the head of the plain lines does not fit there, and is not drawn in any of its parts.
+    "20261122-110015-e998".clone_into(&mut app.run);
+    let drawn = picture(&mut app, (60, 16));
+    assert!(!drawn.contains("----") && drawn.matches("DONE").count() == 1, "{drawn}");
     check("mirror-rolled-back", &mut running(&mirrors::rolled_back()));
 }
 

@@ -52,12 +52,10 @@ pub(super) fn fault(what: &str, error: &Error) -> Fault {
             if !wire {
                 return Fault::new(FaultKind::Lasting, what, why);
             }
-            let silent = ["refused", "No such file", "reset by peer", "roken pipe", "connection closed before"]
-                .iter()
-                .any(|part| why.contains(part));
-            if silent {
-                // A write to a connection that was cut meanwhile, or a forwarded socket behind which nobody listens.
-                let cut = why.contains("roken pipe") || why.contains("reset by peer");
+            let says = |parts: &[&str]| parts.iter().any(|part| why.contains(part));
+            // Cut meanwhile, or a forwarded socket behind which nobody listens.
+            let cut = says(&["reset by peer", "roken pipe", "connection closed before"]);
+            if cut || says(&["refused", "No such file"]) {
                 let why = if cut { "the connection broke off".to_owned() } else { why };
                 return Fault::new(FaultKind::Passing, what, why).unreachable().hint("is the Docker Engine running there?");
             }

@@ -21,14 +21,15 @@ const SHORTEST_COUNTS: usize = 14;
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let page = end_page(&app.state, &app.run, &app.journal, &app.look, area.width, &app.again);
     // A rehearsal ends with its process: there is nothing that could be undone later.
-    let page = page.into_iter().filter(|line| !(app.simulated && line.starts_with(" undo")));
+    // Run and outcome stand in the screen's own head.
+    let page = page.into_iter().skip(2).filter(|line| !(app.simulated && line.starts_with(" undo")));
     let page = page.flat_map(|line| folded(line, area.width as usize));
     let out = page.map(|line| {
         let heading = line.starts_with(" LEFT TO DO") || line.starts_with(" STEPS");
         let tone = if heading { Tone::Strong } else { Tone::Plain };
         Line::styled(line, app.look.style(tone))
     });
-    let mut out: Vec<Line<'_>> = out.skip(2).collect();
+    let mut out: Vec<Line<'_>> = out.collect();
     out.push(Line::styled(" This page stays in your scrollback. q leaves.", app.look.style(Tone::Dim)));
     let first = app.scroll.min(out.len().saturating_sub(area.height as usize));
     out.drain(..first);
