@@ -268,11 +268,10 @@ fn lines_typed_ahead_open_no_gate() {
     let mut talk = Talk::open(kept.path(), &["run", "backend-ai", "--simulate", "--ui", "plain"], "xterm", (120, 36));
     talk.hears(SOON, "To begin, type: execute.");
     thread::sleep(Duration::from_millis(700));
-    // All at once, as a hand does that knows the questions: the second line is there before the gate is.
-    talk.press("execute\nyes\nyes\n");
+    // All at once, as a hand does that knows the questions: the second line is there before the gate is, and the beginning of
+    // a line before the question opens its ears.
+    talk.press("execute\nyes\nyes\nye");
     talk.hears(SOON, "To do this, type exactly: yes");
-    // Begun to be typed before the question closed its ears.
-    talk.press("ye");
     thread::sleep(Duration::from_secs(1));
     talk.press("s\n");
     talk.hears(SOON, "`s` is no word here");

@@ -1,5 +1,5 @@
 //! Runs commands on the machines of a cluster, here or over the operator's own ssh, and forwards remote sockets and ports.
-//! It never goes through a local shell, and no child gets a secret in its environment.
+//! No local shell ever reads a word of a command, and no child gets a secret in its environment.
 
 mod link;
 mod pipes;
