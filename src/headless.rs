@@ -177,7 +177,6 @@ impl View {
     /// What machines are told of an event; progress at most once a second for each change.
     fn object(&mut self, event: &Event) -> Option<Value> {
         match event {
-            // The plan itself was printed by `castoff plan`; here its id is enough.
             Event::Entry(entry) => Some(json!({ "v": 1, "seq": entry.seq, "at-ms": entry.at_ms, "entry": entry.entry })),
             Event::Progress(progress) => {
                 let before = self.told.get(&progress.change);
