@@ -68,15 +68,20 @@ impl Disk {
         umount.args(lazily.then_some("-l")).arg(self.mount()).output().is_ok_and(|it| it.status.success())
     }
 
-    /// Until nothing is open on it.
+    /// Until nothing is open on it, and it is another than before: a container that starts meanwhile has a copy of every mount
+    /// for a moment, and as long as that is there, the old one with its error is what comes back.
     async fn replug(&self) {
         let begun = Instant::now();
-        while !self.detach(false) {
+        while !(self.detach(false) && self.attach() && self.is_sound()) {
             assert!(begun.elapsed() < Duration::from_mins(1), "the disk is not let go of");
             // Not blocking: whoever closes the journal needs this thread.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        assert!(self.attach(), "the disk comes back");
+    }
+
+    fn is_sound(&self) -> bool {
+        let probe = self.mount().join("probe");
+        fs::write(&probe, "1").and_then(|()| fs::remove_file(&probe)).is_ok()
     }
 
     fn fill(&self) {
