@@ -218,12 +218,12 @@ pub(super) fn is_cut(text: &str) -> bool {
 
 /// Whether the server cuts a handshake before it said a word of TLS, as one does that speaks none.
 pub(super) async fn hangs_up(address: &str) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     // It trusts nobody: a server that speaks TLS shows its certificate, and is refused for it.
     let Some(config) = plain(rustls::RootCertStore::empty()) else { return false };
     let (config, address) = (config.with_no_client_auth(), address.to_owned());
     let asked = tokio::task::spawn_blocking(move || handshake(config, &address, &[]));
     let Ok(Ok(Err(said))) = tokio::time::timeout(2 * ASK, asked).await else { return false };
-    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(said.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe)
 }
 

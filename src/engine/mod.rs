@@ -16,7 +16,7 @@ use crate::cluster::Cluster;
 use crate::journal::{Journal, JournalError};
 use crate::model::{
     Asked, Change, ChangeId, Command, Entry, Event, IllegalEntry, Level, Limits, Next, Outcome, Plan, State, Status, Stop,
-    Target, WayBack, Window, text,
+    Target, WayBack, Window, is_reason, text,
 };
 use alike::Alike;
 use flight::{Flights, Held};
@@ -211,7 +211,7 @@ impl Engine {
                 Some(Command::Begin) => break,
                 None | Some(Command::Stop | Command::StopNow) => return Ok(Some(Ending::Stopped)),
                 Some(Command::Verify) if self.state.plan.is_some() => self.survey().await,
-                Some(Command::Abort { why }) if why.trim().is_empty() => self.refuse(NO_REASON).await,
+                Some(Command::Abort { why }) if !is_reason(&why) => self.refuse(NO_REASON).await,
                 Some(command @ Command::RollBack { .. }) => {
                     self.obey(command).await?;
                     // Else it was refused.
@@ -379,7 +379,7 @@ impl Engine {
             }
             Command::Skip { target, why } => {
                 let ids = self.failed(&target);
-                if why.trim().is_empty() {
+                if !is_reason(&why) {
                     self.refuse(NO_REASON).await;
                 } else if ids.is_empty() {
                     self.refuse("nothing failed that could be skipped").await;
@@ -393,7 +393,7 @@ impl Engine {
                 self.write(vec![Entry::LimitChanged { limits, by }]).await?;
             }
             Command::MoveWindow { window } => self.move_window(window).await?,
-            Command::RollBack { why, .. } | Command::Abort { why } if why.trim().is_empty() => self.refuse(NO_REASON).await,
+            Command::RollBack { why, .. } | Command::Abort { why } if !is_reason(&why) => self.refuse(NO_REASON).await,
             Command::RollBack { to, why } => {
                 if let Some(why) = self.state.cannot_go_back(to) {
                     self.refuse(&why).await;

@@ -1,9 +1,9 @@
 //! A brown-out on the real cluster: a user is refused by the real manager, and what was taken is given back, also when
 //! castoff has been killed.
 
-use crate::lab::{Lab, approvals};
+use crate::lab::{Lab, approvals, until};
 use serde_json::Value;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const OLD: &str = "index.docker.io/lablup/python:3.6-ubuntu18.04";
 const SHORT: &str = r#"begin.for="6s""#;
@@ -46,11 +46,7 @@ fn a_brown_out_ends_by_itself_when_castoff_is_killed() {
     run.until_entry("done", "1.");
     run.kill();
     assert_ne!(domains(&lab), before);
-    let end = Instant::now() + Duration::from_secs(40);
-    while domains(&lab) != before {
-        assert!(Instant::now() < end, "nobody gives it back: {}", domains(&lab));
-        std::thread::sleep(Duration::from_millis(500));
-    }
+    until("nobody gives it back", Duration::from_secs(40), || domains(&lab) == before);
     let said = lab.castoff(&["resume", "--headless"]).ends_with(0);
     assert!(said.out.contains("found     2.1"), "{}", said.out);
     assert_eq!(domains(&lab), before);

@@ -1,14 +1,11 @@
 //! `kill -9` in every step, as a power cut would: what was begun is found again, and the end is the same.
 
 use crate::{
-    lab::{GATES, Lab, approvals, number},
+    lab::{GATES, Lab, approvals, number, until},
     world::{AGENTS, World, same},
 };
 use serde_json::Value;
-use std::{
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{path::Path, time::Duration};
 
 #[test]
 fn kill_9_anywhere_then_resume_ends_the_same() {
@@ -83,16 +80,9 @@ fn a_rescan_ends_with_the_castoff_that_is_killed() {
     let mut run = lab.watch(&words);
     run.until_entry("done", &number(&plan, "registry"));
     lab.fault(r#"{"delay_ms":20000,"path":"/api/"}"#);
-    let until = |what: &str, holds: &dyn Fn() -> bool| {
-        let end = Instant::now() + Duration::from_mins(1);
-        while !holds() {
-            assert!(Instant::now() < end, "{what}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    };
-    until("no rescan begins", &|| rescans(&lab) > 0);
+    until("no rescan begins", Duration::from_mins(1), || rescans(&lab) > 0);
     run.kill();
-    until("it goes on", &|| rescans(&lab) == 0);
+    until("it goes on", Duration::from_mins(1), || rescans(&lab) == 0);
     lab.no_fault();
     let mut words = vec!["resume", "--headless"];
     words.extend(approvals.iter().map(String::as_str));

@@ -255,6 +255,16 @@ impl Said {
     }
 }
 
+/// Waits for something that has to come within the limit; else fails with these words.
+#[track_caller]
+pub fn until(otherwise: &str, limit: Duration, holds: impl Fn() -> bool) {
+    let end = Instant::now() + limit;
+    while !holds() {
+        assert!(Instant::now() < end, "{otherwise}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 /// A castoff that runs.
 pub struct Watched {
     pub child: Child,

@@ -2,16 +2,13 @@
 //! its run over and goes on; the first wakes, writes nothing, does nothing and says so.
 
 use crate::{
-    lab::{Lab, Watched, approvals},
+    lab::{Lab, Watched, approvals, until},
     stall::Stall,
     support::postgres::{Database, PASSWORD},
     world::AGENTS,
 };
 use serde_json::Value;
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::{process::Command, time::Duration};
 
 /// One who runs, and whose connections can be held back; one who takes over; one journal.
 struct Two {
@@ -154,11 +151,7 @@ fn of_two_who_begin_at_the_same_time_exactly_one_runs() {
     let lee = two.words(false, &words);
     let mut lee = two.lab.watch(&lee.iter().map(String::as_str).collect::<Vec<_>>());
     // Another journal, in another folder: the cluster itself says whose it is.
-    let end = Instant::now() + Duration::from_mins(2);
-    while !two.lab.is_taken() {
-        assert!(Instant::now() < end, "nobody takes the cluster");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    until("nobody takes the cluster", Duration::from_mins(2), || two.lab.is_taken());
     let elsewhere = tempfile::tempdir().unwrap();
     let folder = elsewhere.path().display().to_string();
     let third = two.lab.castoff(&["run", "backend-ai", "--headless", "--state", &folder, "--journal", "local"]);

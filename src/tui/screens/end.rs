@@ -20,8 +20,7 @@ const SHORTEST_COUNTS: usize = 14;
 
 pub fn draw(frame: &mut Frame<'_>, app: &App, area: Rect) {
     let page = end_page(&app.state, &app.run, &app.journal, &app.look, area.width, &app.again);
-    // A rehearsal ends with its process: there is nothing that could be undone later.
-    // Run and outcome stand in the screen's own head.
+    // Run and outcome stand in the screen's own head. A rehearsal ends with its process: nothing could be undone later.
     let page = page.into_iter().skip(2).filter(|line| !(app.simulated && line.starts_with(" undo")));
     let page = page.flat_map(|line| folded(line, area.width as usize));
     let out = page.map(|line| {
@@ -61,7 +60,8 @@ pub fn end_page(state: &State, run: &str, journal: &str, look: &Look, width: u16
         out.push(String::new());
     }
     out.push(" STEPS".to_owned());
-    out.extend((0..plan.steps.len()).flat_map(|step| step_lines(state, step, look, width)));
+    let columns = Columns::of(state, width);
+    out.extend((0..plan.steps.len()).flat_map(|step| step_lines(state, step, look, &columns)));
     out.push(String::new());
     for (step, line) in (0..plan.steps.len()).flat_map(|step| state.proof_lines(step).into_iter().map(move |line| (step, line))) {
         let of = if plan.steps.len() > 2 { format!("step {}, {line}", step + 1) } else { line };
@@ -102,10 +102,29 @@ pub fn end_page(state: &State, run: &str, journal: &str, look: &Look, width: u16
     out
 }
 
+/// How wide the parts of a step's line are, the same for every step.
+struct Columns {
+    title: usize,
+    word: usize,
+    took: usize,
+    line: usize,
+}
+
+impl Columns {
+    fn of(state: &State, line: usize) -> Self {
+        let steps = state.plan.as_ref().map_or(&[][..], |plan| &plan.steps);
+        let longest = steps.iter().map(|step| step.title.width()).max().unwrap_or_default();
+        let longest_word = (0..steps.len()).map(|step| words::step_face(state, step, false).1.width()).max().unwrap_or_default();
+        let (room, word, took) = if line < 80 { (line - 26, 12, 0) } else { (line - 40, 18, 7) };
+        let word = longest_word.min(word);
+        Self { title: (room - word).min(longest).max(16), word, took, line }
+    }
+}
+
 /// What was done in a step, in as many lines as its counts need: none of them is ever cut.
-fn step_lines(state: &State, step: usize, look: &Look, width: usize) -> Vec<String> {
+fn step_lines(state: &State, step: usize, look: &Look, columns: &Columns) -> Vec<String> {
     let (face, word) = words::step_face(state, step, false);
-    let steps = state.plan.as_ref().map_or(&[][..], |plan| &plan.steps);
+    let title = state.plan.as_ref().map_or("", |plan| plan.steps[step].title.as_str());
     let tally = state.tally(step);
     let counts = [
         (tally.done, "done"),
@@ -117,12 +136,8 @@ fn step_lines(state: &State, step: usize, look: &Look, width: usize) -> Vec<Stri
         (tally.waiting, "not made"),
     ];
     let took = steps::took(state, step, state.last_ms);
-    let longest = steps.iter().map(|step| step.title.width()).max().unwrap_or_default();
-    let (room, word_width, took_width) = if width < 80 { (width - 26, 12, 0) } else { (width - 40, 18, 7) };
-    let longest_word = (0..steps.len()).map(|step| words::step_face(state, step, false).1.width()).max().unwrap_or_default();
-    let word_width = word_width.min(longest_word);
-    let room = (room - word_width).min(longest).max(16);
-    let title = cut_end(&text::clean(steps.get(step).map_or("", |step| &step.title)), room);
+    let Columns { title: room, word: word_width, took: took_width, line: width } = *columns;
+    let title = cut_end(&text::clean(title), room);
     let mut line = format!(" {} {:>2}  {title}{}", look.sign(face), step + 1, " ".repeat(room.saturating_sub(title.width())));
     let _ = write!(line, "  {:<word_width$}", cut_end(word, word_width));
     if took_width > 0 {
